@@ -1,0 +1,196 @@
+"""How texts become forward passes: packed rows, or rows of one length. Never padding inside a text's own row.
+
+Packing puts several texts side by side in one row, under a block mask and positions that start again with each text, so
+that no multiplication is spent on padding. It goes through the model's own forward pass, and is used where `verify`
+has shown that the family takes such masks (see `engine.verify`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emotion_circuits.models import LoadedModel
+
+DEFAULT_BATCH_TOKENS = 2048
+ROW_TOKENS = 128
+"""Long enough that rows fill well, short enough that attention over a row costs little beside the products."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts laid out in rows for one forward pass.
+
+    Attributes:
+        texts: indices of the texts in the caller's list.
+        ids: their token ids.
+        row, start: where each text begins.
+        shape: (rows, tokens) of the forward pass.
+    """
+
+    texts: tuple[int, ...]
+    ids: tuple[tuple[int, ...], ...]
+    row: tuple[int, ...]
+    start: tuple[int, ...]
+    shape: tuple[int, int]
+
+    @cached_property
+    def plain(self) -> bool:
+        """Every row holds exactly one text that fills it: no mask and no positions need be given."""
+        return len(self.texts) == self.shape[0] and all(len(ids) == self.shape[1] for ids in self.ids)
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """(rows, tokens): which of the batch's texts a token belongs to, counted from 0; -1 for filling."""
+        owner = np.full(self.shape, -1, dtype=np.int64)
+        for i, (row, start, ids) in enumerate(zip(self.row, self.start, self.ids, strict=True)):
+            owner[row, start : start + len(ids)] = i
+        return owner
+
+    @cached_property
+    def position_ids(self) -> NDArray[np.int64]:
+        """(rows, tokens): each token's place in its own text; 0 for filling."""
+        positions = np.zeros(self.shape, dtype=np.int64)
+        for row, start, ids in zip(self.row, self.start, self.ids, strict=True):
+            positions[row, start : start + len(ids)] = np.arange(len(ids))
+        return positions
+
+    def input_ids(self) -> NDArray[np.int64]:
+        """(rows, tokens) token ids; 0 for filling, which no text attends to."""
+        tokens = np.zeros(self.shape, dtype=np.int64)
+        for row, start, ids in zip(self.row, self.start, self.ids, strict=True):
+            tokens[row, start : start + len(ids)] = ids
+        return tokens
+
+    def flat(self, i: int, position: int) -> int:
+        """Where token `position` of the batch's i-th text lies when rows are laid end to end."""
+        return self.row[i] * self.shape[1] + self.start[i] + position
+
+    def last(self) -> list[int]:
+        """`flat` of each text's last token."""
+        return [self.flat(i, len(ids) - 1) for i, ids in enumerate(self.ids)]
+
+    def editable(self, device: torch.device) -> Tensor:
+        """(rows, tokens, 1) bool: tokens that edits may touch, that is all but filling and every text's position 0.
+
+        The first token of a text carries a norm of its own (137 times the others' in SmolLM2) and is left alone.
+        """
+        mask = (self.owner >= 0) & (self.position_ids > 0)
+        return torch.from_numpy(mask).to(device).unsqueeze(-1)
+
+    def inputs(self, lm: LoadedModel, copies: int = 1) -> dict[str, Any]:
+        """Keyword arguments for the model's forward pass over this batch, repeated `copies` times along the rows."""
+        tokens = torch.from_numpy(self.input_ids()).to(lm.device).repeat(copies, 1)
+        if self.plain:
+            return {"input_ids": tokens}
+        owner = torch.from_numpy(self.owner).to(lm.device)
+        tokens_in_row = self.shape[1]
+        same = owner.unsqueeze(2) == owner.unsqueeze(1)
+        causal = torch.ones(tokens_in_row, tokens_in_row, dtype=torch.bool, device=lm.device).tril()
+        # Filling may attend to filling before it, so no softmax is over nothing.
+        allowed = (same & causal).unsqueeze(1)
+        mask = torch.zeros(allowed.shape, dtype=lm.dtype, device=lm.device)
+        mask.masked_fill_(~allowed, torch.finfo(lm.dtype).min)
+        positions = torch.from_numpy(self.position_ids).to(lm.device)
+        return {
+            "input_ids": tokens,
+            "position_ids": positions.repeat(copies, 1),
+            "attention_mask": mask.repeat(copies, 1, 1, 1),
+        }
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The same texts in two batches of half the size, for when memory ran out."""
+        middle = len(self.texts) // 2
+        packed = not self.plain
+        parts = []
+        for chosen in (slice(None, middle), slice(middle, None)):
+            [part] = _lay_out(self.texts[chosen], self.ids[chosen], packed, batch_tokens=1 << 60)
+            parts.append(part)
+        return parts[0], parts[1]
+
+
+def plan_batches(
+    ids: Sequence[Sequence[int]], *, packed: bool, batch_tokens: int = DEFAULT_BATCH_TOKENS
+) -> tuple[Batch, ...]:
+    """Lay texts out in batches of at most `batch_tokens` tokens (a single longer text has a batch of its own).
+
+    Args:
+        ids: token ids of each text.
+        packed: several texts to a row; otherwise one text a row, all rows of a batch of one length.
+        batch_tokens: the size of a forward pass, and so the bound on memory.
+    """
+    texts = tuple(range(len(ids)))
+    return tuple(_lay_out(texts, tuple(tuple(i) for i in ids), packed, batch_tokens))
+
+
+def _lay_out(
+    texts: Sequence[int], ids: Sequence[tuple[int, ...]], packed: bool, batch_tokens: int
+) -> Iterable[Batch]:
+    if packed:
+        return _packed(texts, ids, batch_tokens)
+    return _by_length(texts, ids, batch_tokens)
+
+
+def _by_length(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: int) -> Iterable[Batch]:
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, tokens in enumerate(ids):
+        groups[len(tokens)].append(i)
+    for length in sorted(groups):
+        size = max(1, batch_tokens // length)
+        members = groups[length]
+        for first in range(0, len(members), size):
+            chosen = members[first : first + size]
+            yield Batch(
+                texts=tuple(texts[i] for i in chosen),
+                ids=tuple(ids[i] for i in chosen),
+                row=tuple(range(len(chosen))),
+                start=(0,) * len(chosen),
+                shape=(len(chosen), length),
+            )
+
+
+def _packed(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: int) -> Iterable[Batch]:
+    """First-fit decreasing: the longest texts first, each into the first row that still has room."""
+    capacity = max(ROW_TOKENS, max((len(tokens) for tokens in ids), default=0))
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for i in sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i)):
+        length = len(ids[i])
+        home = next((r for r, free in enumerate(room) if free >= length), None)
+        if home is None:
+            rows.append([i])
+            room.append(capacity - length)
+        else:
+            rows[home].append(i)
+            room[home] -= length
+    rows_per_batch = max(1, batch_tokens // capacity)
+    for first in range(0, len(rows), rows_per_batch):
+        yield _rows_to_batch(texts, ids, rows[first : first + rows_per_batch])
+
+
+def _rows_to_batch(texts: Sequence[int], ids: Sequence[tuple[int, ...]], rows: Sequence[Sequence[int]]) -> Batch:
+    members, row_of, start_of = [], [], []
+    longest = 0
+    for r, row in enumerate(rows):
+        filled = 0
+        for i in row:
+            members.append(i)
+            row_of.append(r)
+            start_of.append(filled)
+            filled += len(ids[i])
+        longest = max(longest, filled)
+    return Batch(
+        texts=tuple(texts[i] for i in members),
+        ids=tuple(ids[i] for i in members),
+        row=tuple(row_of),
+        start=tuple(start_of),
+        shape=(len(rows), longest),
+    )

@@ -1,0 +1,78 @@
+"""Changes to what a model computes. An edit is a value: where, and what it does to the tensor there.
+
+Every edit leaves each text's position 0 untouched (see `Batch.editable`). Rows of a forward pass may carry different
+edits: vectors are given once for all rows, or one per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from emotion_circuits.engine._sites import Point
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """An edit at one point.
+
+    Attributes:
+        point: where.
+        apply: (hidden (rows, tokens, width), editable (rows, tokens, 1) bool) → hidden of the same shape.
+    """
+
+    point: Point
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+    def touch(self, editable: Tensor) -> Callable[[Tensor], Tensor]:
+        """The hook that applies this edit to the editable tokens."""
+        return lambda hidden: self.apply(hidden, editable)
+
+
+def _per_row(vector: Tensor, hidden: Tensor) -> Tensor:
+    """(width,) or (rows, width) → broadcastable over tokens, in the stream's type and place."""
+    vector = vector.to(device=hidden.device, dtype=hidden.dtype)
+    return vector if vector.ndim == 1 else vector.unsqueeze(1)
+
+
+def add(point: Point, vector: Tensor) -> Edit:
+    """h ← h + vector. A zero vector leaves every bit as it was.
+
+    Args:
+        point: where.
+        vector: (width,), or (rows, width) for an edit of its own in each row.
+    """
+
+    def apply(hidden: Tensor, editable: Tensor) -> Tensor:
+        return torch.where(editable, hidden + _per_row(vector, hidden), hidden)
+
+    return Edit(point, apply)
+
+
+def ablate_direction(point: Point, unit: Tensor, mean: Tensor) -> Edit:
+    """h ← h − v̂ v̂ᵀ(h − μ): every token gets the mean's component along the direction.
+
+    Args:
+        point: where.
+        unit: (width,) of norm 1.
+        mean: (width,), the mean activation on generic text.
+    """
+
+    def apply(hidden: Tensor, editable: Tensor) -> Tensor:
+        v = unit.to(device=hidden.device, dtype=hidden.dtype)
+        excess = (hidden - mean.to(device=hidden.device, dtype=hidden.dtype)) @ v
+        return torch.where(editable, hidden - excess.unsqueeze(-1) * v, hidden)
+
+    return Edit(point, apply)
+
+
+def replace(point: Point, values: Tensor) -> Edit:
+    """h ← values, of shape (rows, tokens, width) or broadcastable to it (interchange, mean and zero ablation)."""
+
+    def apply(hidden: Tensor, editable: Tensor) -> Tensor:
+        return torch.where(editable, values.to(device=hidden.device, dtype=hidden.dtype), hidden)
+
+    return Edit(point, apply)

@@ -1,0 +1,63 @@
+"""Gradients of a metric with respect to what was recorded: the ground of attribution patching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from emotion_circuits.engine._batches import Batch
+from emotion_circuits.engine._run import forward, hooks
+from emotion_circuits.engine._sites import Point, Touch, check_point
+from emotion_circuits.models import LoadedModel
+
+
+class Gradients(NamedTuple):
+    """Values and gradients at each point, both (rows, tokens, width), and the metric itself."""
+
+    values: dict[Point, Tensor]
+    gradients: dict[Point, Tensor]
+    metric: float
+
+
+def gradients(
+    lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Callable[[Tensor], Tensor]
+) -> Gradients:
+    """d metric / d activation at several points, from one forward and one backward pass.
+
+    Args:
+        lm: the model; its parameters need no gradient.
+        batch: the texts.
+        points: where.
+        metric: normed final states (rows, tokens, d) → a scalar; call `lm.lm_head` inside for logits.
+    """
+    for point in points:
+        check_point(lm, point)
+    values: dict[Point, Tensor] = {}
+
+    def open_graph(hidden: Tensor) -> Tensor:
+        # The parameters carry no gradient, so the graph has to begin at the embeddings.
+        return hidden.detach().requires_grad_(True)
+
+    def keeper(point: Point) -> Touch:
+        def keep(hidden: Tensor) -> Tensor | None:
+            # What enters block 0 opens the graph, whichever of its two names was asked for.
+            opened = open_graph(hidden) if point in (Point("embed", 0), Point("resid_pre", 0)) else None
+            values[point] = hidden if opened is None else opened
+            values[point].retain_grad()
+            return opened
+
+        return keep
+
+    touches: dict[Point, Touch] = {}
+    if Point("embed", 0) not in points and Point("resid_pre", 0) not in points:
+        touches[Point("embed", 0)] = open_graph
+    touches.update({point: keeper(point) for point in points})
+    with torch.enable_grad(), hooks(lm, touches):
+        outcome = metric(forward(lm, **batch.inputs(lm)))
+        outcome.backward()
+    # A point the metric does not depend on has no gradient, which is a gradient of zero.
+    found = {p: (torch.zeros_like(v) if v.grad is None else v.grad.detach()) for p, v in values.items()}
+    return Gradients({p: v.detach() for p, v in values.items()}, found, float(outcome.detach()))

@@ -1,0 +1,97 @@
+"""One forward pass: with hooks that are counted and always removed, over the blocks that are needed and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emotion_circuits.engine._precision import matmul_precision
+from emotion_circuits.engine._sites import Point, Touch, attach
+from emotion_circuits.errors import MeasurementError
+from emotion_circuits.models import LoadedModel
+
+
+@contextmanager
+def hooks(lm: LoadedModel, touches: Mapping[Point, Touch], firings: int = 1) -> Iterator[None]:
+    """Attach hooks for the duration of the block and check on leaving that each fired as often as asked.
+
+    A hook that never fires would leave every later number silently wrong, so it is an error here.
+
+    Args:
+        lm: the model.
+        touches: what to call at which point.
+        firings: how many forward passes run inside the block.
+
+    Raises:
+        MeasurementError: a hook fired more or less often than `firings` (not raised on top of another exception).
+    """
+    fired = dict.fromkeys(touches, 0)
+
+    def counted(point: Point, touch: Touch) -> Touch:
+        def call(hidden: Tensor) -> Tensor | None:
+            fired[point] += 1
+            return touch(hidden)
+
+        return call
+
+    with ExitStack() as stack:
+        for point, touch in touches.items():
+            stack.callback(attach(lm, point, counted(point, touch)).remove)
+        yield
+    for point, count in fired.items():
+        if count != firings:
+            raise MeasurementError(
+                f"The hook at {point.site} of layer {point.layer} fired {count} times instead of {firings}.",
+                next_step=f"this model's code differs from its family '{lm.family.name}'; run `models verify {lm.name}`",
+            )
+
+
+@contextmanager
+def only_blocks(lm: LoadedModel, start: int = 0, stop: int | None = None) -> Iterator[None]:
+    """Let blocks outside start <= layer < stop pass their input through untouched.
+
+    The model's own forward pass still runs (embeddings, masks, positions, final norm), so nothing is re-implemented.
+    """
+    stop = lm.n_layers if stop is None else stop
+    as_tuple = lm.family.block_output == "tuple"
+
+    def passed(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return (hidden_states,) if as_tuple else hidden_states
+
+    skipped = [block for layer, block in enumerate(lm.blocks) if not start <= layer < stop]
+    with ExitStack() as stack:
+        for block in skipped:
+            block.forward = passed
+            stack.callback(delattr, block, "forward")
+        yield
+
+
+def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
+    """The base model's last hidden state (after the final norm), without the LM head; shape (rows, tokens, d)."""
+    model_inputs.setdefault("use_cache", False)
+    with matmul_precision(lm.device):
+        return lm.base(input_ids=input_ids, **model_inputs)[0]
+
+
+def logits_of(lm: LoadedModel, normed: Tensor) -> Tensor:
+    """The LM head on hidden states that passed the final norm."""
+    with matmul_precision(lm.device):
+        return lm.lm_head(normed)
+
+
+def count_hooks(lm: LoadedModel) -> int:
+    """How many of our hooks and overridden forwards the model carries now: 0 outside a run.
+
+    transformers keeps hooks of its own on a model once `output_hidden_states` was used; they only read.
+    """
+    ours = sum(
+        getattr(hook, "__module__", "").startswith("emotion_circuits")
+        for module in lm.hf.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    )
+    return ours + sum("forward" in vars(block) for block in lm.blocks)
+

@@ -1,0 +1,205 @@
+"""Proofs that recording, editing and replaying are exact for a given model. The quick ones run whenever one is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emotion_circuits.engine import _edits
+from emotion_circuits.engine._batches import Batch, plan_batches
+from emotion_circuits.engine._record import record, record_tokens
+from emotion_circuits.engine._replay import PrefixReplay, final_states
+from emotion_circuits.engine._run import count_hooks, forward, hooks
+from emotion_circuits.engine._sites import SITES, Point
+from emotion_circuits.errors import MeasurementError
+from emotion_circuits import models
+from emotion_circuits.models import LoadedModel
+
+PROBE_TEXTS = (
+    "The parcel arrived on Tuesday.",
+    "She read the letter twice, then put it back into the drawer and closed it.",
+    "Rain.",
+    "We meet at the corner of the market square at half past nine tomorrow morning.",
+)
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05, torch.float16: 0.01}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One proof: a measured value that must not exceed its limit."""
+
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All proofs for one model."""
+
+    model: str
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest absolute difference over the largest entry; 0 only if every bit that matters is the same."""
+    if torch.equal(a, b):
+        return 0.0
+    return float((a.float() - b.float()).abs().max() / b.float().abs().max().clamp(min=1e-30))
+
+
+def _batches(lm: LoadedModel, packed: bool) -> tuple[Batch, ...]:
+    return plan_batches([e.ids for e in lm.encode(PROBE_TEXTS)], packed=packed)
+
+
+def packing_error(lm: LoadedModel) -> float:
+    """How far packed rows are from one text a row, over all layers' `resid_post` and every token."""
+    encoded = lm.encode(PROBE_TEXTS)
+    positions = {str(k): [[k] if k < len(e) else [] for e in encoded] for k in range(max(map(len, encoded)))}
+    points = [Point("resid_post", layer) for layer in range(lm.n_layers)]
+    ids = [e.ids for e in encoded]
+    together, alone = (record(lm, ids, positions, points, packed=packed) for packed in (True, False))
+    return max(
+        _difference(torch.nan_to_num(together.values[p]), torch.nan_to_num(alone.values[p])) for p in points
+    )
+
+
+def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:
+    """Our `resid_post` and `embed` against transformers' own `output_hidden_states`, same batch: 0 is exact."""
+    points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers - 1))]
+    with torch.inference_mode():
+        theirs = lm.base(**batch.inputs(lm), output_hidden_states=True, use_cache=False).hidden_states
+    ours = record_tokens(lm, batch, points)
+    return max(_difference(ours[p], theirs[i]) for i, p in enumerate(points))
+
+
+def _addition_error(lm: LoadedModel, batch: Batch) -> float:
+    """resid_post against resid_pre + attn_out + mlp_out at every layer."""
+    sites = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    worst = 0.0
+    for layer in range(lm.n_layers):
+        seen = record_tokens(lm, batch, [Point(site, layer) for site in sites])  # type: ignore[arg-type]
+        pre, attn, mlp, post = (seen[Point(site, layer)] for site in sites)  # type: ignore[arg-type]
+        worst = max(worst, _difference(pre + attn + mlp, post))
+    return worst
+
+
+def _replay_error(lm: LoadedModel, batch: Batch, layer: int, dose: float) -> float:
+    """A replayed edit against the full forward pass with that edit; dose 0 against the clean run."""
+    point = Point("resid_post", layer)
+    vector = torch.linspace(-1.0, 1.0, lm.d_model) * dose
+    replay = PrefixReplay(lm, batch, layer)
+    [(_, states)] = replay.variants(vector[None], list(range(batch.shape[0] * batch.shape[1])), batch_tokens=1)
+    full = final_states(lm, batch, [_edits.add(point, vector)] if dose else [])
+    keep = torch.from_numpy(batch.owner >= 0).reshape(-1)
+    return _difference(states[0].cpu()[keep], full.reshape(-1, full.shape[-1]).cpu()[keep])
+
+
+def _padding_error(lm: LoadedModel) -> float:
+    """Right padding under a mask against one text a row, at real tokens."""
+    encoded = lm.encode(PROBE_TEXTS)
+    longest = max(map(len, encoded))
+    ids = torch.zeros(len(encoded), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, e in enumerate(encoded):
+        ids[row, : len(e)] = torch.tensor(e.ids)
+        mask[row, : len(e)] = 1
+    worst = 0.0
+    with torch.inference_mode():
+        padded = forward(lm, ids.to(lm.device), attention_mask=mask.to(lm.device))
+        for row, e in enumerate(encoded):
+            alone = forward(lm, torch.tensor([e.ids], device=lm.device))
+            worst = max(worst, _difference(padded[row, : len(e)], alone[0]))
+    return worst
+
+
+def _hooks_left_after_an_exception(lm: LoadedModel, batch: Batch) -> float:
+    before = count_hooks(lm)
+
+    def fail(_: Tensor) -> None:
+        raise KeyError("on purpose")
+
+    try:
+        with hooks(lm, {Point("resid_post", 0): fail}):
+            forward(lm, **batch.inputs(lm))
+    except KeyError:
+        pass
+    return float(count_hooks(lm) - before)
+
+
+def _all_sites_fire(lm: LoadedModel, batch: Batch) -> float:
+    """How many points did not fire exactly once (0), over every site of every layer."""
+    points = [
+        Point(site, layer)
+        for layer in range(lm.n_layers)
+        for site in SITES
+        if not (site == "embed" and layer) and not (site == "resid_mid" and lm.parallel)
+    ]
+    return float(len(points) - len(record_tokens(lm, batch, points)))
+
+
+def verify(lm: LoadedModel, *, quick: bool = False) -> Verification:
+    """Prove the engine on a model.
+
+    Args:
+        lm: the model.
+        quick: only the proofs that run at every load: hooks fire, the stream adds up, a zero edit is nothing and a
+            replay equals the forward pass at one layer, no hook remains.
+    """
+    [packed] = _batches(lm, packed=True) if lm.packing else _batches(lm, packed=False)[-1:]
+    near = TOLERANCE[lm.dtype]
+    hooks_before = count_hooks(lm)
+    middle = lm.n_layers // 2
+    values: list[tuple[str, float, float]] = [
+        ("points that did not fire once", _all_sites_fire(lm, packed), 0.0),
+        ("residual stream adds up", _addition_error(lm, packed), near),
+        ("zero edit equals the clean run, bit for bit", _replay_error(lm, packed, middle, 0.0), 0.0),
+        ("replay equals forward, middle layer", _replay_error(lm, packed, middle, 1.0), near),
+    ]
+    if not quick:
+        layers = range(lm.n_layers)
+        values += [
+            ("recorded equals transformers' hidden states, bit for bit", _hidden_states_error(lm, packed), 0.0),
+            ("replay equals forward, all layers", max(_replay_error(lm, packed, k, 1.0) for k in layers), near),
+            ("zero edit, all layers, bit for bit", max(_replay_error(lm, packed, k, 0.0) for k in layers), 0.0),
+            ("right padding changes nothing", _padding_error(lm), near),
+            ("packed rows equal one text a row", packing_error(lm), near),
+            ("hooks left after an exception", _hooks_left_after_an_exception(lm, packed), 0.0),
+        ]
+    values.append(("hooks left", float(count_hooks(lm) - hooks_before), 0.0))
+    return Verification(str(lm.name), tuple(Check(*v) for v in values))
+
+
+def load_verified(name: str, **options: Any) -> LoadedModel:
+    """Load a model, find out whether it takes packed rows, and run the quick proofs.
+
+    Args:
+        name: a model name (see `models.ModelName`).
+        options: as for `models.load`.
+
+    Raises:
+        MeasurementError: a proof failed, so no number from this model could be trusted.
+    """
+    lm = models.load(name, **options)
+    lm = replace(lm, packing=packing_error(lm) <= TOLERANCE[lm.dtype])
+    verification = verify(lm, quick=True)
+    failed = [c for c in verification.checks if not c.ok]
+    if failed:
+        raise MeasurementError(
+            f"The engine is not exact on {lm.name}: {failed[0].name}.",
+            found=f"{failed[0].value:.3g}",
+            accepted=f"at most {failed[0].limit:.3g}",
+            next_step=f"emotion-circuits models verify {lm.name} shows all proofs",
+        )
+    return lm

@@ -1,0 +1,28 @@
+"""Where models come from, and what the project must know of an architecture."""
+
+from emotion_circuits.models._cache import cache_folder
+from emotion_circuits.models._catalogue import ModelInfo, catalogue
+from emotion_circuits.models._families import FAMILIES, Family, family_of
+from emotion_circuits.models._load import load
+from emotion_circuits.models._loaded import Encoded, LoadedModel
+from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
+from emotion_circuits.models._smollm2 import get_smollm2
+from emotion_circuits.models._sources import get, is_available
+
+__all__ = [
+    "FAMILIES",
+    "REFERENCE_NAMES",
+    "SMOLLM2",
+    "Encoded",
+    "Family",
+    "LoadedModel",
+    "ModelInfo",
+    "ModelName",
+    "cache_folder",
+    "catalogue",
+    "family_of",
+    "get",
+    "get_smollm2",
+    "is_available",
+    "load",
+]

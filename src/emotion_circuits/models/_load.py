@@ -1,0 +1,204 @@
+"""Loading a model by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.models._families import Family, family_of
+from emotion_circuits.models._loaded import LoadedModel
+from emotion_circuits.models._names import ModelName
+from emotion_circuits.models._quiet import quiet_transformers
+from emotion_circuits.models._sources import find
+from emotion_circuits.models._weights import (
+    TOKENIZER_FILES,
+    check_memory,
+    content_hash,
+    count_parameters,
+    weight_files,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load(
+    name: str | ModelName,
+    *,
+    device: str | torch.device = "auto",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    bos: bool | Literal["auto"] = "auto",
+    threads: int | None = None,
+) -> LoadedModel:
+    """Load a causal language model for measurement: eval mode, no parameter gradients, no code from the model's author.
+
+    Args:
+        name: see `ModelName`; `?init=random&seed=0` gives the untrained twin.
+        device: a torch device, or "auto" for CUDA where there is one, else the CPU.
+        dtype: precision of the weights. Below a billion parameters measure in float32.
+        bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, off for the others.
+        threads: number of torch's threads, for the whole process; None leaves it as it is.
+
+    Raises:
+        InputError: the model cannot be found, fetched or used, or memory is short.
+    """
+    name = ModelName.parse(name)
+    torch_dtype = _dtype(dtype)
+    torch_device = _device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder, revision = find(name)
+    config, family = _configuration(folder)
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        tokenizer = _tokenizer(folder)
+        if name.seed is not None:
+            hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
+            revision = f"init-random-seed-{name.seed}-{_config_hash(folder)}"
+        else:
+            files = weight_files(folder)
+            check_memory(str(name), count_parameters(files), torch_dtype, torch_device)
+            hf = _trained(folder, config, family, torch_dtype)
+            revision = revision or content_hash(files)[:16]
+    module = cast(torch.nn.Module, hf)
+    module.requires_grad_(False).eval().to(torch_device)
+    return LoadedModel(
+        name=name,
+        revision=revision,
+        family=family,
+        hf=hf,
+        tokenizer=tokenizer,
+        bos=_use_bos(bos, name, family, tokenizer),
+        device=torch_device,
+        dtype=torch_dtype,
+    )
+
+
+def _dtype(dtype: str) -> torch.dtype:
+    if dtype not in DTYPES:
+        raise InputError("Unknown dtype.", found=repr(dtype), accepted=", ".join(DTYPES))
+    return DTYPES[dtype]
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises AssertionError
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            "This device cannot be used.", found=f"{device}: {reason}", accepted="auto, cpu, cuda:0"
+        ) from error
+    return chosen
+
+
+def _configuration(folder: Path) -> tuple[Any, Family]:
+    from transformers import AutoConfig
+
+    file = folder / "config.json"
+    try:
+        written = json.loads(file.read_text("utf-8"))
+        # The family is checked first: for an architecture that transformers lacks, its own error is a page long.
+        family = family_of(SimpleNamespace(model_type=written.get("model_type")))
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except InputError:
+        raise
+    except Exception as error:  # transformers validates configurations with exceptions of many kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError("config.json cannot be used.", found=f"{file}: {reason[0][:160]}") from error
+    return config, family
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer
+
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise InputError("The model has no tokenizer.", found=folder, accepted="a folder with a tokenizer.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
+        raise InputError("The tokenizer cannot be read.", found=f"{folder}: {str(error)[:160]}") from error
+    if not tokenizer.is_fast:
+        raise InputError(
+            "The tokenizer gives no character offsets.",
+            found=type(tokenizer).__name__,
+            accepted="a tokenizer with a tokenizer.json",
+        )
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM
+    try:
+        hf, report = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation=family.attention_implementation,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError("The weights cannot be used.", found=f"{folder}: {reason[0][:160]}") from error
+    if missing := sorted(report["missing_keys"]):  # transformers would leave these random, with a warning
+        raise InputError(
+            "The weights do not cover the model.",
+            found=f"{folder} lacks {len(missing)} tensors, such as {missing[0]}",
+            next_step="check that config.json and the weights belong together",
+        )
+    return cast("PreTrainedModel", hf)
+
+
+def _untrained(
+    name: ModelName, config: Any, family: Family, dtype: torch.dtype, device: torch.device, seed: int
+) -> PreTrainedModel:
+    """The architecture with transformers' own initial weights. The caller has forked the random state."""
+    from transformers import AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM
+    options = {"dtype": torch.float32, "attn_implementation": family.attention_implementation}
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in auto.from_config(config, **options).parameters())
+    check_memory(str(name), parameters, torch.float32, torch.device("cpu"))
+    check_memory(str(name), parameters, dtype, device)
+    # Not torch.manual_seed: that would seed the accelerators too, which the fork does not cover.
+    torch.default_generator.manual_seed(seed)
+    hf = auto.from_config(config, **options)
+    # Drawn in float32 whatever the precision, so that one seed is one model. Buffers stay: rotary angles need float32.
+    for parameter in hf.parameters():
+        parameter.data = parameter.data.to(dtype)
+    hf.config.dtype = dtype
+    return cast("PreTrainedModel", hf)
+
+
+def _config_hash(folder: Path) -> str:
+    """16 hex digits that change when the architecture does; how and when the file was written does not count."""
+    written = json.loads((folder / "config.json").read_text("utf-8"))
+    for key in ("_name_or_path", "_model_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        written.pop(key, None)
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _use_bos(bos: bool | Literal["auto"], name: ModelName, family: Family, tokenizer: PreTrainedTokenizerFast) -> bool:
+    has_one = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
+    if bos == "auto":
+        return has_one and (name.kind == "reference" or family.bos_auto)
+    if bos and not has_one:
+        raise InputError(f"The tokenizer of {name} has no BOS or EOS token.", next_step="load it with bos=False")
+    return bool(bos)

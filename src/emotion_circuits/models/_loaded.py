@@ -1,0 +1,218 @@
+"""A model ready for measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.models._families import Family
+from emotion_circuits.models._names import ModelName
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text as tokens."""
+
+    ids: tuple[int, ...]
+    """Token ids, BOS first if the model is used with one."""
+
+    offsets: tuple[tuple[int, int], ...]
+    """Per token, start and end of its characters in the text, without leading white space; (0, 0) for BOS. Tokens that
+    are parts of one character all have that character's range."""
+
+    bos_length: int
+    """How many leading tokens are BOS: 0 or 1."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model in eval mode, without parameter gradients, and what the engine must know of it."""
+
+    name: ModelName
+    revision: str
+    """Hub commit; else 16 hex digits of the SHA-256 over the weight files; for untrained twins the seed and a hash of
+    the configuration. Part of the key of every stored result."""
+    family: Family
+    hf: PreTrainedModel = field(repr=False)
+    """The causal LM as transformers made it."""
+    tokenizer: PreTrainedTokenizerFast = field(repr=False)
+    bos: bool
+    """Whether `encode` puts a BOS token before each text."""
+    device: torch.device
+    dtype: torch.dtype
+    packing: bool = False
+    """Several texts may share a row under a block mask. The engine sets it when it has shown that this model takes it."""
+
+    @property
+    def config(self) -> Any:
+        return self.hf.config
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.config.hidden_size)
+
+    @property
+    def n_heads(self) -> int:
+        return int(self.config.num_attention_heads)
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head's output; `n_heads * d_head` is the width of the out-projection's input."""
+        return int(getattr(self.config, "head_dim", None) or self.d_model // self.n_heads)
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Heads of keys and values; fewer than `n_heads` under grouped-query attention."""
+        return int(getattr(self.config, "num_key_value_heads", None) or self.n_heads)
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits, which may exceed the number of the tokenizer's tokens."""
+        return int(self.config.vocab_size)
+
+    @property
+    def max_positions(self) -> int:
+        return int(self.config.max_position_embeddings)
+
+    @property
+    def parallel(self) -> bool:
+        """Attention and MLP read the same input: there is no `resid_mid`."""
+        return self.family.is_parallel(self.config)
+
+    @property
+    def bos_id(self) -> int:
+        """The token used as BOS: the tokenizer's BOS, else its EOS.
+
+        Raises:
+            InputError: the tokenizer has neither.
+        """
+        for candidate in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if candidate is not None:
+                return int(cast(int, candidate))
+        raise InputError(f"The tokenizer of {self.name} has no BOS or EOS token.", next_step="load it with bos=False")
+
+    @property
+    def base(self) -> nn.Module:
+        """The model without its LM head."""
+        return _module(self.hf, self.family.base)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, _module(self.hf, self.family.blocks))
+
+    @property
+    def embedding(self) -> nn.Module:
+        return _module(self.hf, self.family.embedding)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        return _module(self.hf, self.family.final_norm)
+
+    @property
+    def lm_head(self) -> nn.Module:
+        for path in self.family.lm_head:
+            if hasattr(self.hf, path):
+                return _module(self.hf, path)
+        raise AttributeError(f"{type(self.hf).__name__} has none of {', '.join(self.family.lm_head)}")
+
+    def attention(self, layer: int) -> nn.Module:
+        return _module(self.block(layer), self.family.attention)
+
+    def attention_out(self, layer: int) -> nn.Module:
+        """The out-projection; its input is `z`, shape (..., n_heads * d_head)."""
+        return _module(self.block(layer), self.family.attention_out)
+
+    def mlp(self, layer: int) -> nn.Module:
+        return _module(self.block(layer), self.family.mlp)
+
+    def mlp_out(self, layer: int) -> nn.Module:
+        """The MLP's out-projection; its input is `mlp_act`, shape (..., neurons)."""
+        return _module(self.block(layer), self.family.mlp_out)
+
+    def mid_norm(self, layer: int) -> nn.Module:
+        """The norm before the MLP; its input is `resid_mid`, unless the block is parallel."""
+        return _module(self.block(layer), self.family.mid_norm)
+
+    @property
+    def d_mlp(self) -> int:
+        """Neurons of one MLP: the width of its out-projection's input."""
+        projection = self.mlp_out(0)
+        weight = cast(torch.Tensor, projection.weight)
+        return int(weight.shape[1] if isinstance(projection, nn.Linear) else weight.shape[0])  # Conv1D is transposed
+
+    def block(self, layer: int) -> nn.Module:
+        """One block, by its index from 0.
+
+        Raises:
+            InputError: the model has no such layer.
+        """
+        if not 0 <= layer < self.n_layers:
+            raise InputError(f"{self.name} has no layer {layer}.", accepted=f"0 to {self.n_layers - 1}")
+        return self.blocks[layer]
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Tokenize texts; no special token is added but BOS, and nothing is truncated.
+
+        Raises:
+            InputError: a text has no token, or more than the model has positions.
+        """
+        if isinstance(texts, str):
+            raise TypeError("encode takes a list of texts, not one text")
+        if not texts:
+            return []
+        batch = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        head = (self.bos_id,) if self.bos else ()
+        encoded = []
+        for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True):
+            result = Encoded(
+                ids=(*head, *ids),
+                offsets=(*((0, 0) for _ in head), *(_without_leading_space(text, *offset) for offset in offsets)),
+                bos_length=len(head),
+            )
+            self._check_length(text, len(result))
+            encoded.append(result)
+        return encoded
+
+    def _check_length(self, text: str, length: int) -> None:
+        if length == 0:
+            raise InputError("A text has no tokens.", found=repr(text), next_step="leave out empty texts")
+        if length > self.max_positions:
+            raise InputError(
+                f"A text is too long for {self.name}.",
+                found=f"{length} tokens: {text[:40]!r} …",
+                accepted=f"at most {self.max_positions} tokens",
+                next_step="split or shorten the text",
+            )
+
+
+def _module(root: nn.Module, path: str) -> nn.Module:
+    return cast(nn.Module, attrgetter(path)(root))
+
+
+def _without_leading_space(text: str, start: int, end: int) -> tuple[int, int]:
+    # Tokenizers differ in whether " word" starts at the space; positions in the text must not.
+    stripped = len(text[start:end].lstrip())
+    return (end - stripped, end) if stripped else (start, end)

@@ -1,0 +1,112 @@
+"""Facts about weight files that are known before they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+
+import psutil
+import torch
+from safetensors import SafetensorError, safe_open
+
+from emotion_circuits.errors import InputError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+_READ = 1 << 20
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a model folder, in order.
+
+    Raises:
+        InputError: there are none, one of them is missing, or only pickled weights are there.
+    """
+    if (folder / SINGLE).is_file():
+        return (folder / SINGLE,)
+    if (folder / INDEX).is_file():
+        return _shards(folder)
+    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+    if pickled:
+        raise pickled_only(str(folder), pickled[0])
+    raise InputError("The folder has no weights.", found=folder, accepted=f"{SINGLE} or {INDEX} with its shards")
+
+
+def pickled_only(where: str, found: str) -> InputError:
+    return InputError(
+        f"{where} has only pickled weights, which are never read.",
+        found=found,
+        accepted="safetensors",
+        next_step="choose a revision with safetensors, or convert it with save_pretrained in transformers",
+    )
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    try:
+        index = json.loads((folder / INDEX).read_text("utf-8"))
+        names = sorted(set(index["weight_map"].values()))
+        shards = tuple(folder / Path(name).name for name in names)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise _damaged(folder / INDEX, error) from error
+    for shard in shards:
+        if not shard.is_file():
+            raise InputError("A weight file is missing.", found=folder, accepted=shard.name, next_step="fetch it again")
+    return shards
+
+
+def count_parameters(files: Iterable[Path]) -> int:
+    """How many numbers safetensors files hold, from their headers; this also finds truncated files.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    total = 0
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as opened:
+                total += sum(prod(opened.get_slice(key).get_shape()) for key in opened.keys())  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise _damaged(file, error) from error
+    return total
+
+
+def content_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of the files, one after the other, in hex."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(_READ):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def check_memory(what: str, parameters: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse what will not fit, before anything is read.
+
+    A tenth is added for what the model computes. Memory-mapped files do not count, the system can drop their pages.
+
+    Raises:
+        InputError: too little memory is free.
+    """
+    needed = parameters * dtype.itemsize * 1.1
+    on_gpu = device.type == "cuda"
+    available = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    if needed > available:
+        advice = "" if dtype.itemsize < 4 else "use dtype bfloat16, "
+        raise InputError(
+            f"There is too little memory for {what}.",
+            found=f"{available / 1e9:.2f} GB available on {device}",
+            accepted=f"at least {needed / 1e9:.2f} GB ({parameters / 1e6:.1f}M parameters in {dtype})",
+            next_step=f"{advice}close other programs, or choose a smaller model",
+        )
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{file.name} is damaged or incomplete.", found=f"{file}: {error}", next_step="fetch or copy the file again"
+    )

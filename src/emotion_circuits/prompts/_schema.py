@@ -1,0 +1,193 @@
+"""The values that the rest of the package works on: texts, data sets, and the material of the causal tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal, NamedTuple
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts._marks import Span
+
+CLASSES: Final = ("neutral", "gratitude", "anger", "apology")
+EMOTIONS: Final = CLASSES[1:]
+SPLITS: Final = ("development", "test")
+SLOTS: Final = ("opening", "adjective")
+
+Slot = Literal["opening", "adjective"]
+
+
+def check_emotion(emotion: str) -> str:
+    """Returns `emotion` if it is one of `CLASSES`, else raises InputError."""
+    if emotion not in CLASSES:
+        raise InputError("unknown emotion", found=repr(emotion), accepted=", ".join(CLASSES))
+    return emotion
+
+
+def check_split(split: str) -> str:
+    """Returns `split` if it is one of `SPLITS`, else raises InputError."""
+    if split not in SPLITS:
+        raise InputError("unknown split", found=repr(split), accepted=", ".join(SPLITS))
+    return split
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a data set."""
+
+    text: str
+    emotion: str
+    """One of `CLASSES`."""
+    scenario: str
+    """The group that splits, resampling and permutations keep together."""
+    split: str
+    """`development` (layers and doses are chosen there) or `test` (values are reported from there)."""
+    span: Span | None = None
+    """Characters of the emotion word (in a neutral text, of the word in the same slot); None where none is marked."""
+
+    @property
+    def marked_word(self) -> str | None:
+        """The characters inside the span."""
+        return None if self.span is None else self.text[slice(*self.span)]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Texts in a fixed order. Equal content has an equal `hash`, whatever its name."""
+
+    name: str
+    texts: tuple[Text, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[Text]:
+        return iter(self.texts)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (64 hex digits) over every field of every text, in order."""
+        digest = hashlib.sha256()
+        for t in self.texts:
+            digest.update(json.dumps([t.text, t.emotion, t.scenario, t.split, t.span]).encode() + b"\n")
+        return digest.hexdigest()
+
+    @cached_property
+    def scenarios(self) -> tuple[str, ...]:
+        """The scenarios, each once, in order of first appearance."""
+        return tuple(dict.fromkeys(t.scenario for t in self.texts))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that occur, in the order of `CLASSES`."""
+        present = {t.emotion for t in self.texts}
+        return tuple(c for c in CLASSES if c in present)
+
+    @cached_property
+    def is_matched(self) -> bool:
+        """Whether every scenario holds exactly one text of every class that occurs (and there are at least two)."""
+        per_cell = Counter((t.scenario, t.emotion) for t in self.texts)
+        complete = len(per_cell) == len(self.scenarios) * len(self.classes) == len(self.texts)
+        return complete and len(self.classes) > 1
+
+    def require_matched(self, method: str) -> None:
+        """Raises InputError, naming `method`, unless the data set is matched."""
+        if not self.is_matched:
+            counts = Counter(t.emotion for t in self.texts)
+            raise InputError(
+                f"{method} compares texts of one scenario, and the scenarios of {self.name} are not complete",
+                found=f"{len(self.scenarios)} scenarios; texts: "
+                + (", ".join(f"{c} {counts[c]}" for c in self.classes) or "none"),
+                accepted="every scenario with exactly one text of each class",
+                next_step='give each text a "scenario", or class files of equal length (row i is then scenario i)',
+            )
+
+    def select(self, emotion: str | None = None, split: str | None = None) -> Dataset:
+        """The texts of one emotion and/or one split, in the same order.
+
+        Raises:
+            InputError: an emotion or split that does not exist.
+        """
+        texts = self.texts
+        if emotion is not None:
+            check_emotion(emotion)
+            texts = tuple(t for t in texts if t.emotion == emotion)
+        if split is not None:
+            check_split(split)
+            texts = tuple(t for t in texts if t.split == split)
+        return Dataset(self.name, texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A neutral beginning after which a model's next word shows its emotion."""
+
+    id: str
+    text: str
+    slot: Slot
+    """What comes next: the first word of an utterance (`opening`) or an `adjective`."""
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What someone might say after a context of slot `opening`; `text` has no leading space."""
+
+    id: str
+    emotion: str
+    text: str
+    masked: tuple[Span, ...]
+    """Characters of its emotion words, which teacher-forced scores leave out."""
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class WordSet:
+    """Single words of one class that can fill one slot."""
+
+    emotion: str
+    slot: Slot
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WordSets:
+    """The word sets of all classes and slots."""
+
+    sets: tuple[WordSet, ...]
+
+    def __iter__(self) -> Iterator[WordSet]:
+        return iter(self.sets)
+
+    def words(self, emotion: str, slot: Slot) -> tuple[str, ...]:
+        """The words of one class for one slot; InputError where there are none."""
+        for word_set in self.sets:
+            if (word_set.emotion, word_set.slot) == (emotion, slot):
+                return word_set.words
+        raise InputError(
+            "no such word set",
+            found=f"{emotion!r} for slot {slot!r}",
+            accepted=f"{', '.join(CLASSES)}; slots {', '.join(SLOTS)}",
+        )
+
+
+class IntensityText(NamedTuple):
+    """One step of a series in which an emotion grows while the sentence stays alike."""
+
+    id: str
+    emotion: str
+    series: int
+    step: int
+    """From 1 (weakest) upwards."""
+    text: str
+
+
+class GenericText(NamedTuple):
+    """A short text that a small language model wrote when it was asked for `kind`."""
+
+    kind: str
+    text: str

@@ -1,0 +1,58 @@
+"""Chance levels: bootstrap over scenarios, permutation nulls, multiple testing, power, and claims with their verdicts.
+
+The unit everywhere is the group (the scenario). Everything is deterministic given its seed.
+"""
+
+from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
+from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
+from ._multiple import benjamini_hochberg, holm
+from ._permutation import SequentialResult, exceedance_p, max_t, permute_within_groups, sequential_p
+from ._power import hanley_mcneil_se, smallest_auroc, smallest_from_se, smallest_mean
+from ._resampling import (
+    Alternative,
+    Bootstrap,
+    Interval,
+    PermutationResult,
+    grouped_bootstrap,
+    sign_flip_test,
+    weighted_bootstrap,
+)
+from ._split_half import SplitHalfResult, spearman_brown, split_half_cosine, split_half_from_gram
+
+__all__ = [
+    "ALPHA",
+    "SIDE_CONDITION_LIMITS",
+    "Alternative",
+    "AurocResult",
+    "Bootstrap",
+    "Claim",
+    "DifferenceResult",
+    "Interval",
+    "PermutationResult",
+    "SequentialResult",
+    "SplitHalfResult",
+    "Verdict",
+    "auroc",
+    "auroc_difference",
+    "benjamini_hochberg",
+    "claims_json",
+    "exceedance_p",
+    "grouped_auroc",
+    "grouped_bootstrap",
+    "hanley_mcneil_se",
+    "holm",
+    "judge",
+    "max_t",
+    "permute_within_groups",
+    "read_claims",
+    "sequential_p",
+    "sign_flip_test",
+    "smallest_auroc",
+    "smallest_from_se",
+    "smallest_mean",
+    "spearman_brown",
+    "split_half_cosine",
+    "split_half_from_gram",
+    "weighted_bootstrap",
+    "write_claims",
+]
