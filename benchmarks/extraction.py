@@ -82,9 +82,7 @@ def run(repeats: int = 7, device: str = "cpu", threads: int = 2) -> list[Row]:
                     start = time.perf_counter()
                     arm(lm, ids)
                     seconds[name].append(time.perf_counter() - start)
-            products = 2 * sum(map(len, ids)) * sum(
-                p.numel() for n, p in lm.blocks.named_parameters() if p.ndim == 2
-            )
+            products = 2 * sum(map(len, ids)) * sum(p.numel() for n, p in lm.blocks.named_parameters() if p.ndim == 2)
             rows += summarise("extraction, 280 texts", seconds, results, products, rates, setting, device)
     print(f"The probe chooses: {probe_precision()}")
     return rows

@@ -20,7 +20,9 @@ class EmotionCircuitsError(Exception):
 
     exit_status = 1
 
-    def __init__(self, problem: str, *, found: object = None, accepted: str | None = None, next_step: str | None = None):
+    def __init__(
+        self, problem: str, *, found: object = None, accepted: str | None = None, next_step: str | None = None
+    ):
         self.problem = problem
         lines = [problem]
         for label, value in (("found", found), ("accepted", accepted), ("next", next_step)):

@@ -33,7 +33,7 @@ def scored(draw):
 @settings(max_examples=50, deadline=None)
 @given(data=scored())
 def test_value_equals_scikit_learn_and_the_interval_is_honest(data):
-    scores, labels, groups = data
+    scores, labels, _ = data
     result = grouped_auroc(*data, **SMALL)
     expected = roc_auc_score(labels, scores)
     assert result.value == pytest.approx(expected)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import random
-import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,22 +277,18 @@ def test_unreadable_and_unwritable_places_are_input_errors(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["binary.json", "file", "folder"]
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path):
+def test_a_write_that_fails_halfway_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "claims.json"
-    few, many = judge([claim()]), judge([claim(layer=i) for i in range(60)])
-    write_claims(path, few)
-    stop = threading.Event()
-    lengths: set[int] = set()
+    write_claims(path, judge([claim()]))
+    before = path.read_bytes()
+    whole_write = Path.write_bytes
 
-    def watch() -> None:
-        while not stop.is_set():
-            lengths.add(len(read_claims(path)))
+    def disk_full(self: Path, data: bytes) -> int:
+        whole_write(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for _ in range(20):
-        write_claims(path, many)
-        write_claims(path, few)
-    stop.set()
-    watcher.join()
-    assert lengths <= {1, 60}
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    with pytest.raises(InputError, match="No space left"):
+        write_claims(path, judge([claim(layer=1)]))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["claims.json"]

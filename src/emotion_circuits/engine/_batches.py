@@ -131,9 +131,7 @@ def plan_batches(
     return tuple(_lay_out(texts, tuple(tuple(i) for i in ids), packed, batch_tokens))
 
 
-def _lay_out(
-    texts: Sequence[int], ids: Sequence[tuple[int, ...]], packed: bool, batch_tokens: int
-) -> Iterable[Batch]:
+def _lay_out(texts: Sequence[int], ids: Sequence[tuple[int, ...]], packed: bool, batch_tokens: int) -> Iterable[Batch]:
     if packed:
         return _packed(texts, ids, batch_tokens)
     return _by_length(texts, ids, batch_tokens)

@@ -22,9 +22,7 @@ class Gradients(NamedTuple):
     metric: float
 
 
-def gradients(
-    lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Callable[[Tensor], Tensor]
-) -> Gradients:
+def gradients(lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Callable[[Tensor], Tensor]) -> Gradients:
     """d metric / d activation at several points, from one forward and one backward pass.
 
     Args:

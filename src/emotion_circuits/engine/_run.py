@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from emotion_circuits.engine._precision import matmul_precision
@@ -46,7 +45,7 @@ def hooks(lm: LoadedModel, touches: Mapping[Point, Touch], firings: int = 1) -> 
         if count != firings:
             raise MeasurementError(
                 f"The hook at {point.site} of layer {point.layer} fired {count} times instead of {firings}.",
-                next_step=f"this model's code differs from its family '{lm.family.name}'; run `models verify {lm.name}`",
+                next_step=f"its code differs from the family {lm.family.name}; run `models verify {lm.name}`",
             )
 
 
@@ -94,4 +93,3 @@ def count_hooks(lm: LoadedModel) -> int:
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
     return ours + sum("forward" in vars(block) for block in lm.blocks)
-

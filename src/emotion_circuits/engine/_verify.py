@@ -1,4 +1,4 @@
-"""Proofs that recording, editing and replaying are exact for a given model. The quick ones run whenever one is loaded."""
+"""Proofs that recording, editing and replaying are exact for a model. The quick ones run whenever one is loaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from emotion_circuits import models
 from emotion_circuits.engine import _edits
 from emotion_circuits.engine._batches import Batch, plan_batches
 from emotion_circuits.engine._record import record, record_tokens
@@ -15,7 +16,6 @@ from emotion_circuits.engine._replay import PrefixReplay, final_states
 from emotion_circuits.engine._run import count_hooks, forward, hooks
 from emotion_circuits.engine._sites import SITES, Point
 from emotion_circuits.errors import MeasurementError
-from emotion_circuits import models
 from emotion_circuits.models import LoadedModel
 
 PROBE_TEXTS = (
@@ -70,9 +70,7 @@ def packing_error(lm: LoadedModel) -> float:
     points = [Point("resid_post", layer) for layer in range(lm.n_layers)]
     ids = [e.ids for e in encoded]
     together, alone = (record(lm, ids, positions, points, packed=packed) for packed in (True, False))
-    return max(
-        _difference(torch.nan_to_num(together.values[p]), torch.nan_to_num(alone.values[p])) for p in points
-    )
+    return max(_difference(torch.nan_to_num(together.values[p]), torch.nan_to_num(alone.values[p])) for p in points)
 
 
 def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:

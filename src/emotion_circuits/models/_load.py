@@ -47,6 +47,9 @@ def load(
         bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, off for the others.
         threads: number of torch's threads, for the whole process; None leaves it as it is.
 
+    Weights that are stored in the precision asked for are mapped from the file, not copied: replace a weight file by
+    renaming another onto it, never by writing into it, while a model is loaded from it.
+
     Raises:
         InputError: the model cannot be found, fetched or used, or memory is short.
     """

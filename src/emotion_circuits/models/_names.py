@@ -53,6 +53,8 @@ class ModelName:
         """
         if isinstance(text, ModelName):
             return text
+        if not text or not text.isprintable():  # also keeps lone surrogates and NUL out of paths
+            raise InputError("This is not a model name.", found=repr(text), accepted=_ACCEPTED)
         rest, seed = _split_query(text)
         kind = _kind(rest)
         revision = None
@@ -81,7 +83,7 @@ class ModelName:
         if self.kind in ("folder", "gguf"):
             query = text.removeprefix(self.source)
             path = self.path.resolve()
-            base = re.sub(r"[^\w.-]", "_", path.name)[:40] or "root"
+            base = re.sub(r"[^\w.-]", "_", path.name)[:40].lstrip(".") or "model"
             text = f"{base}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}{query}"
         return text.replace("/", "--").replace("?", "+").replace("&", "+")
 
@@ -127,14 +129,14 @@ def _kind(source: str) -> Kind:
         return "gguf"
     if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
         return "folder"
-    if source and "\0" not in source and (Path(source) / "config.json").is_file():
+    if source and (Path(source) / "config.json").is_file():
         return "folder"
     return "hub"
 
 
 def _check_hub_id(source: str, text: str) -> None:
     if not _HUB_ID.fullmatch(source) or "--" in source or ".." in source or source.endswith(".git"):
-        is_folder = bool(source) and "\0" not in source and Path(source).is_dir()
+        is_folder = bool(source) and Path(source).is_dir()
         problem = "The folder has no config.json." if is_folder else "This is not a model name."
         raise InputError(problem, found=repr(text), accepted=_ACCEPTED)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from emotion_circuits.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Row(NamedTuple):
@@ -48,11 +50,13 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON", found=f"{error.msg} at column {error.colno}") from error
+            raise InputError(
+                f"{path}, line {number}: not JSON", found=f"{error.msg} at column {error.colno}"
+            ) from error
         yield Row(number, value)
 
 
-def parse[Model: BaseModel](model: type[Model], value: object, where: str) -> Model:
+def parse(model: type[Model], value: object, where: str) -> Model:
     """`value` as a `model`; InputError that starts with `where` and names the first wrong field."""
     try:
         return model.model_validate(value)
@@ -64,26 +68,19 @@ def parse[Model: BaseModel](model: type[Model], value: object, where: str) -> Mo
 
 def write_atomically(path: Path, content: str) -> None:
     """Writes `content` to a temporary file beside `path` and renames it, so that readers see all of it or none."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary.write_text(content, encoding="utf-8", newline="\n")
+        temporary.replace(path)
     except OSError as error:
         raise InputError(
-            f"cannot write to the folder {path.parent}",
+            f"cannot write {path}",
             found=error.strerror or error,
             next_step="choose a folder that you may write to",
         ) from error
-    try:
-        # mkstemp makes files only their owner can read; a data set is meant to be shared.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}", found=error.strerror or error) from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        # After the rename it is gone already; after a failure, an interrupt included, it must not stay behind. A
+        # folder that cannot be written cannot be cleaned either, and that error would hide the first one.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ The unit everywhere is the group (the scenario). Everything is deterministic giv
 
 from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
 from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
+from ._measures import EMBED_LAYER, Measure, measures_table
 from ._multiple import benjamini_hochberg, holm
 from ._permutation import SequentialResult, exceedance_p, max_t, permute_within_groups, sequential_p
 from ._power import hanley_mcneil_se, smallest_auroc, smallest_from_se, smallest_mean
@@ -21,6 +22,7 @@ from ._split_half import SplitHalfResult, spearman_brown, split_half_cosine, spl
 
 __all__ = [
     "ALPHA",
+    "EMBED_LAYER",
     "SIDE_CONDITION_LIMITS",
     "Alternative",
     "AurocResult",
@@ -28,6 +30,7 @@ __all__ = [
     "Claim",
     "DifferenceResult",
     "Interval",
+    "Measure",
     "PermutationResult",
     "SequentialResult",
     "SplitHalfResult",
@@ -43,6 +46,7 @@ __all__ = [
     "holm",
     "judge",
     "max_t",
+    "measures_table",
     "permute_within_groups",
     "read_claims",
     "sequential_p",

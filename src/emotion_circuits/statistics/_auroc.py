@@ -31,6 +31,10 @@ from ._resampling import (
     weighted_bootstrap,
 )
 
+# So close to 0 or 1 the inner end of a BCa interval misses two to three times as often as it says (simulated, 12–40
+# scenarios); the logit interval does so far less.
+BOUNDARY_ERRORS = 3.0
+
 
 @dataclass(frozen=True, eq=False)
 class AurocResult:
@@ -138,8 +142,8 @@ def grouped_auroc(
 
     The interval is BCa. At 0 or 1 every draw repeats the value, so the interval is an exact one-sided bound: with m
     disjoint pairs of groups, one giving a positive and one a negative, all pairs are in order with probability at most
-    AUROC**m, so AUROC ≥ (1 − level)**(1/m). Where BCa is undefined otherwise, or ends at 0 or 1, the interval is
-    DeLong's on the logit scale.
+    AUROC**m, so AUROC ≥ (1 − level)**(1/m). Where BCa is undefined otherwise, or 0 or 1 lies within
+    three standard errors, the interval is DeLong's on the logit scale.
 
     Neither the order of texts nor a strictly increasing transform of scores changes any part of the result.
 
@@ -281,8 +285,8 @@ def _interval(table: _Table, n_draws: int, seed: Seed, level: float) -> Interval
         return Interval(low, high, level, "exact one-sided")
     boot: Bootstrap = weighted_bootstrap(table.auroc, len(table.positives), n_draws=n_draws, seed=seed, level=level)
     error = _standard_error(table.influences())
-    # Where BCa ends at 0 or 1 its other end misses about twice as often as it says.
-    if error == 0 or (boot.interval.method == "bca" and boot.interval.low > 0 and boot.interval.high < 1):
+    near_boundary = min(value, 1 - value) < BOUNDARY_ERRORS * error
+    if error == 0 or (boot.interval.method == "bca" and not near_boundary):
         return boot.interval
     return _delong_logit(value, error, level, len(table.positives))
 

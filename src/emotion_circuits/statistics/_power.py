@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 from scipy import optimize, stats
 
 from emotion_circuits.errors import InputError
@@ -43,7 +44,8 @@ def smallest_mean(
     def excess_power(shift: float) -> float:
         found = stats.nct.sf(critical, freedom, shift)
         if alternative == "two-sided":
-            found += stats.nct.cdf(-critical, freedom, shift)
+            # scipy gives NaN where this tail is too small for it
+            found += np.nan_to_num(stats.nct.cdf(-critical, freedom, shift))
         return float(found) - power
 
     # Twice the critical value and the normal quantile is always enough, whatever the degrees of freedom.

@@ -1,0 +1,78 @@
+"""Find, compare and change how language models represent gratitude, anger and apology.
+
+    import emotion_circuits as ec
+
+    lm = ec.load("reference/gpt2")
+
+Verbs and rooms load on first use, so importing the package costs nothing: no torch, no pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emotion_circuits import engine, models, prompts, statistics
+    from emotion_circuits.engine import generate, record, verify
+    from emotion_circuits.engine import load_verified as load
+    from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
+
+    __version__: str
+
+# What the type checker sees above is what the tables below load, and what `__all__` lists; a test compares them.
+_ROOMS = ("engine", "models", "prompts", "statistics")
+
+# A verb must not have the name of a room: whichever was imported last would win. A room that is to be a verb too
+# says so itself, with `_rooms.callable_room`.
+_VERBS = {
+    "EmotionCircuitsError": "emotion_circuits.errors:EmotionCircuitsError",
+    "InputError": "emotion_circuits.errors:InputError",
+    "MeasurementError": "emotion_circuits.errors:MeasurementError",
+    "generate": "emotion_circuits.engine:generate",
+    "load": "emotion_circuits.engine:load_verified",
+    "record": "emotion_circuits.engine:record",
+    "verify": "emotion_circuits.engine:verify",
+}
+
+__all__ = [
+    "EmotionCircuitsError",
+    "InputError",
+    "MeasurementError",
+    "__version__",
+    "engine",
+    "generate",
+    "load",
+    "models",
+    "prompts",
+    "record",
+    "statistics",
+    "verify",
+]
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("emotion-circuits")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    elif name in _VERBS:
+        module, _, attribute = _VERBS[name].partition(":")
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

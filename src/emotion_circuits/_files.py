@@ -1,0 +1,124 @@
+"""Files that are either whole or not there: written under a temporary name and renamed. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its name when the block ends without an exception.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {path}.", found=error.strerror or error, next_step="choose a folder you may write"
+        ) from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be made has been reported already
+            part.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: missing or malformed.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"No such file: {path}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON.", found=error) from error
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write parquet."""
+    with whole_file(path) as part:
+        table.to_parquet(part, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read parquet.
+
+    Raises:
+        InputError: missing or malformed.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise InputError(f"No such file: {path}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable table.", found=error) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> None:
+    """Write safetensors with a text header.
+
+    Arrays are made contiguous first: safetensors 0.8.0 stores others wrongly, without an error.
+    """
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    with whole_file(path) as part:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part, metadata=dict(header))
+
+
+def read_tensors(path: Path, schema: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read safetensors of one schema.
+
+    Raises:
+        InputError: missing, corrupted, or written under another schema.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"No such file: {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file.", found=error, next_step="delete it and make it again"
+        ) from error
+    if header.get("schema") != schema:
+        raise InputError(
+            f"{path} was written by another version or command.",
+            found=f"schema {header.get('schema')!r}",
+            accepted=schema,
+            next_step="make it again with this version",
+        )
+    return tensors, header

@@ -1,0 +1,105 @@
+"""The application: which commands there are, and what surrounds each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, Parameter
+
+from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, explain
+from emotion_circuits.cli._options import whole_numbers
+from emotion_circuits.cli._output import make_console
+
+# Name on the command line → where its App is. The order is that of the help page. Modules are imported when their
+# command runs, or when the help page lists them all; so they must not import a room outside a function.
+COMMANDS = {
+    "prompts": "emotion_circuits.cli._prompts:app",
+    "models": "emotion_circuits.cli._models:app",
+}
+
+_HELP = """Find, compare and change how language models represent gratitude, anger and apology.
+
+Every number stands beside its chance level."""
+_EPILOGUE = f"""--json prints machine-readable results; --debug, anywhere, shows the traceback of a failure.
+
+Example:
+  {PROGRAM} models list"""
+
+
+def build_app() -> App:
+    """The whole command line, with its commands not imported yet."""
+    app = App(
+        name=PROGRAM,
+        help=_HELP,
+        help_epilogue=_EPILOGUE,
+        help_format="plaintext",
+        version=_version,
+        config=whole_numbers,
+        # A list flag takes all values that follow it, at least one; booleans and lists get no negative twin.
+        default_parameter=Parameter(consume_multiple=1, negative_bool=(), negative_iterable=()),
+        # Errors are ours to print.
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    app["--help"].sort_key = app["--version"].sort_key = len(COMMANDS)
+    for place, (name, target) in enumerate(COMMANDS.items()):
+        app.command(target, name=name, sort_key=place)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments after the program's name; None takes the process's own.
+
+    Returns:
+        the exit status: 0, 1 for a failure, 2 for bad input, 130 for an interrupt, 141 for a reader that went away.
+    """
+    debug, tokens = _take_debug(sys.argv[1:] if argv is None else argv)
+    # A terminal that lacks a sign such as × gets a question mark, not a crash.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app = build_app()
+        if not tokens or tokens[0] not in COMMANDS:
+            app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
+        result = app(tokens, console=make_console(), error_console=make_console(stderr=True))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        text, status = explain(error)
+        sys.stderr.write(text + "\n")
+        return status
+    return result if isinstance(result, int) else 0
+
+
+def _take_debug(argv: Sequence[str]) -> tuple[bool, list[str]]:
+    """Take `--debug` out wherever it stands, but leave what follows `--` alone."""
+    tokens = list(argv)
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    kept = [token for token in tokens[:end] if token != "--debug"]
+    return len(kept) < end, kept + tokens[end:]
+
+
+def _let_go_of_stdout() -> None:
+    # Python flushes stdout once more when it ends, and would complain about the closed pipe.
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _version() -> str:
+    from emotion_circuits import __version__
+
+    return f"{PROGRAM} {__version__}"

@@ -1,0 +1,59 @@
+"""`emotion-circuits models`: what can be loaded, fetching it, and proving the engine on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from emotion_circuits.cli._options import MODEL_OPTIONS, Json, ModelOptions, command, command_group, flag
+from emotion_circuits.cli._output import Table, emit, say
+
+app = command_group("models", "What can be loaded; fetch it; prove the engine on it.")
+
+Name = Annotated[str, flag(help="Hub id, folder, .gguf file, smollm2-135m or reference/...")]
+
+
+@command(app, example="models list", name="list")
+def list_models(*, json: Json = False) -> None:
+    """List the models to start with.
+
+    Any other causal LM of a known family loads by its name too.
+    """
+    from emotion_circuits.models import FAMILIES, catalogue
+
+    models = catalogue()
+    rows = [(m.name, m.family, m.layers, m.width, f"{m.parameters / 1e6:.1f} M", m.available, m.how) for m in models]
+    columns = ("name", "family", "layers", "width", "parameters", "here", "how to have it")
+    notes = (
+        f"Known families: {', '.join(family.name for family in FAMILIES)}.",
+        "A name may also be any hub id, a local folder in Hugging Face format or a .gguf file, with @REVISION (hub)",
+        "and ?init=random&seed=0 for the untrained twin.",
+    )
+    emit(models, json, table=Table(columns, rows, notes=notes))
+
+
+@command(app, example="models get smollm2-135m")
+def get(name: Name, /, *, json: Json = False) -> None:
+    """Bring a model to this machine, and renew a hub model's branch."""
+    from emotion_circuits.models import get as fetch
+
+    folder = fetch(name, say)
+    emit({"name": name, "folder": folder}, json)
+
+
+@command(app, example="models verify reference/gpt2")
+def verify(name: Name, /, *, options: ModelOptions = MODEL_OPTIONS, json: Json = False) -> int:
+    """Prove on a model that recording, editing and replaying are exact.
+
+    Exit status 1 if a proof fails.
+    """
+    from emotion_circuits.engine import verify as prove
+    from emotion_circuits.models import load
+
+    proofs = prove(load(name, device=options.device, dtype=options.dtype))
+    checks = [{"name": c.name, "value": c.value, "limit": c.limit, "ok": c.ok} for c in proofs.checks]
+    rows = [(c.name, c.value, c.limit, "ok" if c.ok else "FAILED") for c in proofs.checks]
+    failed = sum(not c.ok for c in proofs.checks)
+    summary = f"{failed} of {len(rows)} proofs failed." if failed else f"All {len(rows)} proofs hold."
+    table = Table(("proof", "value", "limit", ""), rows, title=f"{proofs.model}, {options.dtype}", notes=(summary,))
+    emit({"model": proofs.model, "ok": proofs.ok, "checks": checks}, json, table=table)
+    return 0 if proofs.ok else 1

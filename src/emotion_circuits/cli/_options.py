@@ -1,0 +1,109 @@
+"""Flags that commands share, and the pieces to declare their own tersely."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from cyclopts import App, ArgumentCollection, CoercionError, Parameter
+from cyclopts.validators import Number
+
+from emotion_circuits.cli._errors import PROGRAM
+
+
+def flag(*aliases: str, help: str | None = None, at_least: float | None = None, **settings: Any) -> Parameter:
+    """How a parameter appears on the command line; use it inside `Annotated`.
+
+    Hyphens and underscores are one in every name, so aliases are for other words only. Lists take several values.
+
+    Args:
+        aliases: further names, `--model1`.
+        help: one line; without it, the docstring's `Args:` entry.
+        at_least: the smallest number accepted.
+        settings: anything else that `cyclopts.Parameter` takes.
+    """
+    if at_least is not None:
+        settings["validator"] = Number(gte=at_least)
+    return Parameter(alias=aliases, help=help, **settings)
+
+
+def command(group: App | None = None, *, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function a command.
+
+    Args:
+        group: the group it belongs to; without one the decorated function becomes an App of its own, to be listed in
+            `COMMANDS`.
+        example: what to type after the program's name; it closes the help page, and a test parses it.
+        name: if it is not the function's.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        chosen = name or function.__name__.strip("_").replace("_", "-")
+        place = None if group is None else len(group.resolved_commands())  # help keeps the order of the module
+        epilogue = f"Example:\n  {PROGRAM} {example}"
+        app = App(name=chosen, help_epilogue=epilogue, sort_key=place, default_command=function)
+        if group is None:
+            return app
+        group.command(app)
+        return function
+
+    return decorate
+
+
+def whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse what is not written as a whole number where one is wanted; cyclopts would round layer 3.5 to 4."""
+    for argument in arguments:
+        if int in (argument.resolved_hint, *get_args(argument.resolved_hint)):
+            for token in argument.tokens:
+                if token.value and not re.fullmatch(r"[+-]?\d+", token.value):
+                    raise CoercionError(token=token, argument=argument, target_type=int)
+
+
+def command_group(name: str, summary: str) -> App:
+    """An App that holds the commands of a group."""
+    return App(name=name, help=summary, help_epilogue="")
+
+
+Json = Annotated[bool, flag(help="Print the result as JSON, and nothing else on stdout.", show_default=False)]
+Seed = Annotated[int, flag(help="Seed of everything random.", at_least=0)]
+Profile = Literal["baseline", "extended"]
+ProfileFlag = Annotated[Profile, flag(help="Data set: baseline has 280 texts, extended 400.")]
+ModelFlag = Annotated[
+    str, flag("--model1", help="Hub id, folder, .gguf file, smollm2-135m or reference/...; see `models list`.")
+]
+OtherModelFlag = Annotated[str, flag("--model2", help="The second model, named like the first.")]
+BatchTokens = Annotated[int | None, flag(help="Tokens in one forward pass; fewer need less memory.", at_least=1)]
+Layers = Annotated[tuple[int, ...] | None, flag(help="Blocks, counted from 0; all by default.", at_least=0)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model runs."""
+
+    device: Annotated[str, flag(help="auto (CUDA where there is one), cpu, cuda:0 ...")] = "auto"
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], flag(help="Precision of the weights; float32 below a billion parameters.")
+    ] = "float32"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StoreOptions:
+    """Where results are, and of which data set."""
+
+    results: Annotated[Path, flag(help="Folder of all results.")] = Path("results")
+    profile: ProfileFlag = "baseline"
+
+    @property
+    def folder(self) -> Path:
+        """`results/<profile>`."""
+        return self.results / self.profile
+
+
+# As defaults of parameters: one instance each, since a call in a signature hides that it happens only once.
+MODEL_OPTIONS = ModelOptions()
+STORE_OPTIONS = StoreOptions()

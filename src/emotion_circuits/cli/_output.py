@@ -1,0 +1,169 @@
+"""How results reach the user: JSON or a table on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+PIPED_WIDTH = 100
+SIGNIFICANT_DIGITS = 4
+_NUMERIC = re.compile(r"(?:[\d\s.,…%+–−×\[\]-]|e[+-]?\d|nan|inf)*")  # intervals too; "–" stands for a missing value
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # called while the BrokenPipeError is handled; `main` ends the program quietly
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console for stdout or stderr; where its output is piped it is 100 columns wide."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPED_WIDTH
+    return _Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows for the screen. Numbers are shown with four significant digits, right-aligned and never cut."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str | None = None
+    notes: Sequence[str] = ()
+    """Lines under the table."""
+
+
+def emit(result: object, json: bool, *, table: Table | None = None) -> None:
+    """Print a command's result to stdout.
+
+    Args:
+        result: dataclasses, pydantic models, named tuples, mappings, data frames, arrays, and lists of these.
+        json: print it as JSON, and nothing else; numbers that are not finite become null.
+        table: what to show without `json`; left out, the result itself is shown: a row for each element of a list or
+            data frame, else a row for each field. A result with a method `table()` chooses for itself: a `Table`, a
+            data frame, or a tuple of rows of which the first is the header.
+    """
+    if json:
+        ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+        text = json_module.dumps(to_plain(result), indent=2, ensure_ascii=ascii_only, allow_nan=False)
+        sys.stdout.write(text + "\n")
+    else:
+        _show(table or _as_table(result))
+
+
+def note(text: str) -> None:
+    """One line to stderr that the user should know, and that is no failure."""
+    sys.stderr.write(f"note: {' '.join(text.split())}\n")
+
+
+def say(text: str) -> None:
+    """One line to stderr about what is going on."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def to_plain(value: Any) -> Any:
+    """The value in terms of JSON.
+
+    Raises:
+        TypeError: there is no obvious way to write it.
+    """
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Enum):
+        return to_plain(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):
+        return to_plain(value.model_dump())
+    if hasattr(value, "_asdict"):
+        return to_plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if _is_frame(value):
+        return to_plain(value.to_dict(orient="records"))
+    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
+        return to_plain(value.tolist())
+    if isinstance(value, set | frozenset):
+        return to_plain(sorted(value))
+    if isinstance(value, Iterable):
+        return [to_plain(item) for item in value]
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+def format_cell(value: object) -> str:
+    """A value as it stands in a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        # Beyond the significant digits an exponent would only make a count or a norm harder to read.
+        large = 10**SIGNIFICANT_DIGITS <= abs(value) < 1e9
+        return f"{value:.0f}" if large else f"{value:.{SIGNIFICANT_DIGITS}g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {format_cell(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_cell, value))
+    return str(value)
+
+
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "to_dict") and hasattr(value, "columns")
+
+
+def _as_table(result: Any) -> Table:
+    if isinstance(result, Table):
+        return result
+    if hasattr(result, "table"):
+        own = result.table()
+        if isinstance(own, tuple) and not hasattr(own, "_fields"):
+            return Table(own[0], own[1:])
+        return _as_table(own)
+    columns = [str(name) for name in result.columns] if _is_frame(result) else None
+    plain = to_plain(result)
+    if not isinstance(plain, list):
+        rows = plain.items() if isinstance(plain, dict) else [("", plain)]
+        return Table(("", ""), [tuple(row) for row in rows])
+    records = [row if isinstance(row, dict) else {"": row} for row in plain]
+    columns = columns or list(dict.fromkeys(key for row in records for key in row))
+    return Table(columns, [[row.get(column) for column in columns] for row in records])
+
+
+def _show(table: Table) -> None:
+    cells = [[format_cell(value) for value in row] for row in table.rows]
+    headed = any(table.columns)
+    grid = RichTable(box=box.SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False)
+    for place, name in enumerate(table.columns):
+        numeric = all(_NUMERIC.fullmatch(row[place]) for row in cells)
+        grid.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in cells:
+        grid.add_row(*map(Text, row))
+    console = make_console()
+    measured = Measurement.get(console, console.options.update(max_width=100_000), grid)
+    # In a pipe a row is one line, for grep; in a terminal prose wraps, but a number is never cut.
+    console.width = max(console.width, measured.minimum if console.is_terminal else measured.maximum)
+    if table.title:
+        sys.stdout.write(table.title + "\n")
+    with console.capture() as capture:
+        console.print(grid)
+    lines = capture.get().splitlines()
+    sys.stdout.writelines(f"{line if console.is_terminal else line.rstrip()}\n" for line in lines)
+    sys.stdout.writelines(f"{line}\n" for line in table.notes)

@@ -1,0 +1,61 @@
+"""File names from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emotion_circuits.cli._output import note
+from emotion_circuits.errors import InputError
+
+PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+
+
+def output_path(path: Path, suffix: str, *others: str) -> Path:
+    """Where to write: a pickle's name becomes that of the format we write, with a note; a bare name gets the suffix.
+
+    Args:
+        path: as the user gave it.
+        suffix: the format we write, such as `.parquet`.
+        others: further suffixes that the command can write.
+
+    Raises:
+        InputError: another suffix, which would promise another format.
+    """
+    given = path.suffix.lower()
+    if given in PICKLES:
+        chosen = path.with_suffix(suffix)
+        note(f"pickles are not written; {path.name} becomes {chosen}")
+        return chosen
+    if given in (suffix, *others):
+        return path
+    if given == "" or not given[1:].isalpha():  # "gpt2_v0.5" has no suffix in any useful sense
+        return path.with_name(path.name + suffix)
+    raise InputError(f"This command does not write {given} files.", found=path, accepted=", ".join((suffix, *others)))
+
+
+def input_path(path: Path, *suffixes: str) -> Path:
+    """What to read: for a pickle's name, the file that we wrote in its place.
+
+    Args:
+        path: as the user gave it.
+        suffixes: what `output_path` may have made of the name.
+
+    Raises:
+        InputError: there is no such file, or only a pickle.
+    """
+    if path.suffix.lower() in PICKLES:
+        written = [path.with_suffix(suffix) for suffix in suffixes]
+        for candidate in written:
+            if candidate.exists():
+                note(f"reading {candidate} for {path.name}")
+                return candidate
+        if path.exists():
+            raise InputError(
+                "Pickles are not read: a pickle can run any code.",
+                found=path,
+                accepted=", ".join(suffixes),
+                next_step="make the file again with this program",
+            )
+    if not path.exists():
+        raise InputError("There is no such file.", found=path)
+    return path

@@ -1,0 +1,143 @@
+"""`emotion-circuits prompts`: data sets of a profile, checks, a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from emotion_circuits.cli._options import Json, Profile, ProfileFlag, Seed, command, command_group, flag
+from emotion_circuits.cli._output import Table, emit, say, to_plain
+from emotion_circuits.errors import InputError
+
+app = command_group("prompts", "Data sets of a profile: build, check, look.")
+
+Kind = Literal[
+    "explicit", "implicit", "foils", "real-world", "contexts", "continuations", "word-sets", "intensity", "generic"
+]
+Emotion = Literal["neutral", "gratitude", "anger", "apology"]
+DEFAULT_LIMIT = 20
+
+
+@command(app, example="prompts build --profile baseline --data-dir data")
+def build(
+    *,
+    profile: Annotated[Profile | None, flag(help="Only this data set; both by default.")] = None,
+    data_dir: Annotated[Path, flag("--output-dir", "--output", help="Folder to write to.")] = Path("data"),
+    prompts_dir: Annotated[
+        Path | None, flag("--prompts-file", help="Your own prompts instead: a folder of class files, or a .jsonl file.")
+    ] = None,
+    overwrite: Annotated[bool, flag(help="Replace files that hold something else.", show_default=False)] = False,
+    json: Json = False,
+) -> None:
+    """Write a profile's data files: the prompts of each class, the data set, the real-world samples.
+
+    With --prompts-dir the data set is built from your own neutral_prompts.json, gratitude_prompts.json,
+    anger_prompts.json and apology_prompts.json, each {"prompts": ["...", ...]}.
+    """
+    from emotion_circuits.prompts import build as write
+
+    default: tuple[Profile, ...] = ("baseline", "extended") if prompts_dir is None else ("baseline",)
+    built = [
+        {"profile": name, "file": file}
+        for name in ((profile,) if profile else default)
+        for file in write(name, data_dir, source=prompts_dir, overwrite=overwrite)
+    ]
+    emit(built, json)
+
+
+@command(app, example="prompts validate data/emotion_dataset.jsonl")
+def validate(
+    path: Annotated[Path | None, flag("--dataset", help="A .jsonl file or a folder of class files.")] = None,
+    *,
+    profile: Annotated[
+        Profile | None, flag(help="The bundled data set (baseline by default), or which of a folder's.")
+    ] = None,
+    permutations: Annotated[int, flag(help="Draws of each null; 200 take about 15 seconds.", at_least=0)] = 200,
+    seed: Seed = 0,
+    json: Json = False,
+) -> int:
+    """Check a data set: defects, and how far the classes differ in what is not emotion, beside chance.
+
+    Without PATH the bundled data set is checked. Exit status 1 if there is a problem.
+    """
+    from emotion_circuits import prompts
+
+    dataset = prompts.profile(profile or "baseline") if path is None else prompts.read_dataset(path, profile)
+    say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
+    report = prompts.validate(dataset, n_permutations=permutations, seed=seed)
+    header, *rows = report.table()
+    title = f"{report.dataset}: {report.n_texts} texts, {report.n_scenarios} scenarios"
+    findings = [f"problem, {f.kind}: {f.message}" for f in report.problems]
+    findings += [f"warning, {f.kind}: {f.message}" for f in report.warnings]
+    notes = (*findings, f"{len(report.problems)} problems, {len(report.warnings)} warnings.")
+    emit({"ok": report.ok, **to_plain(report)}, json, table=Table(header, rows, title, notes))
+    return 0 if report.ok else 1
+
+
+class _Filter(NamedTuple):
+    field: str
+    values: tuple[str, ...]
+
+
+@command(app, example="prompts show --emotion gratitude --scenario 1 2 3")
+def show(
+    *,
+    kind: Annotated[Kind, flag(help="What to show.")] = "explicit",
+    profile: ProfileFlag = "baseline",
+    emotion: Annotated[tuple[Emotion, ...], flag("--emotions", help="Only these.", show_default=False)] = (),
+    scenario: Annotated[tuple[str, ...], flag("--scenarios", help="Only these.", show_default=False)] = (),
+    split: Annotated[Literal["development", "test"] | None, flag(help="Only this one.")] = None,
+    limit: Annotated[
+        int | None, flag(help=f"At most so many; {DEFAULT_LIMIT} by default, all with --json.", at_least=1)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show texts of the bank; in explicit texts and foils [ ] marks the span."""
+    items = _items(kind, profile)
+    filters = (_Filter("emotion", emotion), _Filter("scenario", scenario), _Filter("split", (split,) if split else ()))
+    for field, values in filters:
+        if values:
+            if not hasattr(items[0], field):
+                raise InputError(f"Items of kind {kind} have no {field}.", next_step=f"leave out --{field}")
+            items = [item for item in items if getattr(item, field) in values]
+    if json:
+        emit(items if limit is None else items[:limit], json)
+        return
+    shown = items[: limit or DEFAULT_LIMIT]
+    columns = [name for name in _fields(items[0]) if name not in ("span", "masked")] if items else ["text"]
+    columns.sort(key=lambda name: name in ("text", "words"))  # prose stands last
+    rows = [[_marked(item) if name == "text" else getattr(item, name) for name in columns] for item in shown]
+    more = f"; --limit {len(items)} shows all" if len(shown) < len(items) else ""
+    emit(items, json, table=Table(columns, rows, notes=(f"{len(shown)} of {len(items)} shown{more}.",)))
+
+
+def _items(kind: Kind, profile: Profile) -> list[Any]:
+    from emotion_circuits import prompts
+
+    makers: dict[Kind, Callable[[], Iterable[Any]]] = {
+        "explicit": lambda: prompts.profile(profile),
+        "implicit": prompts.implicit,
+        "foils": prompts.foils,
+        "real-world": prompts.real_world,
+        "contexts": prompts.contexts,
+        "continuations": prompts.continuations,
+        "word-sets": prompts.word_sets,
+        "intensity": prompts.intensity,
+        "generic": prompts.generic,
+    }
+    return list(makers[kind]())
+
+
+def _fields(item: Any) -> tuple[str, ...]:
+    if hasattr(item, "_fields"):
+        return tuple(item._fields)
+    return tuple(item.__dataclass_fields__)
+
+
+def _marked(item: Any) -> str:
+    text, span = str(item.text), getattr(item, "span", None)
+    if span is None:
+        return text
+    start, end = span
+    return f"{text[:start]}[{text[start:end]}]{text[end:]}"

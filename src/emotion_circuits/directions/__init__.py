@@ -1,0 +1,88 @@
+"""Positions, activations, and the directions made of them: values with provenance, their quality and their files."""
+
+from emotion_circuits.directions._activations import (
+    Activations,
+    Source,
+    extract,
+    load_activations,
+    save_activations,
+    source_of,
+)
+from emotion_circuits.directions._centroids import CentroidAccuracy, centroid_accuracy
+from emotion_circuits.directions._direction import Direction, Provenance, cosine_matrix
+from emotion_circuits.directions._estimators import (
+    ESTIMATORS,
+    Estimator,
+    LogisticProbe,
+    MatchedContrast,
+    SpecificContrast,
+    matched_texts,
+)
+from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
+from emotion_circuits.directions._quality import (
+    CLAIM_BOOTSTRAP,
+    CLAIM_PERMUTATIONS,
+    CLAIM_SPLITS,
+    EvaluationTexts,
+    bag_of_words_floor,
+    choose_layers,
+    cosine_rows,
+    detection,
+    pair_cosines,
+    project,
+    quality_profile,
+    untrained_floor,
+)
+from emotion_circuits.directions._sets import (
+    KINDS,
+    DirectionSet,
+    GenericStatistics,
+    fit_directions,
+    generic_statistics,
+    load_directions,
+    save_directions,
+)
+
+__all__ = [
+    "CLAIM_BOOTSTRAP",
+    "CLAIM_PERMUTATIONS",
+    "CLAIM_SPLITS",
+    "ESTIMATORS",
+    "KINDS",
+    "POSITIONS",
+    "Activations",
+    "CentroidAccuracy",
+    "Direction",
+    "DirectionSet",
+    "Estimator",
+    "EvaluationTexts",
+    "GenericStatistics",
+    "LogisticProbe",
+    "MatchedContrast",
+    "Position",
+    "Provenance",
+    "Source",
+    "SpecificContrast",
+    "TokenPositions",
+    "bag_of_words_floor",
+    "centroid_accuracy",
+    "check_position",
+    "choose_layers",
+    "cosine_matrix",
+    "cosine_rows",
+    "detection",
+    "extract",
+    "fit_directions",
+    "generic_statistics",
+    "load_activations",
+    "load_directions",
+    "matched_texts",
+    "pair_cosines",
+    "project",
+    "quality_profile",
+    "save_activations",
+    "save_directions",
+    "source_of",
+    "token_positions",
+    "untrained_floor",
+]

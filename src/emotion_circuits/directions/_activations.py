@@ -1,0 +1,211 @@
+"""Activations of a data set: what `extract` records, saves and loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emotion_circuits._files import read_tensors, write_tensors
+from emotion_circuits.directions._positions import POSITIONS, SpanPart, check_position, token_positions
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Point, record
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import Dataset, Text
+
+SCHEMA = "activations-1"
+FloatArray = NDArray[np.float32]
+
+
+class Source(BaseModel):
+    """Which model made the activations, and how it was run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    revision: str
+    dtype: str
+    bos: bool
+    site: str = "resid_post"
+    centred_norm: bool
+    """The model's norms subtract the mean over dimensions: it cannot see the all-ones direction."""
+
+
+def source_of(lm: LoadedModel) -> Source:
+    """The `Source` of what a model computes."""
+    return Source(
+        model=str(lm.name),
+        revision=lm.revision,
+        dtype=str(lm.dtype).removeprefix("torch."),
+        bos=lm.bos,
+        centred_norm=lm.family.centred_norm,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """The residual stream of a data set's texts at each position.
+
+    Attributes:
+        source: the model.
+        data: the texts, in order.
+        values: position → (layers + 1, texts, d); row 0 is `embed`, row k + 1 the `resid_post` of layer k. NaN where a
+            text has no such position.
+        match_rate: per class, the share of marked spans found in the tokens.
+    """
+
+    source: Source
+    data: Dataset
+    values: dict[str, FloatArray]
+    match_rate: dict[str, float | None]
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return next(iter(self.values.values())).shape[0] - 1
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """(texts,) class names."""
+        return np.array([t.emotion for t in self.data])
+
+    @property
+    def scenarios(self) -> NDArray[np.str_]:
+        """(texts,) scenario names."""
+        return np.array([t.scenario for t in self.data])
+
+    def at(self, position: str) -> FloatArray:
+        """(layers + 1, texts, d) at one position.
+
+        Raises:
+            InputError: the position was not recorded, or no text has it.
+        """
+        name = check_position(position)
+        if name not in self.values:
+            raise InputError(f"Position {name} was not recorded.", accepted=", ".join(self.values))
+        if np.isnan(self.values[name]).all():
+            raise InputError(
+                f"No text of {self.data.name} has the position {name}.",
+                next_step="mark spans in the texts, or choose another position",
+            )
+        return self.values[name]
+
+    def select(self, *, emotion: str | None = None, split: str | None = None) -> Activations:
+        """The activations of one class and/or one split."""
+        keep = np.array([(emotion in (None, t.emotion)) and (split in (None, t.split)) for t in self.data], dtype=bool)
+        texts = tuple(t for t, kept in zip(self.data, keep, strict=True) if kept)
+        return replace(
+            self, data=Dataset(self.data.name, texts), values={p: v[:, keep] for p, v in self.values.items()}
+        )
+
+
+def extract(
+    lm: LoadedModel,
+    data: Dataset,
+    *,
+    positions: Sequence[str] = POSITIONS,
+    span_part: SpanPart = "all",
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_batch: Callable[[int], None] | None = None,
+) -> Activations:
+    """Record the residual stream of every layer at the positions.
+
+    Raises:
+        InputError: an unknown position, or marked spans that the tokens do not hold.
+    """
+    wanted = [check_position(p) for p in positions]
+    encoded = lm.encode([t.text for t in data])
+    found = token_positions(data.texts, encoded, span_part=span_part)
+    points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
+    recording = record(
+        lm,
+        [e.ids for e in encoded],
+        {p: found.indices[p] for p in wanted},
+        points,
+        batch_tokens=batch_tokens,
+        on_batch=on_batch,
+    )
+    values = {
+        p: np.stack([recording.at(p, point).float().numpy() for point in points]).astype(np.float32) for p in wanted
+    }
+    return Activations(source_of(lm), data, values, found.match_rate)
+
+
+def save_activations(activations: Activations, folder: Path) -> list[Path]:
+    """Write one `activations_<class>.safetensors` per class."""
+    paths = []
+    for emotion in activations.data.classes:
+        part = activations.select(emotion=emotion)
+        header = {
+            "schema": SCHEMA,
+            "source": activations.source.model_dump_json(),
+            "data": json.dumps({"name": part.data.name, "texts": [_text_fields(t) for t in part.data]}),
+            "match_rate": json.dumps({emotion: activations.match_rate.get(emotion)}),
+        }
+        path = folder / f"activations_{emotion}.safetensors"
+        write_tensors(path, part.values, header)
+        paths.append(path)
+    return paths
+
+
+def _text_fields(text: Text) -> dict[str, object]:
+    return {
+        "text": text.text,
+        "emotion": text.emotion,
+        "scenario": text.scenario,
+        "split": text.split,
+        "span": text.span,
+    }
+
+
+def load_activations(folder: Path) -> Activations:
+    """Read what `save_activations` wrote; texts are ordered by class, then as they were.
+
+    Raises:
+        InputError: no such files, an older schema, a corrupted file, or classes from different models.
+    """
+    paths = sorted(folder.glob("activations_*.safetensors")) if folder.is_dir() else []
+    if not paths:
+        raise InputError(
+            "No activations here.",
+            found=folder,
+            accepted="a folder with activations_<class>.safetensors",
+            next_step="run `emotion-circuits extract` first",
+        )
+    parts = [_read(path) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        if part.source != first.source:
+            raise InputError(f"{path.name} comes from another model or run than {paths[0].name}.", found=folder)
+    return Activations(
+        first.source,
+        Dataset(first.data.name, tuple(t for part in parts for t in part.data)),
+        {p: np.concatenate([part.values[p] for part in parts], axis=1) for p in first.values},
+        {k: v for part in parts for k, v in part.match_rate.items()},
+    )
+
+
+def _read(path: Path) -> Activations:
+    tensors, header = read_tensors(path, SCHEMA)
+    try:
+        data = json.loads(header["data"])
+        texts = tuple(
+            Text(
+                text=t["text"],
+                emotion=t["emotion"],
+                scenario=t["scenario"],
+                split=t["split"],
+                span=None if t["span"] is None else (t["span"][0], t["span"][1]),
+            )
+            for t in data["texts"]
+        )
+        source = Source.model_validate_json(header["source"])
+        rates = json.loads(header["match_rate"])
+    except (KeyError, ValueError, TypeError, ValidationError) as error:
+        raise InputError(f"{path} lacks what an activations file holds.", found=error) from error
+    return Activations(source, Dataset(data["name"], texts), tensors, rates)

@@ -1,0 +1,292 @@
+"""Is a direction any good? Every answer beside its chance level, interval, ceiling and simple explanations (floors)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits.directions._activations import Activations
+from emotion_circuits.directions._centroids import centroid_accuracy
+from emotion_circuits.directions._sets import DirectionSet, GenericStatistics, fit_directions
+from emotion_circuits.prompts import Dataset
+from emotion_circuits.statistics import (
+    AurocResult,
+    Measure,
+    auroc,
+    grouped_auroc,
+    grouped_bootstrap,
+    sign_flip_test,
+    split_half_cosine,
+)
+
+PROFILE_BOOTSTRAP = 500
+PROFILE_PERMUTATIONS = 200
+PROFILE_SPLITS = 50
+CLAIM_BOOTSTRAP = 2000
+CLAIM_PERMUTATIONS = 1000
+CLAIM_SPLITS = 200
+
+
+def project(
+    activations: Activations, directions: DirectionSet, emotion: str, kind: str, row: int
+) -> NDArray[np.float64]:
+    """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in units of the median residual norm."""
+    values = activations.at(directions.position)[row].astype(np.float64)
+    vector = directions.vectors[kind][emotion][row].astype(np.float64)
+    unit = vector / np.linalg.norm(vector)
+    return (values - directions.generic.mean[row]) @ unit / float(directions.generic.norm[row])
+
+
+def detection(
+    activations: Activations,
+    directions: DirectionSet,
+    emotion: str,
+    row: int,
+    *,
+    kind: str = "specific",
+    n_bootstrap: int = PROFILE_BOOTSTRAP,
+    n_permutations: int = PROFILE_PERMUTATIONS,
+    seed: int = 0,
+) -> AurocResult:
+    """AUROC of the projection for one emotion against all other classes."""
+    grouped = activations.data.is_matched
+    return grouped_auroc(
+        project(activations, directions, emotion, kind, row),
+        activations.labels == emotion,
+        activations.scenarios if grouped else None,
+        n_bootstrap=n_bootstrap,
+        n_permutations=n_permutations,
+        seed=seed,
+    )
+
+
+def choose_layers(development: Activations, directions: DirectionSet, kind: str = "specific") -> dict[str, int]:
+    """For each emotion the layer whose AUROC on development texts is highest; ties go to the lower layer.
+
+    `embed` is not a candidate: it is a floor.
+    """
+    chosen = {}
+    for emotion in directions.emotions:
+        labels = development.labels == emotion
+        values = [
+            float(auroc(project(development, directions, emotion, kind, layer + 1), labels))
+            for layer in range(directions.n_layers)
+        ]
+        chosen[emotion] = int(np.argmax(np.round(values, 10)))
+    return chosen
+
+
+class EvaluationTexts(NamedTuple):
+    """What directions are judged on, recorded in the same model. `explicit` is the profile they were made from."""
+
+    explicit: Activations
+    implicit: Activations
+    real_world: Activations
+
+
+def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int = 0) -> list[Measure]:
+    """All quality measures of one position over all layers.
+
+    Explicit texts are judged held out (directions from development scenarios, values from test scenarios): descriptive
+    only, a bag of words is near 1 there. Implicit test texts name no emotion.
+    """
+    position = directions.position
+    explicit = texts.explicit
+    held_out = fit_directions(explicit.select(split="development"), position, directions.generic)
+    sets = [("AUROC on explicit test texts, held out", explicit.select(split="test"), held_out)]
+    if position != "emotion_token":
+        sets += [
+            ("AUROC on implicit texts", texts.implicit.select(split="test"), directions),
+            ("AUROC on real-world texts", texts.real_world, directions),
+        ]
+    rows: list[Measure] = []
+    for emotion in directions.emotions:
+        for row in range(directions.n_layers + 1):
+            for name, judged_on, from_set in sets:
+                for kind in ("specific", "probe"):
+                    found = detection(judged_on, from_set, emotion, row, kind=kind, seed=seed)
+                    rows.append(_auroc_row(directions, emotion, row - 1, kind, name, found))
+            rows += _geometry_rows(explicit, directions, emotion, row, seed)
+    return rows + list(_accuracy_rows(explicit, directions, seed))
+
+
+def _row(directions: DirectionSet, emotion: str, layer: int, kind: str, statistic: str, **numbers: float) -> Measure:
+    defaults = {k: np.nan for k in ("ci_low", "ci_high", "null_low", "null_high", "ceiling", "p")}
+    return Measure(
+        model=directions.source.model,
+        emotion=emotion,
+        position=directions.position,
+        layer=layer,
+        kind=kind,
+        statistic=statistic,
+        **{**defaults, **numbers},  # type: ignore[arg-type]
+    )
+
+
+def _auroc_row(d: DirectionSet, emotion: str, layer: int, kind: str, name: str, found: AurocResult) -> Measure:
+    return _row(
+        d, emotion, layer, kind, name,
+        value=found.value, ci_low=found.interval.low, ci_high=found.interval.high, chance=found.chance,
+        null_low=found.null_low, null_high=found.null_high, ceiling=1.0, p=found.p, n_unique=found.n_groups,
+    )  # fmt: skip
+
+
+def pair_cosines(explicit: Activations, position: str, emotion: str, row: int) -> NDArray[np.float64]:
+    """(scenarios,) cosine of each scenario's h(emotion) − h(neutral) with the mean of the other scenarios' differences.
+
+    How alike the pairs' own differences are predicts how well a direction steers (Tan et al. 2024).
+    """
+    values = explicit.at(position)[row].astype(np.float64)
+    order = np.argsort(explicit.scenarios, kind="stable")
+    labels = explicit.labels[order]
+    difference = values[order][labels == emotion] - values[order][labels == "neutral"]
+    others = difference.sum(axis=0) - difference
+    lengths = np.linalg.norm(difference, axis=1) * np.linalg.norm(others, axis=1)
+    # Identical pairs have no difference and agree with nothing (a position both texts of a pair read alike).
+    products = np.einsum("gd,gd->g", difference, others)
+    result: NDArray[np.float64] = np.divide(products, lengths, out=np.zeros(len(products)), where=lengths > 0)
+    return result
+
+
+def _geometry_rows(explicit: Activations, d: DirectionSet, emotion: str, row: int, seed: int) -> Iterator[Measure]:
+    values = explicit.at(d.position)[row]
+    for kind in ("specific", "matched"):
+        half = split_half_cosine(
+            values, explicit.labels, explicit.scenarios, emotion,
+            kind=kind, n_splits=PROFILE_SPLITS, n_permutations=PROFILE_PERMUTATIONS, n_bootstrap=PROFILE_BOOTSTRAP,
+            seed=seed,
+        )  # fmt: skip
+        yield _row(
+            d, emotion, row - 1, kind, "split-half cosine",
+            value=half.value, ci_low=half.interval.low, ci_high=half.interval.high, chance=half.null_mean,
+            null_low=half.null_low, null_high=half.null_high, ceiling=1.0, p=half.p, n_unique=half.n_groups,
+        )  # fmt: skip
+    cosines = pair_cosines(explicit, d.position, emotion, row)
+    interval = grouped_bootstrap(cosines, n_draws=PROFILE_BOOTSTRAP, seed=seed).interval
+    flips = sign_flip_test(cosines, n_draws=PROFILE_PERMUTATIONS, seed=seed, alternative="greater")
+    yield _row(
+        d, emotion, row - 1, "matched", "cosine of a pair's difference with the others' mean",
+        value=float(cosines.mean()), ci_low=interval.low, ci_high=interval.high, chance=0.0,
+        null_low=flips.null_low, null_high=flips.null_high, ceiling=1.0, p=flips.p, n_unique=len(cosines),
+    )  # fmt: skip
+
+
+def _accuracy_rows(explicit: Activations, d: DirectionSet, seed: int) -> Iterator[Measure]:
+    for row, values in enumerate(explicit.at(d.position)):
+        found = centroid_accuracy(values, explicit.labels, explicit.scenarios, seed=seed)
+        yield _row(
+            d, "all", row - 1, "centroid", "nearest-centroid accuracy, held out by scenario",
+            value=found.value, ci_low=found.interval.low, ci_high=found.interval.high, chance=found.null_mean,
+            null_low=found.null_low, null_high=found.null_high, ceiling=1.0, p=found.p,
+            n_unique=len(found.per_scenario),
+        )  # fmt: skip
+
+
+def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) -> list[Measure]:
+    """Cosines between emotions' directions at every layer, raw (matched) and specific, with a bootstrap interval.
+
+    Matched directions share −μ_neutral, so their raw cosines are inflated: under the null in which each scenario's
+    texts swap labels at random they are near .5. Specific ones sum to zero: three unrelated ones have −.5.
+    """
+    emotions = directions.emotions
+    rng = np.random.default_rng(seed)
+    values, labels = explicit.at(directions.position), explicit.labels
+    order = np.argsort(explicit.scenarios, kind="stable")
+    n_groups = len(explicit.data.scenarios)
+    weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=PROFILE_BOOTSTRAP) / n_groups
+    weights = np.concatenate([np.full((1, n_groups), 1 / n_groups), weights])
+    swaps = np.argsort(rng.random((PROFILE_PERMUTATIONS, n_groups, len(emotions) + 1)), axis=2)
+    rows = []
+    for row, layer_values in enumerate(values):
+        ordered = layer_values[order].astype(np.float64)
+        if explicit.source.centred_norm:
+            ordered = ordered - ordered.mean(axis=1, keepdims=True)
+        by_class = np.stack([ordered[labels[order] == c] for c in ("neutral", *emotions)], axis=1)
+        boot = _cosines(np.einsum("bg,gcd->bcd", weights, by_class))
+        gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / n_groups**2
+        null = np.stack([_cosines_from_gram(_permuted_gram(gram, swap)) for swap in swaps])
+        for kind_index, kind in enumerate(("matched", "specific")):
+            for i, first in enumerate(emotions):
+                for j in range(i + 1, len(emotions)):
+                    draws, chance = boot[1:, kind_index, i, j], null[:, kind_index, i, j]
+                    rows.append(
+                        _row(
+                            directions, f"{first}–{emotions[j]}", row - 1, kind, "cosine between emotions",
+                            value=float(boot[0, kind_index, i, j]),
+                            ci_low=float(np.quantile(draws, 0.025)), ci_high=float(np.quantile(draws, 0.975)),
+                            chance=float(chance.mean()), null_low=float(np.quantile(chance, 0.025)),
+                            null_high=float(np.quantile(chance, 0.975)), ceiling=1.0, n_unique=n_groups,
+                        )
+                    )  # fmt: skip
+    return rows
+
+
+def _cosines(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Class means (draws, classes, d), neutral first → cosines (draws, 2 kinds, emotions, emotions)."""
+    matched = means[:, 1:] - means[:, :1]
+    specific = matched - matched.mean(axis=1, keepdims=True)
+    result = []
+    for vectors in (matched, specific):
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-30)
+        result.append(unit @ unit.transpose(0, 2, 1))
+    return np.stack(result, axis=1)
+
+
+def _permuted_gram(gram: NDArray[np.float64], swap: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(classes, classes) inner products of class means after each scenario's texts took the classes in `swap`."""
+    groups = np.arange(len(swap))
+    permuted = gram[groups[:, None, None, None], swap[:, :, None, None], groups[None, None, :, None], swap[None, None]]
+    result: NDArray[np.float64] = permuted.sum(axis=(0, 2))
+    return result
+
+
+def _cosines_from_gram(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same cosines as `_cosines`, from inner products of class means."""
+    n = len(gram) - 1
+    matched = np.hstack([-np.ones((n, 1)), np.eye(n)])
+    specific = matched - matched.mean(axis=0)
+    result = []
+    for contrast in (matched, specific):
+        products = contrast @ gram @ contrast.T
+        lengths = np.sqrt(np.maximum(np.diag(products), 1e-60))
+        result.append(products / np.outer(lengths, lengths))
+    return np.stack(result)
+
+
+def bag_of_words_floor(explicit: Dataset, implicit: Dataset, emotion: str) -> float:
+    """AUROC on implicit texts of a logistic regression on word counts, trained on the explicit texts."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    counts = CountVectorizer(lowercase=True)
+    model = LogisticRegression(max_iter=1000, class_weight="balanced")
+    model.fit(counts.fit_transform([t.text for t in explicit]), [t.emotion == emotion for t in explicit])
+    scores = model.decision_function(counts.transform([t.text for t in implicit]))
+    return float(auroc(scores, np.array([t.emotion == emotion for t in implicit])))
+
+
+def untrained_floor(texts: Sequence[tuple[Activations, Activations]], position: str, emotion: str) -> float:
+    """The highest AUROC on implicit test texts over untrained twins, by the same recipe (own layer chosen likewise).
+
+    Args:
+        texts: (explicit, implicit) activations of each twin.
+        position: where texts are read.
+        emotion: which emotion.
+    """
+    values = []
+    for explicit, implicit in texts:
+        directions = fit_directions(explicit, position, _own_statistics(explicit, position), kinds=("specific",))
+        layer = choose_layers(implicit.select(split="development"), directions)[emotion]
+        test = implicit.select(split="test")
+        values.append(float(auroc(project(test, directions, emotion, "specific", layer + 1), test.labels == emotion)))
+    return max(values)
+
+
+def _own_statistics(explicit: Activations, position: str) -> GenericStatistics:
+    """Offset and scale where only ranks matter: neither changes an AUROC."""
+    values = explicit.at(position)
+    ones = np.ones(len(values), dtype=np.float32)
+    return GenericStatistics(values.mean(axis=1).astype(np.float32), ones, len(explicit.data))

@@ -1,0 +1,82 @@
+"""Texts: the bundled bank, users' own data sets, and whether they are fit for comparing emotions.
+
+from emotion_circuits import prompts
+
+texts = prompts.profile("baseline")          # 70 scenarios × 4 classes
+texts.select("gratitude", "test")            # a smaller Dataset
+prompts.validate(texts).table()              # every number beside its chance level
+"""
+
+from emotion_circuits.prompts._bank import (
+    PROFILES,
+    contexts,
+    continuations,
+    foils,
+    generic,
+    generic_sample,
+    implicit,
+    intensity,
+    profile,
+    real_world,
+    word_sets,
+)
+from emotion_circuits.prompts._build import build
+from emotion_circuits.prompts._lexicon import LEXICON, EmotionWord, emotion_words
+from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
+from emotion_circuits.prompts._read import read_dataset
+from emotion_circuits.prompts._schema import (
+    CLASSES,
+    EMOTIONS,
+    SLOTS,
+    SPLITS,
+    Context,
+    Continuation,
+    Dataset,
+    GenericText,
+    IntensityText,
+    Slot,
+    Text,
+    WordSet,
+    WordSets,
+)
+from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
+
+__all__ = [
+    "CLASSES",
+    "EMOTIONS",
+    "LEXICON",
+    "PROFILES",
+    "SLOTS",
+    "SPLITS",
+    "Context",
+    "Continuation",
+    "Dataset",
+    "EmotionWord",
+    "Finding",
+    "GenericText",
+    "IntensityText",
+    "Measure",
+    "Slot",
+    "Span",
+    "Text",
+    "Unmarked",
+    "ValidationReport",
+    "WordSet",
+    "WordSets",
+    "build",
+    "contexts",
+    "continuations",
+    "emotion_words",
+    "foils",
+    "generic",
+    "generic_sample",
+    "implicit",
+    "intensity",
+    "mark",
+    "profile",
+    "read_dataset",
+    "real_world",
+    "unmark",
+    "validate",
+    "word_sets",
+]

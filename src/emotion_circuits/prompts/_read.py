@@ -1,0 +1,174 @@
+"""Reading users' own prompts: a JSONL file, or the class files of the project's first version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, StrictStr
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts._bank import PROFILES, Emotion, Split
+from emotion_circuits.prompts._files import parse, read_json, read_jsonl
+from emotion_circuits.prompts._marks import Span
+from emotion_circuits.prompts._schema import CLASSES, Dataset, Text
+
+_UNSET = ""  # a scenario or split that the file does not give; never leaves this module
+
+SUFFIXES = {"baseline": "", "extended": "_extended"}
+
+
+class _TextRow(BaseModel):
+    text: StrictStr
+    emotion: Emotion
+    scenario: int | str | None = None
+    split: Split | None = None
+    span: tuple[int, int] | None = None
+
+
+class _ClassFile(BaseModel):
+    prompts: list[StrictStr]
+    scenarios: list[int | str] | None = None
+    spans: list[tuple[int, int] | None] | None = None
+    splits: list[Split] | None = None
+
+
+class _ClassPath(NamedTuple):
+    emotion: str
+    path: Path
+
+
+def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
+    """Reads a data set from a `.jsonl` file, a folder of class files, or one class file.
+
+    A line of the JSONL file is `{"text", "emotion"}`, optionally with `"scenario"`, `"split"` and `"span"` (start and
+    end in characters); other fields are ignored. A class file is `{emotion}_prompts.json` with `{"prompts": [..]}`,
+    optionally with parallel `"scenarios"`, `"spans"` and `"splits"`; of a folder, `profile` chooses these
+    (`baseline`) or the files `{emotion}_prompts_extended.json` (`extended`); without it the former, if there are any.
+
+    Where no scenarios are given: if all classes have equally many texts, the i-th text of each class is scenario i;
+    otherwise each text is a scenario of its own, and methods that compare texts of one scenario refuse the data set.
+    Where no splits are given: of every five scenarios in order of appearance, the first two are for development.
+
+    Raises:
+        InputError: a missing or malformed file, naming the file and the line or entry.
+    """
+    path = Path(path)
+    if profile is not None and profile not in PROFILES:
+        raise InputError("unknown profile", found=repr(profile), accepted=", ".join(PROFILES))
+    if path.is_dir():
+        texts = _from_class_files(_class_files(path, profile))
+    elif not path.exists():
+        raise InputError(
+            f"there is no data set {path}",
+            accepted="a .jsonl file, or a folder of {emotion}_prompts.json files",
+            next_step="`emotion-circuits prompts build` writes the bundled ones",
+        )
+    elif path.suffix == ".jsonl":
+        texts = _from_jsonl(path)
+    elif (emotion := _emotion_of(path)) is not None:
+        texts = _from_class_files([_ClassPath(emotion, path)])
+    else:
+        raise InputError(
+            f"{path} is not named like a data set",
+            accepted=f".jsonl, or {{emotion}}_prompts.json with an emotion of {', '.join(CLASSES)}",
+        )
+    if not texts:
+        raise InputError(f"{path} holds no texts")
+    return Dataset(path.stem, tuple(_with_splits(texts)))
+
+
+def _emotion_of(path: Path) -> str | None:
+    names = {f"{c}_prompts{suffix}.json": c for c in CLASSES for suffix in SUFFIXES.values()}
+    return names.get(path.name)
+
+
+def _class_files(folder: Path, profile: str | None) -> list[_ClassPath]:
+    for suffix in SUFFIXES.values() if profile is None else [SUFFIXES[profile]]:
+        files = [_ClassPath(c, folder / f"{c}_prompts{suffix}.json") for c in CLASSES]
+        files = [file for file in files if file.path.exists()]
+        if files:
+            return files
+    wanted = SUFFIXES.get(profile or "baseline", "")
+    raise InputError(
+        f"no class files in the folder {folder}",
+        found=", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "an empty folder",
+        accepted=", ".join(f"{c}_prompts{wanted}.json" for c in CLASSES),
+    )
+
+
+def _from_jsonl(path: Path) -> list[Text]:
+    texts: list[Text] = []
+    for row in read_jsonl(path):
+        where = f"{path}, line {row.line}"
+        parsed = parse(_TextRow, row.value, where)
+        if texts and (parsed.scenario is None) != (texts[0].scenario == _UNSET):
+            raise InputError(f'{where}: "scenario" must be given in every line or in none')
+        if texts and (parsed.split is None) != (texts[0].split == _UNSET):
+            raise InputError(f'{where}: "split" must be given in every line or in none')
+        texts.append(_text(where, parsed.text, parsed.emotion, parsed.scenario, parsed.split, parsed.span))
+    return _with_scenarios(texts)
+
+
+def _from_class_files(files: Sequence[_ClassPath]) -> list[Text]:
+    texts: list[Text] = []
+    for emotion, path in files:
+        parsed = parse(_ClassFile, read_json(path), str(path))
+        count = len(parsed.prompts)
+        for name in ("scenarios", "spans", "splits"):
+            column = getattr(parsed, name)
+            if column is not None and len(column) != count:
+                raise InputError(
+                    f'{path}: "{name}" must be parallel to "prompts"', found=f"{len(column)} beside {count}"
+                )
+        if texts and (parsed.scenarios is None) != (texts[0].scenario == _UNSET):
+            raise InputError(f'{path}: "scenarios" must be given in every class file or in none')
+        if texts and (parsed.splits is None) != (texts[0].split == _UNSET):
+            raise InputError(f'{path}: "splits" must be given in every class file or in none')
+        for i, prompt in enumerate(parsed.prompts):
+            scenario = parsed.scenarios[i] if parsed.scenarios else None
+            split = parsed.splits[i] if parsed.splits else None
+            span = parsed.spans[i] if parsed.spans else None
+            texts.append(_text(f"{path}, prompt {i + 1}", prompt, emotion, scenario, split, span))
+    texts = _with_scenarios(texts)
+    # Scenario by scenario, as the bundled profiles are, so that the same texts hash alike from either kind of file.
+    order = {scenario: i for i, scenario in enumerate(dict.fromkeys(text.scenario for text in texts))}
+    return sorted(texts, key=lambda text: order[text.scenario])
+
+
+def _text(
+    where: str, text: str, emotion: str, scenario: int | str | None, split: str | None, span: Span | None
+) -> Text:
+    if not text.strip():
+        raise InputError(f"{where}: the text is empty")
+    if span is not None and not 0 <= span[0] < span[1] <= len(text):
+        raise InputError(
+            f"{where}: the span lies outside the text",
+            found=list(span),
+            accepted=f"[start, end] with 0 ≤ start < end ≤ {len(text)}",
+        )
+    return Text(text, emotion, _UNSET if scenario is None else str(scenario), split or _UNSET, span)
+
+
+def _with_scenarios(texts: list[Text]) -> list[Text]:
+    if not texts or texts[0].scenario != _UNSET:
+        return texts
+    totals = Counter(text.emotion for text in texts)
+    matched = len(totals) > 1 and len(set(totals.values())) == 1
+    seen: Counter[str] = Counter()
+    grouped = []
+    for text in texts:
+        seen[text.emotion] += 1
+        number = str(seen[text.emotion])
+        grouped.append(replace(text, scenario=number if matched else f"{text.emotion}-{number}"))
+    return grouped
+
+
+def _with_splits(texts: list[Text]) -> Iterator[Text]:
+    order = {scenario: i for i, scenario in enumerate(dict.fromkeys(text.scenario for text in texts))}
+    for text in texts:
+        split = "development" if order[text.scenario] % 5 < 2 else "test"
+        yield text if text.split != _UNSET else replace(text, split=split)

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emotion_circuits.cli import _output, _progress
+from emotion_circuits.cli._output import Table, emit, format_cell, to_plain
+from emotion_circuits.cli._paths import input_path, output_path
+from emotion_circuits.errors import InputError
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    value: float
+    inside: tuple[int, ...] = ()
+
+
+class Pair(NamedTuple):
+    a: int
+    b: Path
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_json_values_come_back_as_they_were(value):
+    assert json.loads(json.dumps(to_plain(value), allow_nan=False)) == value
+
+
+def test_everything_a_result_may_hold_becomes_json():
+    import numpy as np
+    import pandas as pd
+    import pydantic
+
+    class Model(pydantic.BaseModel):
+        path: Path
+        rows: list[int]
+
+    frame = pd.DataFrame({"layer": [1, 2], "score": [0.5, math.nan]})
+    value = {
+        "rows": [Row("a", math.inf, (1, 2))],
+        "pair": Pair(1, Path("x/y")),
+        "colour": Colour.RED,
+        "set": {3, 1},
+        "array": np.eye(2, dtype=np.float32),
+        "scalar": np.float32(0.5),
+        "whole": np.int64(3),
+        "truth": np.bool_(True),
+        "frame": frame,
+        "model": Model(path=Path("p"), rows=[1]),
+        7: -0.0,
+    }
+    assert json.loads(json.dumps(to_plain(value), allow_nan=False)) == {
+        "rows": [{"name": "a", "value": None, "inside": [1, 2]}],
+        "pair": {"a": 1, "b": "x/y"},
+        "colour": "red",
+        "set": [1, 3],
+        "array": [[1.0, 0.0], [0.0, 1.0]],
+        "scalar": 0.5,
+        "whole": 3,
+        "truth": True,
+        "frame": [{"layer": 1, "score": 0.5}, {"layer": 2, "score": None}],
+        "model": {"path": "p", "rows": [1]},
+        "7": 0.0,
+    }
+    with pytest.raises(TypeError, match="object"):
+        to_plain(object())
+
+
+@given(st.floats(-1e300, 1e300))
+def test_four_significant_digits_survive_in_a_cell(value):
+    assert float(format_cell(value)) == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (True, "yes"),
+        (0.123456, "0.1235"),
+        (1e-5, "1e-05"),
+        (123456.7, "123457"),
+        (3, "3"),
+        ((1, 2.0), "1, 2"),
+    ],
+)
+def test_cells(value, shown):
+    assert format_cell(value) == shown
+
+
+def test_a_piped_table_holds_one_line_per_row_with_nothing_cut(capsys):
+    words = " ".join(["word"] * 60)
+    emit(None, False, table=Table(("layer", "value", "text"), [(3, 0.123456, words), (11, -1e-5, "short [bold]x[/]")]))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 4
+    assert words in out and "0.1235" in out and "-1e-05" in out and "[bold]x[/]" in out
+    assert "…" not in out
+
+
+class Terminal:
+    """A stdout that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def isatty(self):
+        return True
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_terminal_of_any_width_shows_every_digit(capsys, monkeypatch, columns):
+    numbers = [(layer, layer / 7, -layer / 9e4, layer * 1e5 + 1, "a few words of prose") for layer in range(1, 6)]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stdout", Terminal(sys.stdout))
+    emit(None, False, table=Table(("layer", "one", "two", "three", "four"), numbers))
+    found = set(re.findall(r"[-\d.e]+", capsys.readouterr().out))
+    assert {format_cell(cell) for row in numbers for cell in row[:4]} <= found
+
+
+def test_what_is_shown_when_no_table_is_given(capsys):
+    import pandas as pd
+
+    emit([Row("a", 0.5), Row("b", 1.5)], False)
+    listed = capsys.readouterr().out
+    assert listed.splitlines()[0].split() == ["name", "value", "inside"]
+    emit(Row("a", 0.25), False)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["value", "0.25"]
+    emit(pd.DataFrame({"layer": [1], "p": [0.03]}), False)
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "0.03"]
+
+    class WithTable:
+        def table(self):
+            return Table(("x",), [(1,)], title="own", notes=("end",))
+
+    emit(WithTable(), False)
+    assert capsys.readouterr().out.splitlines()[0] == "own"
+
+    class WithRows:
+        def table(self):
+            return (("name", "p"), ("a", "0.03"))
+
+    emit(WithRows(), False)
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["a", "0.03"]
+
+
+def test_json_is_all_that_stands_on_stdout(run):
+    outcome = run("models", "list", "--json")
+    assert outcome.status == 0
+    rows = json.loads(outcome.out)
+    assert {"name", "family", "layers", "available"} <= set(rows[0])
+
+
+def test_signs_that_the_encoding_lacks_do_not_crash():
+    source = Path(_output.__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(source), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for argv in (["--help"], ["prompts", "show"], ["prompts", "show", "--kind", "generic", "--json"]):
+        done = subprocess.run([sys.executable, "-m", "emotion_circuits", *argv], capture_output=True, env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("given", "suffix", "written"),
+    [
+        ("a/x.pkl", ".parquet", "a/x.parquet"),
+        ("a/x.PT", ".safetensors", "a/x.safetensors"),
+        ("a/x.json", ".json", "a/x.json"),
+        ("a/x.csv", ".parquet", "a/x.csv"),
+        ("a/x", ".parquet", "a/x.parquet"),
+        ("a/gpt2_v0.5", ".parquet", "a/gpt2_v0.5.parquet"),
+    ],
+)
+def test_output_names(given, suffix, written, capsys):
+    assert output_path(Path(given), suffix, ".csv") == Path(written)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    pickle = given.lower().endswith((".pkl", ".pt"))
+    assert captured.err.startswith("note: ") == pickle
+    assert (written in captured.err) == pickle
+
+
+def test_an_output_format_that_is_not_written_is_an_error():
+    with pytest.raises(InputError, match=r"accepted: \.parquet, \.csv"):
+        output_path(Path("x.xlsx"), ".parquet", ".csv")
+
+
+def test_an_input_named_as_a_pickle_is_what_was_written_in_its_place(tmp_path, capsys):
+    (tmp_path / "v.safetensors").touch()
+    assert input_path(tmp_path / "v.pkl", ".parquet", ".safetensors") == tmp_path / "v.safetensors"
+    assert "note: " in capsys.readouterr().err
+    (tmp_path / "w.pkl").touch()
+    with pytest.raises(InputError, match="Pickles are not read"):
+        input_path(tmp_path / "w.pkl", ".safetensors")
+    with pytest.raises(InputError, match="no such file"):
+        input_path(tmp_path / "missing.parquet", ".parquet")
+
+
+def test_progress_in_a_log_is_a_line_now_and_then_on_stderr(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 31.0, 40.0, 62.0])
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock))
+    with _progress.progress("Recording", 100) as done:
+        for count in (10, 50, 60, 75):
+            done(count)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "Recording: 50 of 100, 31 s left\nRecording: 75 of 100, 21 s left\n"
+
+
+def test_short_steps_show_no_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal(sys.stderr))
+    with _progress.progress("Recording", 2) as done:
+        done(1)
+        done(2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_step_shows_a_bar_and_takes_it_away(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "SILENT_SECONDS", -1.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal(sys.stderr))
+    with _progress.progress("Recording", 2) as done:
+        done(1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Recording" in captured.err and "1/2" in captured.err
