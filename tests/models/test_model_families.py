@@ -128,11 +128,11 @@ def check_offsets(lm: LoadedModel) -> None:
                 assert text[start:end] == piece.lstrip()
 
 
-def test_offsets_with_a_metaspace_tokenizer(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    """Sentencepiece-like tokenizers count the space into the word, and some add one of their own."""
+def test_offsets_with_a_metaspace_tokenizer(tiny_folders: dict[str, Path]) -> None:
+    """Sentencepiece-like tokenizers count the space into the word, and put a BOS of their own before each text."""
     from dataclasses import replace
 
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE(unk_token="<unk>"))
@@ -140,6 +140,7 @@ def test_offsets_with_a_metaspace_tokenizer(tiny_folders: dict[str, Path], tmp_p
     backend.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "<unk>"], show_progress=False)
     backend.train_from_iterator(["thank you so much my friend"] * 3, trainer)
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
     lm = replace(load(str(tiny_folders["llama"])), tokenizer=tokenizer, bos=True)
     text = "thank you my friend"

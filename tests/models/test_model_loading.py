@@ -75,7 +75,8 @@ def test_sharded_weights(tiny_gpt2: Path) -> None:
 def test_loading_leaves_global_settings_alone(tiny_gpt2: Path) -> None:
     from transformers.utils import logging
 
-    before = (logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_default_dtype())
+    logging.enable_progress_bar()
+    before = (logging.get_verbosity(), True, torch.get_default_dtype())
     load(str(tiny_gpt2), dtype="bfloat16")
     with pytest.raises(ZeroDivisionError), quiet_transformers():
         assert not logging.is_progress_bar_enabled()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emotion_circuits.errors import InputError
@@ -26,6 +26,7 @@ queries = st.just("") | st.integers(0, 999).map("?init=random&seed={}".format)
 names = st.tuples(pinned, queries).map("".join)
 
 
+@settings(max_examples=60)
 @given(names)
 def test_string_and_back(text: str) -> None:
     name = ModelName.parse(text)
@@ -33,6 +34,7 @@ def test_string_and_back(text: str) -> None:
     assert ModelName.parse(str(name)) == name
 
 
+@settings(max_examples=60)
 @given(names)
 def test_slugs_are_file_names_everywhere(text: str) -> None:
     slug = ModelName.parse(text).slug
@@ -40,6 +42,7 @@ def test_slugs_are_file_names_everywhere(text: str) -> None:
     assert not slug.startswith(".") and len(slug.encode()) <= 200
 
 
+@settings(max_examples=60)
 @given(names, names)
 def test_different_models_have_different_slugs(first: str, second: str) -> None:
     one, two = ModelName.parse(first), ModelName.parse(second)
@@ -48,6 +51,7 @@ def test_different_models_have_different_slugs(first: str, second: str) -> None:
     assert (one.slug == two.slug) == (first == second)
 
 
+@settings(max_examples=60)
 @given(names, st.integers(0, 99))
 def test_untrained_changes_only_the_seed(text: str, seed: int) -> None:
     name = ModelName.parse(text)

@@ -105,7 +105,6 @@ def _boosted_trees(train: Features, labels: Labels, test: Features) -> Labels:
         min_samples_leaf=10,
         max_bins=32,
         early_stopping=False,
-        class_weight="balanced",
     )
     predicted: Labels = model.fit(train, labels).predict(test)
     return predicted

@@ -1,0 +1,251 @@
+"""Layer × dose × emotion on development contexts, the choice made there, and the test on contexts never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits.directions import DirectionSet
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+from emotion_circuits.errors import InputError
+from emotion_circuits.interventions._steer import (
+    LayerDeltas,
+    check_doses,
+    continuation_outcomes,
+    dosed,
+    slot_outcomes,
+)
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import CLASSES
+from emotion_circuits.scoring import ContinuationTask, SlotTask
+from emotion_circuits.statistics import Measure, grouped_bootstrap
+
+FloatArray = NDArray[np.float64]
+MAX_PERPLEXITY_RATIO = 1.5
+WORD_SET = "word-set log-odds, change"
+CONTINUATIONS = "log p per token of own minus neutral continuations, change"
+PERPLEXITY = "perplexity of neutral continuations, ratio"
+
+
+class Layout(NamedTuple):
+    """What a sweep varies."""
+
+    layers: tuple[int, ...]
+    doses: tuple[float, ...]
+    emotions: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """Outcomes of steering, per scenario-like unit (the context).
+
+    Attributes:
+        model, kind: whose directions.
+        layout: layers, doses (without 0) and emotions of the directions.
+        log_odds: (layers, emotions, doses, contexts, classes) change of word-set log-odds from the clean run, nats.
+        continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
+        continuation_classes: class of each continuation.
+    """
+
+    model: str
+    position: str
+    kind: str
+    layout: Layout
+    log_odds: FloatArray
+    continuations: FloatArray
+    continuation_classes: tuple[str, ...]
+
+    def own_log_odds(self) -> FloatArray:
+        """(layers, emotions, doses, contexts): change of the steered emotion's own log-odds."""
+        index = [CLASSES.index(emotion) for emotion in self.layout.emotions]
+        return np.stack([self.log_odds[:, i, :, :, c] for i, c in enumerate(index)], axis=1)
+
+    def own_minus_neutral(self) -> FloatArray:
+        """(layers, emotions, doses, contexts): own class's continuations minus neutral ones under the same edit."""
+        classes = np.array(self.continuation_classes)
+        neutral = self.continuations[..., classes == "neutral"].mean(axis=-1)
+        own = [self.continuations[:, i][..., classes == e].mean(axis=-1) for i, e in enumerate(self.layout.emotions)]
+        return np.stack(own, axis=1) - neutral
+
+    def perplexity_ratios(self) -> FloatArray:
+        """(layers, emotions, doses): perplexity of neutral continuations, steered over clean."""
+        neutral = self.continuations[..., np.array(self.continuation_classes) == "neutral"]
+        with np.errstate(over="ignore"):
+            ratio: FloatArray = np.exp(-neutral.mean(axis=(-1, -2)))
+        return ratio
+
+    def measures(self, seed: int = 0) -> list[Measure]:
+        """One row per layer, emotion, dose and outcome; chance is no change, which the clean run defines as 0."""
+        rows = []
+        ratios = self.perplexity_ratios()
+        for statistic, values in ((WORD_SET, self.own_log_odds()), (CONTINUATIONS, self.own_minus_neutral())):
+            for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
+                units = values[i, j, k]
+                interval = grouped_bootstrap(units, n_draws=500, seed=seed).interval
+                rows.append(self._measure(emotion, layer, dose, statistic, float(units.mean()), interval, 0.0, units))
+        for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
+            neutral = self.continuations[i, j, k][:, np.array(self.continuation_classes) == "neutral"].mean(axis=1)
+            interval = grouped_bootstrap(neutral, n_draws=500, seed=seed).interval
+            ends = (float(np.exp(-interval.high)), float(np.exp(-interval.low)))
+            rows.append(self._measure(emotion, layer, dose, PERPLEXITY, float(ratios[i, j, k]), ends, 1.0, neutral))
+        return rows
+
+    def _measure(
+        self,
+        emotion: str,
+        layer: int,
+        dose: float,
+        statistic: str,
+        value: float,
+        interval: Sequence[float],
+        chance: float,
+        units: FloatArray,
+    ) -> Measure:
+        return Measure(
+            model=self.model,
+            emotion=emotion,
+            position=self.position,
+            layer=layer,
+            kind=f"{self.kind}, dose {dose:g}",
+            statistic=statistic,
+            value=value,
+            ci_low=float(interval[0]),
+            ci_high=float(interval[1]),
+            chance=chance,
+            null_low=np.nan,
+            null_high=np.nan,
+            ceiling=np.nan,
+            p=np.nan,
+            n_unique=len(units),
+        )
+
+
+def _cells(layout: Layout) -> list[tuple[tuple[int, int], tuple[int, str], tuple[int, float]]]:
+    return [
+        (layer, emotion, dose)
+        for layer in enumerate(layout.layers)
+        for emotion in enumerate(layout.emotions)
+        for dose in enumerate(layout.doses)
+    ]
+
+
+def relative_layers(n_layers: int, n: int = 5) -> tuple[int, ...]:
+    """`n` layers at even relative depths, from a sixth of the way up to five sixths; fewer in very shallow models."""
+    return tuple(sorted({int((k + 1) / (n + 1) * n_layers) for k in range(n)}))
+
+
+def sweep_cost(lm: LoadedModel, slots: SlotTask, continuations: ContinuationTask | None, layout: Layout) -> int:
+    """How many tokens a sweep sends through blocks, in whole-model equivalents."""
+    tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
+    tokens += sum(b.shape[0] * b.shape[1] for b in continuations.batches) if continuations else 0
+    variants = 1 + len(layout.doses) * len(layout.emotions)
+    depth = sum(1 - (layer + 1) / lm.n_layers for layer in layout.layers)
+    return int(tokens * (1 + variants * depth))
+
+
+def sweep(
+    lm: LoadedModel,
+    directions: DirectionSet,
+    slots: SlotTask,
+    continuations: ContinuationTask | None,
+    *,
+    layers: Sequence[int],
+    doses: Sequence[float],
+    emotions: Sequence[str] | None = None,
+    kind: str = "specific",
+    alpha: bool = False,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_variants: Callable[[int], None] | None = None,
+) -> SweepResult:
+    """Steer along each emotion's direction at each layer with each dose and read both outcomes.
+
+    Args:
+        lm: the model the directions were made from.
+        directions: directions and the residual norms that doses are multiples of.
+        slots: contexts for the word-set outcome.
+        continuations: for the second outcome and the damage; None leaves both out (NaN).
+        layers: block indices.
+        doses: multiples of the layer's median residual norm; 0 is left out, it is the clean run.
+        emotions: whose directions; all by default.
+        kind: which directions.
+        alpha: doses are multiples of the raw difference vector instead (the seed's α).
+        batch_tokens: size of a forward pass.
+        on_variants: called with the number of variants after each forward pass.
+
+    Raises:
+        InputError: a layer, dose or emotion that cannot be used; directions of another model.
+    """
+    directions.check_model(lm)
+    steps = tuple(d for d in check_doses(doses) if d != 0)
+    layout = Layout(tuple(layers), steps, tuple(emotions or directions.emotions))
+    if not steps:
+        raise InputError("Only dose 0 was given, which is the clean run.", accepted="at least one other dose")
+    parts = []
+    for layer in layout.layers:
+        if not 0 <= layer < lm.n_layers:
+            raise InputError(f"{lm.name} has no layer {layer}.", accepted=f"0 to {lm.n_layers - 1}")
+        found = [directions.direction(emotion, layer, kind) for emotion in layout.emotions]
+        scale = float(directions.generic.norm[layer + 1])
+        stacked = [dosed(d.unit, d.norm if alpha else scale, (0.0, *steps)) for d in found]
+        # The clean run is the first variant of every emotion, so that it goes through the same batch shapes.
+        deltas = np.concatenate([s.numpy() for s in stacked])
+        parts.append(LayerDeltas(layer, _tensor(deltas)))
+    options = {"batch_tokens": batch_tokens, "on_variants": on_variants}
+    n_emotions, n_steps = len(layout.emotions), len(steps) + 1
+    odds = np.stack(slot_outcomes(lm, slots, parts, **options))  # type: ignore[arg-type]
+    odds = odds.reshape(len(parts), n_emotions, n_steps, *odds.shape[2:])
+    if continuations is None:
+        classes: tuple[str, ...] = ()
+        likelihood = np.full((*odds.shape[:3], odds.shape[3], 0), np.nan)
+    else:
+        classes = tuple(c.emotion for c in continuations.continuations)
+        likelihood = np.stack(continuation_outcomes(lm, continuations, parts, **options))  # type: ignore[arg-type]
+        likelihood = likelihood.reshape(len(parts), n_emotions, n_steps, *likelihood.shape[2:])
+    return SweepResult(
+        str(lm.name),
+        directions.position,
+        kind,
+        layout,
+        odds[:, :, 1:] - odds[:, :, :1],
+        likelihood[:, :, 1:] - likelihood[:, :, :1],
+        classes,
+    )
+
+
+def _tensor(values: FloatArray):  # type: ignore[no-untyped-def]
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+class Choice(NamedTuple):
+    """The one layer and dose at which claims are tested."""
+
+    layer: int
+    dose: float
+
+
+def choose_layer_and_dose(result: SweepResult) -> Choice:
+    """The layer and dose ±d with the largest change of own log-odds from −d to +d, averaged over emotions.
+
+    Only cells whose perplexity ratio stays at or below 1.5 on both sides, for every emotion, are candidates; if there
+    is none, the smallest dose is taken. Ties go to the lower layer, then the lower dose.
+    """
+    layout = result.layout
+    magnitudes = sorted({abs(d) for d in layout.doses if d > 0 and -d in layout.doses})
+    if not magnitudes:
+        raise InputError("Choosing a dose needs doses of both signs.", found=layout.doses, accepted="such as -.2 .2")
+    own, ratio = result.own_log_odds().mean(axis=-1), result.perplexity_ratios()
+    best: tuple[float, Choice] | None = None
+    for i, layer in enumerate(layout.layers):
+        for d in magnitudes:
+            up, down = layout.doses.index(d), layout.doses.index(-d)
+            harmless = bool((ratio[i][:, [up, down]] <= MAX_PERPLEXITY_RATIO).all())
+            change = float((own[i, :, up] - own[i, :, down]).mean())
+            if harmless and np.isfinite(change) and (best is None or change > best[0] + 1e-9):
+                best = (change, Choice(layer, d))
+    return best[1] if best else Choice(layout.layers[0], magnitudes[0])
