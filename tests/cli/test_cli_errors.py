@@ -3,15 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from fresh_process import environment
 
-import emotion_circuits
 from emotion_circuits.cli._app import COMMANDS, build_app
 from emotion_circuits.cli._errors import EARLIER_NAMES
-
-SOURCE = Path(emotion_circuits.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -98,15 +95,16 @@ def test_the_earlier_names_lead_to_commands():
             assert not rest or rest[0] in app[group]
 
 
-def test_a_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("argv", [("--help",), ("prompts", "show"), ("prompts", "show", "--kind", "generic", "--json")])
+def test_a_reader_that_goes_away_is_no_error(argv):
     """A real pipe: everything in it is written after its reader has gone."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "emotion_circuits", "--help"],
+        [sys.executable, "-m", "emotion_circuits", *argv],
         stdout=writer,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        env=environment(),
         text=True,
     )
     os.close(writer)

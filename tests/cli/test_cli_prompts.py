@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fresh_process import environment
 
-import emotion_circuits
 from emotion_circuits import prompts
 
 
@@ -138,13 +138,12 @@ def test_show_refuses_a_filter_that_the_kind_lacks(run):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_quietly():
-    source = Path(emotion_circuits.__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "emotion_circuits", "prompts", "validate", "--permutations", "100000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(source)},
+        env=environment(),
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Checking")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from fresh_process import SOURCE, environment
 
 import emotion_circuits
-from emotion_circuits.cli._app import build_app
+from emotion_circuits.cli._app import COMMANDS, build_app
 from emotion_circuits.cli._errors import PROGRAM, command_paths
 
-SOURCE = Path(emotion_circuits.__file__).parents[1]
 HEAVY = ("torch", "transformers", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "plotly", "pyarrow", "pydantic")
 
 
@@ -29,7 +29,7 @@ def loaded_by(code: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        env=environment(),
     )
     print(f"{code.splitlines()[0]}: {time.perf_counter() - start:.2f} s, interpreter included")
     return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
@@ -61,8 +61,10 @@ def test_the_package_itself_loads_nothing_of_the_command_line():
 def test_without_a_command_help_is_printed(run, argv):
     outcome = run(*argv)
     assert (outcome.status, outcome.err) == (0, "")
-    for name in ("prompts", "models", "--help", "--version"):
-        assert name in outcome.out
+    app = build_app()
+    for name in COMMANDS:
+        assert re.search(rf"\b{name} +{re.escape(app[name].help.split('.')[0])}", " ".join(outcome.out.split()))
+    assert "--help" in outcome.out and "--version" in outcome.out
 
 
 def test_version(run):
@@ -106,7 +108,7 @@ def test_every_example_parses(path):
 
 def test_the_module_runs_as_a_program():
     command = [sys.executable, "-m", "emotion_circuits", "models", "vrify"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert (done.returncode, done.stdout) == (2, "")
     assert "models verify" in done.stderr
 

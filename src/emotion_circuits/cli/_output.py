@@ -153,7 +153,14 @@ def _show(table: Table) -> None:
     grid = RichTable(box=box.SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False)
     for place, name in enumerate(table.columns):
         numeric = all(_NUMERIC.fullmatch(row[place]) for row in cells)
-        grid.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        widest = max((len(row[place]) for row in cells), default=0)
+        grid.add_column(
+            Text(name),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            min_width=widest if numeric else None,
+            overflow="fold",
+        )
     for row in cells:
         grid.add_row(*map(Text, row))
     console = make_console()

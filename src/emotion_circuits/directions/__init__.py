@@ -18,6 +18,7 @@ from emotion_circuits.directions._estimators import (
     SpecificContrast,
     matched_texts,
 )
+from emotion_circuits.directions._generic import GenericStatistics, generic_statistics
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
     CLAIM_BOOTSTRAP,
@@ -26,6 +27,7 @@ from emotion_circuits.directions._quality import (
     EvaluationTexts,
     bag_of_words_floor,
     choose_layers,
+    choose_layers_within,
     cosine_rows,
     detection,
     pair_cosines,
@@ -34,11 +36,11 @@ from emotion_circuits.directions._quality import (
     untrained_floor,
 )
 from emotion_circuits.directions._sets import (
+    DEFAULT_SHARE,
     KINDS,
     DirectionSet,
-    GenericStatistics,
+    cleaned_values,
     fit_directions,
-    generic_statistics,
     load_directions,
     save_directions,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "CLAIM_BOOTSTRAP",
     "CLAIM_PERMUTATIONS",
     "CLAIM_SPLITS",
+    "DEFAULT_SHARE",
     "ESTIMATORS",
     "KINDS",
     "POSITIONS",
@@ -68,6 +71,8 @@ __all__ = [
     "centroid_accuracy",
     "check_position",
     "choose_layers",
+    "choose_layers_within",
+    "cleaned_values",
     "cosine_matrix",
     "cosine_rows",
     "detection",

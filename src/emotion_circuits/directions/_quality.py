@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._centroids import centroid_accuracy
-from emotion_circuits.directions._sets import DirectionSet, GenericStatistics, fit_directions
+from emotion_circuits.directions._generic import GenericStatistics
+from emotion_circuits.directions._sets import DirectionSet, cleaned_values, fit_directions
 from emotion_circuits.prompts import Dataset
 from emotion_circuits.statistics import (
     AurocResult,
@@ -87,6 +88,34 @@ class EvaluationTexts(NamedTuple):
     real_world: Activations
 
 
+def choose_layers_within(development: Activations, position: str, generic: GenericStatistics) -> dict[str, int]:
+    """Like `choose_layers`, where only explicit texts have the position: directions from one half of the scenarios are
+    judged on the other half, and the two AUROCs averaged."""
+    names = np.array(development.data.scenarios)
+    half = np.isin(development.scenarios, names[::2])
+    parts = [_keep(development, half), _keep(development, ~half)]
+    fitted = [fit_directions(part, position, generic, ("specific",)) for part in parts]
+    chosen = {}
+    for emotion in fitted[0].emotions:
+        values = [
+            np.mean(
+                [
+                    float(auroc(project(other, d, emotion, "specific", layer + 1), other.labels == emotion))
+                    for d, other in zip(fitted, parts[::-1], strict=True)
+                ]
+            )
+            for layer in range(generic.mean.shape[0] - 1)
+        ]
+        chosen[emotion] = int(np.argmax(np.round(values, 10)))
+    return chosen
+
+
+def _keep(activations: Activations, kept: NDArray[np.bool_]) -> Activations:
+    texts = tuple(t for t, keep in zip(activations.data, kept, strict=True) if keep)
+    values = {p: v[:, kept] for p, v in activations.values.items()}
+    return Activations(activations.source, Dataset(activations.data.name, texts), values, activations.match_rate)
+
+
 def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int = 0) -> list[Measure]:
     """All quality measures of one position over all layers.
 
@@ -103,14 +132,15 @@ def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int 
             ("AUROC on real-world texts", texts.real_world, directions),
         ]
     rows: list[Measure] = []
+    cleaned = cleaned_values(explicit, position, directions.generic, directions.cleaned)
     for emotion in directions.emotions:
         for row in range(directions.n_layers + 1):
             for name, judged_on, from_set in sets:
                 for kind in ("specific", "probe"):
                     found = detection(judged_on, from_set, emotion, row, kind=kind, seed=seed)
                     rows.append(_auroc_row(directions, emotion, row - 1, kind, name, found))
-            rows += _geometry_rows(explicit, directions, emotion, row, seed)
-    return rows + list(_accuracy_rows(explicit, directions, seed))
+            rows += _geometry_rows(explicit, cleaned[row], directions, emotion, row, seed)
+    return rows + list(_accuracy_rows(explicit, cleaned, directions, seed))
 
 
 def _row(directions: DirectionSet, emotion: str, layer: int, kind: str, statistic: str, **numbers: float) -> Measure:
@@ -134,12 +164,11 @@ def _auroc_row(d: DirectionSet, emotion: str, layer: int, kind: str, name: str, 
     )  # fmt: skip
 
 
-def pair_cosines(explicit: Activations, position: str, emotion: str, row: int) -> NDArray[np.float64]:
+def pair_cosines(explicit: Activations, values: NDArray[np.float64], emotion: str) -> NDArray[np.float64]:
     """(scenarios,) cosine of each scenario's h(emotion) − h(neutral) with the mean of the other scenarios' differences.
 
     How alike the pairs' own differences are predicts how well a direction steers (Tan et al. 2024).
     """
-    values = explicit.at(position)[row].astype(np.float64)
     order = np.argsort(explicit.scenarios, kind="stable")
     labels = explicit.labels[order]
     difference = values[order][labels == emotion] - values[order][labels == "neutral"]
@@ -151,8 +180,9 @@ def pair_cosines(explicit: Activations, position: str, emotion: str, row: int) -
     return result
 
 
-def _geometry_rows(explicit: Activations, d: DirectionSet, emotion: str, row: int, seed: int) -> Iterator[Measure]:
-    values = explicit.at(d.position)[row]
+def _geometry_rows(
+    explicit: Activations, values: NDArray[np.float64], d: DirectionSet, emotion: str, row: int, seed: int
+) -> Iterator[Measure]:
     for kind in ("specific", "matched"):
         half = split_half_cosine(
             values, explicit.labels, explicit.scenarios, emotion,
@@ -164,7 +194,7 @@ def _geometry_rows(explicit: Activations, d: DirectionSet, emotion: str, row: in
             value=half.value, ci_low=half.interval.low, ci_high=half.interval.high, chance=half.null_mean,
             null_low=half.null_low, null_high=half.null_high, ceiling=1.0, p=half.p, n_unique=half.n_groups,
         )  # fmt: skip
-    cosines = pair_cosines(explicit, d.position, emotion, row)
+    cosines = pair_cosines(explicit, values, emotion)
     interval = grouped_bootstrap(cosines, n_draws=PROFILE_BOOTSTRAP, seed=seed).interval
     flips = sign_flip_test(cosines, n_draws=PROFILE_PERMUTATIONS, seed=seed, alternative="greater")
     yield _row(
@@ -174,8 +204,10 @@ def _geometry_rows(explicit: Activations, d: DirectionSet, emotion: str, row: in
     )  # fmt: skip
 
 
-def _accuracy_rows(explicit: Activations, d: DirectionSet, seed: int) -> Iterator[Measure]:
-    for row, values in enumerate(explicit.at(d.position)):
+def _accuracy_rows(
+    explicit: Activations, cleaned: NDArray[np.float64], d: DirectionSet, seed: int
+) -> Iterator[Measure]:
+    for row, values in enumerate(cleaned):
         found = centroid_accuracy(values, explicit.labels, explicit.scenarios, seed=seed)
         yield _row(
             d, "all", row - 1, "centroid", "nearest-centroid accuracy, held out by scenario",
@@ -193,7 +225,8 @@ def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) 
     """
     emotions = directions.emotions
     rng = np.random.default_rng(seed)
-    values, labels = explicit.at(directions.position), explicit.labels
+    values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)
+    labels = explicit.labels
     order = np.argsort(explicit.scenarios, kind="stable")
     n_groups = len(explicit.data.scenarios)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=PROFILE_BOOTSTRAP) / n_groups
@@ -201,9 +234,7 @@ def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) 
     swaps = np.argsort(rng.random((PROFILE_PERMUTATIONS, n_groups, len(emotions) + 1)), axis=2)
     rows = []
     for row, layer_values in enumerate(values):
-        ordered = layer_values[order].astype(np.float64)
-        if explicit.source.centred_norm:
-            ordered = ordered - ordered.mean(axis=1, keepdims=True)
+        ordered = layer_values[order]
         by_class = np.stack([ordered[labels[order] == c] for c in ("neutral", *emotions)], axis=1)
         boot = _cosines(np.einsum("bg,gcd->bcd", weights, by_class))
         gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / n_groups**2
@@ -278,7 +309,8 @@ def untrained_floor(texts: Sequence[tuple[Activations, Activations]], position: 
     """
     values = []
     for explicit, implicit in texts:
-        directions = fit_directions(explicit, position, _own_statistics(explicit, position), kinds=("specific",))
+        # Without cleaning: an untrained model's generic text was not recorded, and it has no dominant components.
+        directions = fit_directions(explicit, position, _own_statistics(explicit, position), ("specific",), share=0)
         layer = choose_layers(implicit.select(split="development"), directions)[emotion]
         test = implicit.select(split="test")
         values.append(float(auroc(project(test, directions, emotion, "specific", layer + 1), test.labels == emotion)))
@@ -289,4 +321,4 @@ def _own_statistics(explicit: Activations, position: str) -> GenericStatistics:
     """Offset and scale where only ranks matter: neither changes an AUROC."""
     values = explicit.at(position)
     ones = np.ones(len(values), dtype=np.float32)
-    return GenericStatistics(values.mean(axis=1).astype(np.float32), ones, len(explicit.data))
+    return GenericStatistics(values.mean(axis=1).astype(np.float32), ones, (), (), len(explicit.data))

@@ -15,48 +15,15 @@ from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.directions._activations import Activations, Source
 from emotion_circuits.directions._direction import Direction, Provenance
 from emotion_circuits.directions._estimators import ESTIMATORS
-from emotion_circuits.engine import Point, record
+from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import EMBED_LAYER
 
 SCHEMA = "directions-1"
 KINDS = tuple(ESTIMATORS)
-TOKENS_PER_TEXT = 8
+DEFAULT_SHARE = 0.5
 FloatArray = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class GenericStatistics:
-    """What the residual stream is like on ordinary text, position 0 left out.
-
-    Attributes:
-        mean: (layers + 1, d).
-        norm: (layers + 1,) median norm; a dose of 1 adds a vector of that length.
-        n_texts: how many texts.
-    """
-
-    mean: FloatArray
-    norm: FloatArray
-    n_texts: int
-
-
-def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatistics:
-    """Mean and median norm of every layer over up to eight evenly spaced tokens of each text."""
-    encoded = [e for e in lm.encode(texts) if len(e) > 1]
-    if not encoded:
-        raise InputError("Generic texts of at least two tokens are needed.", found=f"{len(texts)} texts")
-    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
-    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
-    points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
-    recording = record(lm, [e.ids for e in encoded], positions, points)
-    mean, norm = [], []
-    for point in points:
-        tokens = recording.values[point].float().numpy().reshape(-1, lm.d_model)
-        tokens = tokens[np.isfinite(tokens).all(axis=1)]
-        mean.append(tokens.mean(axis=0, dtype=np.float64))
-        norm.append(np.median(np.linalg.norm(tokens, axis=1)))
-    return GenericStatistics(np.asarray(mean, np.float32), np.asarray(norm, np.float32), len(encoded))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +37,7 @@ class DirectionSet:
         vectors: kind → emotion → (layers + 1, d) raw vectors; row 0 is `embed`, row k + 1 layer k.
         generic: mean and norm on generic text.
         chosen_layer: emotion → the layer chosen on development scenarios; empty before a choice was made.
+        cleaned: share of generic text's variance whose top components were projected out before fitting.
     """
 
     source: Source
@@ -78,6 +46,7 @@ class DirectionSet:
     vectors: Mapping[str, Mapping[str, FloatArray]]
     generic: GenericStatistics
     chosen_layer: Mapping[str, int]
+    cleaned: float
 
     @property
     def n_layers(self) -> int:
@@ -160,12 +129,34 @@ class DirectionSet:
             )
 
 
-def fit_directions(
-    activations: Activations, position: str, generic: GenericStatistics, kinds: Sequence[str] = KINDS
-) -> DirectionSet:
-    """Fit every kind of direction at every layer.
+def cleaned_values(
+    activations: Activations, position: str, generic: GenericStatistics, share: float = DEFAULT_SHARE
+) -> NDArray[np.float64]:
+    """(layers + 1, texts, d) without what says little about a text's emotion.
 
-    In models whose norms subtract the mean, the all-ones component, which they cannot see, is removed.
+    Generic text's top principal components, up to a share of its variance, are projected out (Sofroniew et al. 2026);
+    in models whose norms subtract the mean so is the all-ones direction, which they cannot see.
+    """
+    values = activations.at(position).astype(np.float64)
+    cleaned = np.stack([generic.clean(layer, row, share) for row, layer in enumerate(values)])
+    return cleaned - cleaned.mean(axis=-1, keepdims=True) if activations.source.centred_norm else cleaned
+
+
+def fit_directions(
+    activations: Activations,
+    position: str,
+    generic: GenericStatistics,
+    kinds: Sequence[str] = KINDS,
+    share: float = DEFAULT_SHARE,
+) -> DirectionSet:
+    """Fit every kind of direction at every layer, on cleaned activations (see `cleaned_values`).
+
+    Args:
+        activations: of a data set with all classes in every scenario.
+        position: where texts are read.
+        generic: of the same model.
+        kinds: which kinds.
+        share: of generic text's variance to project out; 0 for none.
 
     Raises:
         InputError: an unknown kind, or scenarios without every class.
@@ -174,28 +165,27 @@ def fit_directions(
     if unknown:
         raise InputError(f"Unknown kind of direction {unknown[0]!r}.", accepted=", ".join(ESTIMATORS))
     activations.data.require_matched("A direction")
-    values = activations.at(position)
+    values = cleaned_values(activations, position, generic, share)
     vectors: dict[str, dict[str, FloatArray]] = {}
     for kind in kinds:
         per_layer = [
             ESTIMATORS[kind]().fit(layer, activations.labels, activations.scenarios).directions_ for layer in values
         ]
         stacked = {emotion: np.stack([found[emotion] for found in per_layer]) for emotion in per_layer[0]}
-        if activations.source.centred_norm:
-            stacked = {emotion: v - v.mean(axis=1, keepdims=True) for emotion, v in stacked.items()}
         vectors[kind] = {emotion: v.astype(np.float32) for emotion, v in stacked.items()}
-    return DirectionSet(activations.source, position, activations.data.hash, vectors, generic, {})
+    return DirectionSet(activations.source, position, activations.data.hash, vectors, generic, {}, share)
 
 
 def save_directions(directions: DirectionSet, path: Path) -> None:
     """Write one safetensors file with its metadata."""
     tensors = {f"{kind}.{emotion}": v for kind, found in directions.vectors.items() for emotion, v in found.items()}
-    tensors |= {"generic.mean": directions.generic.mean, "generic.norm": directions.generic.norm}
+    tensors |= {f"generic.{name}": value for name, value in directions.generic.tensors().items()}
     header = {
         "schema": SCHEMA,
         "source": directions.source.model_dump_json(),
         "position": directions.position,
         "data_hash": directions.data_hash,
+        "cleaned": repr(directions.cleaned),
         "n_generic": str(directions.generic.n_texts),
         "chosen_layer": json.dumps(dict(directions.chosen_layer), sort_keys=True),
     }
@@ -210,7 +200,10 @@ def load_directions(path: Path) -> DirectionSet:
     """
     tensors, header = read_tensors(path, SCHEMA)
     try:
-        generic = GenericStatistics(tensors.pop("generic.mean"), tensors.pop("generic.norm"), int(header["n_generic"]))
+        parts = {
+            name.removeprefix("generic."): tensors.pop(name) for name in list(tensors) if name.startswith("generic.")
+        }
+        generic = GenericStatistics.from_tensors(parts, int(header["n_generic"]))
         vectors: dict[str, dict[str, FloatArray]] = {}
         for name in sorted(tensors):
             kind, emotion = name.split(".", 1)
@@ -222,6 +215,7 @@ def load_directions(path: Path) -> DirectionSet:
             vectors,
             generic,
             {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()},
+            float(header["cleaned"]),
         )
     except (KeyError, ValueError, ValidationError) as error:
         raise InputError(f"{path} lacks what a directions file holds.", found=error) from error

@@ -11,10 +11,11 @@ from torch import Tensor
 from emotion_circuits import models
 from emotion_circuits.engine import _edits
 from emotion_circuits.engine._batches import Batch, plan_batches
+from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._record import record, record_tokens
 from emotion_circuits.engine._replay import PrefixReplay, final_states
 from emotion_circuits.engine._run import count_hooks, forward, hooks
-from emotion_circuits.engine._sites import SITES, Point
+from emotion_circuits.engine._sites import SITES, Point, Site
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import LoadedModel
 
@@ -76,7 +77,7 @@ def packing_error(lm: LoadedModel) -> float:
 def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:
     """Our `resid_post` and `embed` against transformers' own `output_hidden_states`, same batch: 0 is exact."""
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers - 1))]
-    with torch.inference_mode():
+    with torch.inference_mode(), matmul_precision(lm.device):
         theirs = lm.base(**batch.inputs(lm), output_hidden_states=True, use_cache=False).hidden_states
     ours = record_tokens(lm, batch, points)
     return max(_difference(ours[p], theirs[i]) for i, p in enumerate(points))
@@ -84,11 +85,11 @@ def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:
 
 def _addition_error(lm: LoadedModel, batch: Batch) -> float:
     """resid_post against resid_pre + attn_out + mlp_out at every layer."""
-    sites = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    sites: tuple[Site, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    seen = record_tokens(lm, batch, [Point(site, layer) for layer in range(lm.n_layers) for site in sites])
     worst = 0.0
     for layer in range(lm.n_layers):
-        seen = record_tokens(lm, batch, [Point(site, layer) for site in sites])  # type: ignore[arg-type]
-        pre, attn, mlp, post = (seen[Point(site, layer)] for site in sites)  # type: ignore[arg-type]
+        pre, attn, mlp, post = (seen[Point(site, layer)] for site in sites)
         worst = max(worst, _difference(pre + attn + mlp, post))
     return worst
 

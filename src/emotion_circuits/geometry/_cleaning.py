@@ -45,7 +45,9 @@ class Cleaner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
     def _of_width(self, X: npt.ArrayLike) -> FloatArray:
         array = np.asarray(X, dtype=np.float64)
         if array.shape[-1:] != self.mean_.shape:
-            raise InputError("The cleaner was made for another width.", found=array.shape, accepted=self.mean_.shape)
+            raise InputError(
+                "The cleaner was made for another width.", found=array.shape, accepted=f"(…, {len(self.mean_)})"
+            )
         require_finite(array, "The activations")
         return array
 
@@ -141,7 +143,7 @@ class AllOnesRemover(Cleaner):
 
 
 def remove_all_ones(V: npt.ArrayLike) -> FloatArray:
-    """(…, d) without the component along (1, …, 1): on LayerNorm models it is invisible, so norms and cosines omit it."""
+    """(…, d) without the component along (1, …, 1), which a LayerNorm removes: leave it out of norms and cosines."""
     array = np.asarray(V, dtype=np.float64)
     result: FloatArray = array - array.mean(axis=-1, keepdims=True)
     return result

@@ -48,7 +48,7 @@ def label_permutations(table: ScenarioTable, n_draws: int, seed: Seed) -> Draws:
     n_groups, n_classes = table.n_scenarios, table.n_classes
     classes = np.tile(np.arange(n_classes), n_groups)
     scenarios = np.repeat(np.arange(n_groups), n_classes)
-    players = permute_within_groups(classes, scenarios, n_draws, _integers(seed))
+    players = permute_within_groups(classes, scenarios, n_draws, seed)
     return Draws(np.ones((n_draws, n_groups)), players.reshape(n_draws, n_groups, n_classes))
 
 
@@ -89,7 +89,3 @@ def played_cells(cells: FloatArray, draws: Draws) -> FloatArray:
         return cells[None]
     played: FloatArray = cells[np.arange(len(cells))[None, :, None], draws.players]
     return played
-
-
-def _integers(seed: Seed) -> Seed:
-    return seed if isinstance(seed, int) else tuple(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def batches(n_draws: int, values_per_draw: int) -> list[slice]:
 
 def row_hashes(array: FloatArray) -> frozenset[bytes]:
     """What tells texts apart by their activations; equal rows are one text."""
-    return frozenset(row.tobytes() for row in np.ascontiguousarray(array))
+    return frozenset(blake2b(row.tobytes(), digest_size=16).digest() for row in array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +131,15 @@ class ScenarioTable:
 
     @property
     def n_scenarios(self) -> int:
-        return self.cells.shape[0]
+        return len(self.scenarios)
 
     @property
     def n_classes(self) -> int:
-        return self.cells.shape[1]
+        return len(self.classes)
 
     @property
     def width(self) -> int:
-        return self.cells.shape[2]
+        return int(self.cells.shape[2])
 
     def class_index(self, name: str) -> int:
         """Position of a class, or an `InputError` that lists them."""

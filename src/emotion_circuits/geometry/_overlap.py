@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ def mean_squared_cosines(first: FloatArray, second: FloatArray) -> FloatArray:
     return result
 
 
-def require_cosines(cosines: FloatArray) -> None:
+def require_cosines(cosines: npt.NDArray[np.floating[Any]]) -> None:
     """Refuse cosines of principal angles beyond 1: clipping them would hide a basis that is not orthonormal."""
     largest = float(cosines.max())
     if not largest <= 1 + COSINE_SLACK:

@@ -154,7 +154,9 @@ class PairedDifferenceSubspace(SubspaceEstimator):
     def _emotions(self, table: ScenarioTable) -> list[int]:
         names = table.emotions(self.neutral) if self.emotion is None else (self.emotion,)
         if self.neutral in names:
-            raise InputError("Neutral texts have no difference from themselves.", accepted=table.emotions(self.neutral))
+            raise InputError(
+                "Neutral texts have no difference from themselves.", accepted=", ".join(table.emotions(self.neutral))
+            )
         return [table.class_index(name) for name in names]
 
     def most_components(self, table: ScenarioTable, n_scenarios: int) -> int:

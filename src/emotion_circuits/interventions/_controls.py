@@ -1,4 +1,4 @@
-"""Does steering along an emotion do more than along any direction of the same size? Controls and the test against them."""
+"""Does steering along an emotion do more than along any direction of the same size? Controls and their test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emotion_circuits.directions import Activations, DirectionSet, matched_texts
+from emotion_circuits.directions import Activations, DirectionSet, cleaned_values, matched_texts
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.interventions._steer import LayerDeltas, dosed, slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
@@ -29,14 +29,14 @@ def isotropic_directions(n: int, d_model: int, *, centred: bool, seed: int) -> F
     return unit
 
 
-def shuffled_label_directions(explicit: Activations, position: str, layer: int, n: int, *, seed: int) -> FloatArray:
+def shuffled_label_directions(
+    explicit: Activations, directions: DirectionSet, layer: int, n: int, *, seed: int
+) -> FloatArray:
     """(n, d) unit vectors made as specific directions are, from labels permuted within scenarios.
 
     They point where texts of one scenario differ anyway, which is a harder control than any direction of the space.
     """
-    values = explicit.at(position)[layer + 1].astype(np.float64)
-    if explicit.source.centred_norm:
-        values = values - values.mean(axis=1, keepdims=True)
+    values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)[layer + 1]
     labels, scenarios = explicit.labels, explicit.scenarios
     matched_texts(labels, scenarios)  # refuses incomplete scenarios
     classes, codes = np.unique(labels, return_inverse=True)

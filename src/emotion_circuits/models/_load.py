@@ -58,23 +58,21 @@ def load(
     torch_device = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    folder, revision = find(name)
+    folder, _ = find(name)
     config, family = _configuration(folder)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         tokenizer = _tokenizer(folder)
         if name.seed is not None:
             hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
-            revision = f"init-random-seed-{name.seed}-{_config_hash(folder)}"
         else:
             files = weight_files(folder)
             check_memory(str(name), count_parameters(files), torch_dtype, torch_device)
             hf = _trained(folder, config, family, torch_dtype)
-            revision = revision or content_hash(files)[:16]
     module = cast(torch.nn.Module, hf)
     module.requires_grad_(False).eval().to(torch_device)
     return LoadedModel(
         name=name,
-        revision=revision,
+        revision=revision_of(name),
         family=family,
         hf=hf,
         tokenizer=tokenizer,
@@ -82,6 +80,19 @@ def load(
         device=torch_device,
         dtype=torch_dtype,
     )
+
+
+def revision_of(name: str | ModelName) -> str:
+    """The revision that `load` would give, without loading anything: part of the key of every stored result.
+
+    Raises:
+        InputError: the model cannot be found.
+    """
+    name = ModelName.parse(name)
+    folder, revision = find(name)
+    if name.seed is not None:
+        return f"init-random-seed-{name.seed}-{_config_hash(folder)}"
+    return revision or content_hash(weight_files(folder))[:16]
 
 
 def _dtype(dtype: str) -> torch.dtype:

@@ -53,7 +53,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     packing: bool = False
-    """Several texts may share a row under a block mask. The engine sets it once it has shown that the model takes it."""
+    """Several texts may share a row under a block mask. The engine sets it once that is proven."""
 
     @property
     def config(self) -> Any:

@@ -133,10 +133,11 @@ class Separability:
     chance: float
     ci95: tuple[float, float]
     """Percentile bootstrap over scenarios, of the predictions as they are."""
-    null_mean: float
-    null_upper: float
+    null_mean: float | None
+    """Mean of the permutation draws; like the next two None where there were no draws."""
+    null_upper: float | None
     """95 % of the permutation draws lie at or below it."""
-    p: float
+    p: float | None
     n: int
     """Texts that were classified."""
 
@@ -193,9 +194,9 @@ def separability(
         classifier=observed.classifier,
         chance=1 / len(train.classes),
         ci95=_bootstrap_interval(judged, train.classes, observed.predicted, rng),
-        null_mean=float(np.mean(null)) if n_permutations else float("nan"),
-        null_upper=float(np.quantile(null, 0.95, method="higher")) if n_permutations else float("nan"),
-        p=(beaten + 1) / (n_permutations + 1),
+        null_mean=float(np.mean(null)) if null else None,
+        null_upper=float(np.quantile(null, 0.95, method="higher")) if null else None,
+        p=(beaten + 1) / (len(null) + 1) if null else None,
         n=len(judged),
     )
 

@@ -106,7 +106,8 @@ def validate(
 
     Args:
         dataset: what to judge.
-        n_permutations: draws of the null of each classifier; 200 take about 15 seconds for 400 texts.
+        n_permutations: draws of the null of each classifier; 200 take some 15 seconds for 400 texts. With none, no
+            classifier can be found to tell the classes apart.
         seed: of the permutations and bootstraps.
         words: the fewest and the most words a text may have.
         implicit_texts: what classifiers trained on `dataset` are tested on besides; by default the bundled ones.
@@ -249,14 +250,14 @@ def _separability(dataset: Dataset, implicit_texts: Dataset, n_permutations: int
     problems: list[Finding] = []
     warnings: list[Finding] = []
     nuisance, by_words = found["nuisance"], found["bag of words"]
-    if nuisance.p < 0.05:
+    if nuisance.p is not None and nuisance.p < 0.05:
         message = (
             f"{nuisance.classifier} tells the classes apart by counts, punctuation, person words, sentence type or the "
             f"span's place alone: accuracy {nuisance.accuracy:.2f}, chance {nuisance.chance:.2f}, p {nuisance.p:.3f}"
         )
         serious = nuisance.accuracy > nuisance.chance + NUISANCE_MARGIN
         (problems if serious else warnings).append(Finding("nuisance", 1, message))
-    if by_words.p < 0.05 and not any(t.span for t in dataset):
+    if by_words.p is not None and by_words.p < 0.05 and not any(t.span for t in dataset):
         message = (
             f"a bag of words tells the classes apart, so a direction has to beat it: accuracy {by_words.accuracy:.2f}, "
             f"chance {by_words.chance:.2f}"

@@ -1,0 +1,105 @@
+"""What the residual stream is like on ordinary text: its mean, its size, and the components that dominate it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits.engine import Point, record
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+
+TOKENS_PER_TEXT = 8
+MAX_SHARE = 0.7
+"""Components are kept up to this share of variance; cleaning may use less."""
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class GenericStatistics:
+    """Statistics over tokens of generic text, position 0 left out.
+
+    Attributes:
+        mean: (layers + 1, d); row 0 is `embed`.
+        norm: (layers + 1,) median norm; a dose of 1 adds a vector of that length.
+        components: per layer (k, d), orthonormal, largest variance first.
+        shares: per layer (k,), share of variance up to and with each component.
+        n_texts: how many texts.
+    """
+
+    mean: FloatArray
+    norm: FloatArray
+    components: tuple[FloatArray, ...]
+    shares: tuple[FloatArray, ...]
+    n_texts: int
+
+    def clean(self, values: NDArray[Any], row: int, share: float) -> NDArray[np.float64]:
+        """Project the fewest top components that hold `share` of the variance out of (..., d) values.
+
+        Raises:
+            InputError: a share outside what was kept.
+        """
+        if not 0 <= share <= MAX_SHARE:
+            raise InputError("This share of variance cannot be removed.", found=share, accepted=f"0 to {MAX_SHARE}")
+        result = np.asarray(values, dtype=np.float64)
+        if share == 0:
+            return result
+        k = int(np.searchsorted(self.shares[row], share)) + 1
+        basis = self.components[row][:k].astype(np.float64)
+        cleaned: NDArray[np.float64] = result - (result @ basis.T) @ basis
+        return cleaned
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """For saving: ragged parts are joined, `counts` says how many components each layer has."""
+        counts = np.array([len(c) for c in self.components], dtype=np.float32)
+        joined = {"components": np.concatenate(self.components), "shares": np.concatenate(self.shares)}
+        return {"mean": self.mean, "norm": self.norm, "counts": counts, **joined}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, FloatArray], n_texts: int) -> GenericStatistics:
+        """The inverse of `tensors`."""
+        ends = np.cumsum(tensors["counts"].astype(int))[:-1]
+        components, shares = np.split(tensors["components"], ends), np.split(tensors["shares"], ends)
+        return cls(tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts)
+
+
+def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatistics:
+    """Statistics of every layer over up to eight evenly spaced tokens of each text.
+
+    Raises:
+        InputError: too few texts.
+    """
+    encoded = [e for e in lm.encode(texts) if len(e) > 1]
+    if len(encoded) < 8:
+        raise InputError("Generic texts of at least two tokens are needed.", found=len(encoded), accepted="8 or more")
+    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
+    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
+    points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
+    recording = record(lm, [e.ids for e in encoded], positions, points)
+    mean, norm, components, shares = [], [], [], []
+    for point in points:
+        tokens = recording.values[point].double().numpy().reshape(-1, lm.d_model)
+        tokens = tokens[np.isfinite(tokens).all(axis=1)]
+        mean.append(tokens.mean(axis=0))
+        norm.append(np.median(np.linalg.norm(tokens, axis=1)))
+        top, cumulative = _top_components(tokens - tokens.mean(axis=0))
+        components.append(top)
+        shares.append(cumulative)
+    return GenericStatistics(
+        np.asarray(mean, np.float32), np.asarray(norm, np.float32), tuple(components), tuple(shares), len(encoded)
+    )
+
+
+def _top_components(centred: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    variances, vectors = variances[::-1], vectors[:, ::-1]
+    cumulative = np.cumsum(variances) / variances.sum()
+    k = int(np.searchsorted(cumulative, MAX_SHARE)) + 1
+    # An eigenvector's sign is arbitrary; fix it, so that the same study gives the same file.
+    signs = np.sign(vectors[np.abs(vectors[:, :k]).argmax(axis=0), np.arange(k)])
+    return (vectors[:, :k] * signs).T.astype(np.float32), cumulative[:k].astype(np.float32)

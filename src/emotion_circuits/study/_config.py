@@ -1,0 +1,134 @@
+"""`Study`: one model that is the YAML file, the Python object and the cache key."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from emotion_circuits.errors import InputError
+
+REFERENCE_MODELS = ("reference/gpt2", "reference/gpt-neox", "reference/gpt-neo")
+
+
+class EffectsOfInterest(BaseModel):
+    """The smallest effects a study cares to see; a claim that could not have seen one is `underpowered`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    separability: float = 0.7
+    """AUROC on implicit texts."""
+    stability: float = 0.2
+    """Split-half cosine above its permutation null."""
+    steering: float = 2.0
+    """Slope of own word-set log-odds, in nats per unit of dose (.2 nats at a dose of .1)."""
+
+
+class SteeringPlan(BaseModel):
+    """How the causal test is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    position: str = "mean"
+    """Position whose directions are added."""
+    depths: Annotated[int, Field(ge=1)] = 5
+    """How many relative depths the development sweep visits."""
+    doses: tuple[float, ...] = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+    """Doses of the development sweep, in multiples of the layer's median residual norm."""
+    development_contexts: Annotated[int, Field(ge=2)] = 12
+    continuations_per_class: Annotated[int, Field(ge=1)] = 2
+    isotropic_controls: Annotated[int, Field(ge=2)] = 1000
+    """Control slopes at the chosen layer and dose; v and −v are two of them."""
+    shuffled_controls: Annotated[int, Field(ge=2)] = 100
+
+
+class Study(BaseModel):
+    """Everything that decides a study's numbers, and where they go.
+
+    The same study gives the same bytes of `claims.json` anywhere on one kind of processor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: Literal["baseline", "extended"] = "baseline"
+    models: tuple[str, ...] = REFERENCE_MODELS
+    results: Path = Path("results")
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    bos: bool | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 2
+    """Threads of every worker; another number may change the last digits."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    generic_texts: Annotated[int, Field(ge=8)] = 256
+    """Texts behind residual norms, generic means and components."""
+    untrained_seeds: tuple[int, ...] = (0,)
+    """Seeds of the untrained twins that serve as floors."""
+    effects: EffectsOfInterest = EffectsOfInterest()
+    steering: SteeringPlan = SteeringPlan()
+
+    @field_validator("models")
+    @classmethod
+    def _distinct(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not models or len(set(models)) < len(models):
+            raise ValueError("give at least one model, and each once")
+        return models
+
+    @property
+    def folder(self) -> Path:
+        """Where this study's profile writes."""
+        return self.results / self.profile
+
+
+def study_from_mapping(values: dict[str, Any], where: str = "the study") -> Study:
+    """Validate a mapping.
+
+    Raises:
+        InputError: a key or value that is not accepted, with the nearest key's name.
+    """
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _keys_beside(first["loc"])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+            raise InputError(
+                f"{where} has a key that does not exist.",
+                found=path,
+                accepted=", ".join(known),
+                next_step=f"did you mean {near[0]}?" if near else None,
+            ) from error
+        raise InputError(f"{where}: {path} cannot be used.", found=first.get("input"), accepted=first["msg"]) from error
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Study
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def read_study(path: Path) -> Study:
+    """Read a study from YAML.
+
+    Raises:
+        InputError: missing, not YAML, or with keys or values that are not accepted.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read {path}.", found=error.strerror) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML.", found=str(error)) from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a mapping of keys to values.", found=type(values).__name__)
+    return study_from_mapping(values, str(path))

@@ -1,0 +1,238 @@
+"""Stages that record and fit: activations, directions, their quality and the claims of RQ1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from emotion_circuits.study._claim_files import write_unjudged
+
+from emotion_circuits import prompts
+from emotion_circuits._files import read_tensors, write_table, write_tensors
+from emotion_circuits.directions import (
+    CLAIM_BOOTSTRAP,
+    CLAIM_PERMUTATIONS,
+    CLAIM_SPLITS,
+    POSITIONS,
+    Activations,
+    DirectionSet,
+    EvaluationTexts,
+    GenericStatistics,
+    bag_of_words_floor,
+    choose_layers,
+    choose_layers_within,
+    cleaned_values,
+    cosine_rows,
+    detection,
+    extract,
+    fit_directions,
+    generic_statistics,
+    load_activations,
+    load_directions,
+    quality_profile,
+    save_activations,
+    save_directions,
+    untrained_floor,
+)
+from emotion_circuits.errors import MeasurementError
+from emotion_circuits.models import ModelName
+from emotion_circuits.statistics import (
+    Claim,
+    measures_table,
+    smallest_auroc,
+    smallest_from_se,
+    split_half_cosine,
+)
+from emotion_circuits.study._workshop import Workshop, slug
+
+CLAIM_POSITION = "mean"
+GENERIC_SCHEMA = "generic-1"
+TWIN_POSITIONS = ("mean",)
+
+
+def activation_folder(work: Workshop, name: str) -> Path:
+    """Where a model's activations lie."""
+    return work.folder / "activations" / slug(name)
+
+
+def directions_path(work: Workshop, name: str, position: str) -> Path:
+    """Where a model's directions at a position lie."""
+    return work.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors"
+
+
+def record_model(work: Workshop, name: str) -> list[Path]:
+    """Activations of the profile, the implicit and the real-world texts, and what generic text is like."""
+    lm = work.model(name)
+    folder = activation_folder(work, name)
+    sets = {
+        folder: prompts.profile(work.study.profile),
+        folder / "implicit": prompts.implicit(),
+        folder / "real_world": prompts.real_world(),
+    }
+    files: list[Path] = []
+    for target, data in sets.items():
+        with work.progress(f"{name}: recording {data.name}", len(data)) as done:
+            found = extract(lm, data, batch_tokens=work.study.batch_tokens, on_batch=done)
+        files += save_activations(found, target)
+    generic = generic_statistics(lm, [t.text for t in prompts.generic_sample(work.study.generic_texts)])
+    path = folder / "generic.safetensors"
+    header = {"schema": GENERIC_SCHEMA, "n_texts": str(generic.n_texts)}
+    write_tensors(path, generic.tensors(), header)
+    return [*files, path]
+
+
+def record_twin(work: Workshop, name: str) -> list[Path]:
+    """Activations of an untrained twin, for the floors."""
+    lm = work.model(name)
+    folder = activation_folder(work, name)
+    files = save_activations(extract(lm, prompts.profile(work.study.profile), positions=TWIN_POSITIONS), folder)
+    return files + save_activations(extract(lm, prompts.implicit(), positions=TWIN_POSITIONS), folder / "implicit")
+
+
+def _generic(work: Workshop, name: str) -> GenericStatistics:
+    tensors, header = read_tensors(activation_folder(work, name) / "generic.safetensors", GENERIC_SCHEMA)
+    return GenericStatistics.from_tensors(tensors, int(header["n_texts"]))
+
+
+def fit_model(work: Workshop, name: str) -> list[Path]:
+    """Directions at every position, with the layers chosen on development scenarios."""
+    explicit = load_activations(activation_folder(work, name))
+    implicit = load_activations(activation_folder(work, name) / "implicit").select(split="development")
+    generic = _generic(work, name)
+    files = []
+    for position in POSITIONS:
+        directions = fit_directions(explicit, position, generic)
+        if position == "emotion_token":  # implicit texts have none
+            chosen = choose_layers_within(explicit.select(split="development"), position, generic)
+        else:
+            chosen = choose_layers(implicit, directions)
+        path = directions_path(work, name, position)
+        save_directions(directions.with_layers(chosen), path)
+        files.append(path)
+    return files
+
+
+def judge_directions(work: Workshop, name: str) -> list[Path]:
+    """Quality of every position over all layers, cosines between emotions, and the claims of RQ1."""
+    folder = activation_folder(work, name)
+    texts = EvaluationTexts(
+        load_activations(folder), load_activations(folder / "implicit"), load_activations(folder / "real_world")
+    )
+    quality, cosines = [], []
+    with work.progress(f"{name}: quality of directions", len(POSITIONS)) as done:
+        for i, position in enumerate(POSITIONS):
+            directions = load_directions(directions_path(work, name, position))
+            quality += quality_profile(texts, directions, work.study.seed)
+            cosines += cosine_rows(texts.explicit, directions, work.study.seed)
+            done(i + 1)
+    table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
+    write_table(table, measures_table(quality))
+    cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
+    write_table(cosine_table, measures_table(cosines))
+    twins = [activation_folder(work, twin) for twin in twin_names(work, name)]
+    untrained = [(load_activations(twin), load_activations(twin / "implicit")) for twin in twins]
+    directions = load_directions(directions_path(work, name, CLAIM_POSITION))
+    evidence = (table.relative_to(work.folder).as_posix(),)
+    claims = []
+    for emotion in directions.emotions:
+        claims.append(_separability(work, name, emotion, texts, directions, untrained, evidence))
+        claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
+    return [table, cosine_table, write_unjudged(work.folder, f"rq1_{slug(name)}", claims)]
+
+
+def twin_names(work: Workshop, name: str) -> list[str]:
+    """The untrained twins of a model; an untrained model is its own floor and has none."""
+    parsed = ModelName.parse(name)
+    return [] if parsed.is_untrained else [str(parsed.untrained(seed)) for seed in work.study.untrained_seeds]
+
+
+def _separability(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    texts: EvaluationTexts,
+    directions: DirectionSet,
+    untrained: Sequence[tuple[Activations, Activations]],
+    evidence: tuple[str, ...],
+) -> Claim:
+    layer = directions.chosen_layer[emotion]
+    test = texts.implicit.select(split="test")
+    options = {"n_bootstrap": CLAIM_BOOTSTRAP, "n_permutations": CLAIM_PERMUTATIONS, "seed": work.study.seed}
+    found = detection(test, directions, emotion, layer + 1, **options)
+    embedding = detection(test, directions, emotion, 0, n_bootstrap=10, n_permutations=10, seed=work.study.seed)
+    floors = {
+        "bag_of_words": bag_of_words_floor(texts.explicit.data, test.data, emotion),
+        "embedding": embedding.value,
+    }
+    if untrained:
+        floors["untrained"] = untrained_floor(untrained, directions.position, emotion)
+    return Claim(
+        id="rq1.separability",
+        question="RQ1",
+        model=name,
+        emotion=emotion,
+        layer=layer,
+        statistic="AUROC on implicit texts",
+        value=found.value,
+        ci95=(found.interval.low, found.interval.high),
+        chance=found.chance,
+        ceiling=1.0,
+        floors=floors,
+        null=f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
+        p=found.p,
+        n_unique=found.n_groups,
+        evidence=evidence,
+        smallest_detectable=smallest_auroc(found.n_positive, found.n_texts - found.n_positive),
+        effect_of_interest=work.study.effects.separability,
+    )
+
+
+def _stability(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    explicit: Activations,
+    directions: DirectionSet,
+    evidence: tuple[str, ...],
+) -> Claim:
+    layer = directions.chosen_layer[emotion]
+    test = explicit.select(split="test")
+    common = {
+        "id": "rq1.stability",
+        "question": "RQ1",
+        "model": name,
+        "emotion": emotion,
+        "layer": layer,
+        "statistic": "split-half cosine of the specific direction",
+        "ceiling": 1.0,
+        "floors": {},
+        "null": f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
+        "evidence": evidence,
+        "effect_of_interest": work.study.effects.stability,
+    }
+    values = cleaned_values(test, directions.position, directions.generic, directions.cleaned)[layer + 1]
+    try:
+        found = split_half_cosine(
+            values,
+            test.labels,
+            test.scenarios,
+            emotion,
+            n_splits=CLAIM_SPLITS,
+            n_permutations=CLAIM_PERMUTATIONS,
+            n_bootstrap=CLAIM_BOOTSTRAP,
+            seed=work.study.seed,
+        )
+    except MeasurementError:  # nothing differs between the classes: the statistic is undefined
+        undefined = {"value": None, "ci95": None, "chance": None, "p": None, "n_unique": len(test.data.scenarios)}
+        return Claim.model_validate(common | undefined)
+    return Claim.model_validate(
+        common
+        | {
+            "value": found.value,
+            "ci95": (found.interval.low, found.interval.high),
+            "chance": found.null_mean,
+            "p": found.p,
+            "n_unique": found.n_groups,
+            "smallest_detectable": smallest_from_se(found.standard_error),
+        }
+    )

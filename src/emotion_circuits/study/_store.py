@@ -1,0 +1,106 @@
+"""The store: which stages are finished, with what parameters, and whether their files are still whole.
+
+`manifest.json` is the only state. It is rewritten in one step after each stage, so that a study killed at any moment
+keeps the stages it had finished. A stage is finished if its key is the same and its files have the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from emotion_circuits._files import read_json, write_json
+from emotion_circuits.errors import InputError
+
+SCHEMA = 1
+NUMERIC_PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "emotion-circuits")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def stage_key(name: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -> str:
+    """What a finished stage is recognised by: its parameters, its inputs' keys and the packages that compute.
+
+    Args:
+        name: of the stage.
+        parameters: JSON values.
+        inputs: keys of the stages it reads.
+    """
+    versions = {package: version(package) for package in NUMERIC_PACKAGES}
+    content = json.dumps([name, parameters, list(inputs), versions], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class Store:
+    """The results of one profile.
+
+    Args:
+        folder: `results/<profile>`; made when the first stage is finished.
+
+    Raises:
+        InputError: the folder holds results of another schema, or a manifest that cannot be read.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._path = folder / "manifest.json"
+        self._stages: dict[str, dict[str, Any]] = {}
+        if self._path.exists():
+            found = read_json(self._path)
+            schema = found.get("schema") if isinstance(found, dict) else None
+            if schema != SCHEMA:
+                raise InputError(
+                    f"{folder} holds results of another version.",
+                    found=f"schema {schema}",
+                    accepted=f"schema {SCHEMA}",
+                    next_step="give another folder with --results, or move this one away",
+                )
+            self._stages = found["stages"]
+
+    def finished(self, stage: str, key: str) -> bool:
+        """Whether the stage was finished under this key and its files are as they were."""
+        entry = self._stages.get(stage)
+        if entry is None or entry["key"] != key:
+            return False
+        return all(
+            (self.folder / name).is_file() and file_hash(self.folder / name) == digest
+            for name, digest in entry["files"].items()
+        )
+
+    def finish(
+        self, stage: str, key: str, files: Sequence[Path], seconds: float, parameters: Mapping[str, Any]
+    ) -> None:
+        """Record a finished stage and what made its files."""
+        self._stages[stage] = {
+            "key": key,
+            "parameters": dict(parameters),
+            "files": {path.relative_to(self.folder).as_posix(): file_hash(path) for path in sorted(files)},
+            "seconds": round(seconds, 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {package: version(package) for package in NUMERIC_PACKAGES}
+            | {"python": platform.python_version()},
+        }
+        write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._start

@@ -1,0 +1,87 @@
+"""What every stage works with: the study, its folder, models loaded when first needed, and a voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from emotion_circuits.engine import Point, record
+from emotion_circuits.engine import load_verified as load
+from emotion_circuits.models import LoadedModel, ModelName
+from emotion_circuits.study._config import Study
+
+
+class Progress(Protocol):
+    """Shows how far a long step is: `with progress(label, total) as done: done(count_so_far)`."""
+
+    def __call__(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
+
+
+def no_progress(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show nothing."""
+    return nullcontext(lambda _: None)
+
+
+@dataclass
+class Workshop:
+    """Shared state of one run of a study.
+
+    Attributes:
+        study: what is to be done.
+        tell: called with one line for the user.
+        progress: shows long steps.
+    """
+
+    study: Study
+    tell: Callable[[str], None] = lambda _: None
+    progress: Progress = no_progress
+    _loaded: dict[str, LoadedModel] = field(default_factory=dict)
+    _rates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        return self.study.folder
+
+    def model(self, name: str) -> LoadedModel:
+        """The model, loaded and proven when first asked for; only one is held at a time."""
+        if name not in self._loaded:
+            self._loaded.clear()
+            study = self.study
+            self._loaded[name] = load(
+                name, device=study.device, dtype=study.dtype, bos=study.bos, threads=study.threads
+            )
+        return self._loaded[name]
+
+    def seconds_for(self, name: str, tokens: int) -> float:
+        """How long a model needs for that many tokens, from a timed run over a few hundred."""
+        if name not in self._rates:
+            import time
+
+            lm = self.model(name)
+            ids = [tuple(range(1, 17))] * 32
+            start = time.perf_counter()
+            record(lm, ids, {"last": [[15]] * 32}, [Point("resid_post", lm.n_layers - 1)])
+            self._rates[name] = 512 / (time.perf_counter() - start)
+        return tokens / self._rates[name]
+
+    @contextmanager
+    def counting(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Progress for callbacks that report increments instead of totals."""
+        done = 0
+        with self.progress(label, total) as show:
+
+            def add(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done)
+
+            yield add
+
+
+def slug(name: str) -> str:
+    """A model's name in file names."""
+    return ModelName.parse(name).slug

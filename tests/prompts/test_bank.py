@@ -1,0 +1,136 @@
+"""What the bundled bank promises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emotion_circuits import prompts
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text, emotion_words
+from emotion_circuits.prompts._duplicates import exact_duplicates, near_duplicates
+from emotion_circuits.prompts._nuisance import span_place
+
+EXPLICIT = prompts.profile("extended")
+IMPLICIT = prompts.implicit()
+CARD = Path(__file__).parents[2] / "docs" / "data-card.md"
+
+
+def test_sizes_and_splits():
+    baseline = prompts.profile("baseline")
+    assert (len(baseline), len(EXPLICIT), len(IMPLICIT)) == (280, 400, 160)
+    assert baseline.texts == EXPLICIT.texts[:280]
+    assert EXPLICIT.scenarios == tuple(str(i) for i in range(1, 101))
+    development = {str(i) for i in (*range(1, 31), *range(71, 81))}
+    assert set(EXPLICIT.select(split="development").scenarios) == development
+    assert set(EXPLICIT.select(split="test").scenarios) == set(EXPLICIT.scenarios) - development
+    assert IMPLICIT.select(split="development").scenarios == tuple(f"i{i}" for i in range(1, 17))
+    assert baseline.is_matched and EXPLICIT.is_matched and IMPLICIT.is_matched
+
+
+def test_the_explicit_texts_are_free_of_defects_and_nuisance():
+    report = prompts.validate(EXPLICIT, n_permutations=0)
+    assert report.problems == () and report.warnings == ()
+    assert report.number("nuisance").value <= 0.31
+
+
+def test_spans_hold_the_emotion_word_and_nothing_else_names_it():
+    for text in EXPLICIT:
+        named = {(word.emotion, text.span[0] <= word.start < text.span[1]) for word in emotion_words(text.text)}
+        assert named == (set() if text.emotion == "neutral" else {(text.emotion, True)}), text
+
+
+def test_a_scenario_s_texts_differ_in_little_but_the_emotion():
+    for scenario in EXPLICIT.scenarios:
+        texts = [t for t in EXPLICIT if t.scenario == scenario]
+        lengths = [len(t.text.split()) for t in texts]
+        assert max(lengths) - min(lengths) <= 1
+        assert len({t.text[-1] for t in texts}) == 1
+        assert len({span_place(t).third for t in texts}) == 1
+
+
+def test_implicit_texts_and_contexts_name_no_emotion():
+    assert not [t for t in IMPLICIT if emotion_words(t.text)]
+    assert not [c for c in prompts.contexts() if emotion_words(c.text)]
+
+
+def test_contexts_and_their_splits():
+    assert len(prompts.contexts()) == 40
+    for split, per_slot in (("development", 8), ("test", 12)):
+        assert Counter(c.slot for c in prompts.contexts(split)) == {"opening": per_slot, "adjective": per_slot}
+    with pytest.raises(InputError):
+        prompts.contexts("train")
+
+
+def test_continuations_and_what_they_mask():
+    for split, per_class in (("development", 12), ("test", 18)):
+        assert Counter(c.emotion for c in prompts.continuations(split)) == dict.fromkeys(CLASSES, per_class)
+    for c in prompts.continuations():
+        assert c.text == c.text.strip()
+        masked = {i for start, end in c.masked for i in range(start, end)}
+        assert all(word.start in masked for word in emotion_words(c.text)), c
+        assert c.emotion != "neutral" or not c.masked
+
+
+def test_word_sets():
+    sets = prompts.word_sets()
+    words = Counter(word.lower() for s in sets for word in s.words if s.slot == "adjective")
+    assert [(s.emotion, s.slot) for s in sets] == [(c, slot) for c in CLASSES for slot in prompts.SLOTS]
+    assert max(words.values()) == 1  # a word of two classes would say nothing
+    assert all(len(word.split()) == 1 for s in sets for word in s.words)
+
+
+def test_real_world_texts_and_foils():
+    assert len(prompts.real_world()) == 35
+    assert set(prompts.real_world().classes) == set(CLASSES)
+    assert {(t.emotion, t.split) for t in prompts.foils()} == {(e, s) for e in EMOTIONS for s in prompts.SPLITS}
+    assert all(t.marked_word for t in prompts.foils())
+
+
+def test_intensity_steps_rise_by_one():
+    series = Counter((text.emotion, text.series) for text in prompts.intensity())
+    assert {emotion for emotion, _ in series} == set(EMOTIONS)
+    for key, steps in series.items():
+        own = [t.step for t in prompts.intensity() if (t.emotion, t.series) == key]
+        assert own == list(range(1, steps + 1))
+    assert {t.emotion for t in prompts.intensity("anger")} == {"anger"}
+
+
+def test_no_text_occurs_in_two_collections():
+    other = [
+        *IMPLICIT,
+        *prompts.real_world(),
+        *prompts.foils(),
+        *(Text(x.text, "neutral", x.id, "test") for x in (*prompts.contexts(), *prompts.continuations())),
+        # Within a series the steps are variants of one sentence.
+        *(Text(x.text, x.emotion, f"{x.emotion}-{x.series}", "test") for x in prompts.intensity()),
+    ]
+    everything = Dataset("all", (*EXPLICIT, *(replace(t, split="test") for t in other)))
+    assert exact_duplicates(everything) == near_duplicates(everything) == ()
+
+
+def test_generic_draws_are_fixed_and_nested():
+    assert len(prompts.generic()) == 7572
+    sample = prompts.generic_sample(200)
+    assert sample[:50] == prompts.generic_sample(50)
+    assert len(set(sample)) == 200
+    assert len({text.kind for text in sample}) > 5
+    assert prompts.generic(limit=50, seed=1) != sample[:50]
+    assert {t.kind for t in prompts.generic(["joy"], limit=20)} == {"joy"}
+    assert not any(emotion_words(t.text) for t in prompts.generic(["neutral"], without_emotion_words=True))
+    for wrong in ({"kinds": ["boredom"]}, {"limit": 0}, {"limit": 10**6}):
+        with pytest.raises(InputError):
+            prompts.generic(**wrong)
+
+
+def test_an_unknown_profile():
+    with pytest.raises(InputError, match="baseline"):
+        prompts.profile("huge")
+
+
+@pytest.mark.parametrize("dataset", [prompts.profile("baseline"), EXPLICIT, IMPLICIT], ids=lambda d: d.name)
+def test_the_data_card_describes_these_very_texts(dataset):
+    assert dataset.hash[:12] in CARD.read_text(encoding="utf-8")
