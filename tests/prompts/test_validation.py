@@ -113,11 +113,12 @@ NUISANCES = {
 
 @pytest.mark.parametrize("name", NUISANCES)
 def test_planted_nuisance_is_found(name):
-    report = validate(frames(24, NUISANCES[name]), n_permutations=24)
+    texts = frames(24, NUISANCES[name])
+    report = validate(texts, n_permutations=20, implicit_texts=texts)  # nothing to transfer to: half the time
     number = report.number("nuisance")
     assert "nuisance" in kinds(report.problems)
     assert number.value > 0.4
-    assert number.p == pytest.approx(1 / 25)  # no permutation comes near
+    assert number.p == pytest.approx(1 / 21)  # no permutation comes near
 
 
 def test_nuisance_that_no_line_separates_is_found():
@@ -131,7 +132,8 @@ def test_nuisance_that_no_line_separates_is_found():
 
 
 def test_texts_that_differ_in_nothing_are_at_chance_and_their_words_are_too():
-    report = validate(frames(20, lambda c, i: "the bus."), n_permutations=19, words=(1, 30))
+    texts = frames(20, lambda c, i: "the bus.")
+    report = validate(texts, n_permutations=9, implicit_texts=texts)
     for name in ("nuisance", "bag of words"):
         number = report.number(name)
         assert (number.value, number.chance, number.n) == (0.25, 0.25, 80)
@@ -142,7 +144,7 @@ def test_texts_that_differ_in_nothing_are_at_chance_and_their_words_are_too():
 def test_words_that_name_the_class_are_told_apart_and_transfer():
     words = dict(zip(CLASSES, ("tables", "thanks", "rages", "regrets"), strict=True))
     texts, other = (frames(n, lambda c, i: f"{words[c]}.") for n in (20, 12))
-    report = validate(texts, n_permutations=24, implicit_texts=other)
+    report = validate(texts, n_permutations=20, implicit_texts=other)
     assert report.number("bag of words").value == 1.0
     crossed = report.number("bag of words, on implicit texts")
     assert (crossed.value, crossed.n) == (1.0, 48)
@@ -150,7 +152,7 @@ def test_words_that_name_the_class_are_told_apart_and_transfer():
 
 
 def test_numbers_come_with_chance_and_the_same_seed_gives_the_same():
-    first, again = (validate(BANK, n_permutations=3, seed=1) for _ in range(2))
+    first, again = (validate(BANK, n_permutations=1, seed=1) for _ in range(2))
     assert first == again
     header, *rows = first.table()
     assert {len(row) for row in rows} == {len(header)}

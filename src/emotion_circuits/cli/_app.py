@@ -17,6 +17,7 @@ from emotion_circuits.cli._output import make_console
 # Name on the command line → where its App is. The order is that of the help page. Modules are imported when their
 # command runs, or when the help page lists them all; so they must not import a room outside a function.
 COMMANDS = {
+    "study": "emotion_circuits.cli._study:study",
     "prompts": "emotion_circuits.cli._prompts:app",
     "models": "emotion_circuits.cli._models:app",
 }

@@ -48,7 +48,7 @@ class Aligner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
     training_: tuple[ReducedTexts, ReducedTexts] | None
 
     def fit(self, X: npt.ArrayLike, Y: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Self:
-        """Fit on texts that are rows of both X (n, d_A) and Y (n, d_B); `groups` (n,) stay together in cross-validation.
+        """Fit on texts that are rows of both X (n, d_A) and Y (n, d_B); `groups` (n,) stay whole in cross-validation.
 
         Raises:
             InputError: different numbers of texts, or m over a fifth of them.
@@ -66,6 +66,12 @@ class Aligner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
 
     def fit_reduced(self, source: ReducedTexts, target: ReducedTexts, groups: npt.ArrayLike | None = None) -> Self:
         """`fit` on texts that are already reduced."""
+        self.adopt(source, target, groups)
+        self.map_ = self._fit_map(source.scores, target.scores, None if groups is None else np.asarray(groups))
+        return self
+
+    def adopt(self, source: ReducedTexts, target: ReducedTexts, groups: npt.ArrayLike | None = None) -> None:
+        """Take over everything but the map."""
         if source.n_texts != target.n_texts or (groups is not None and np.shape(groups) != (source.n_texts,)):
             raise InputError(
                 "Source, target and groups differ in number of texts.",
@@ -75,8 +81,6 @@ class Aligner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
         self.target_mean_, self.target_scale_ = target.mean, target.scale
         self.n_fit_ = source.n_texts
         self.training_ = (source, target)
-        self.map_ = self._fit_map(source.scores, target.scores, None if groups is None else np.asarray(groups))
-        return self
 
     def reduce(self, X: npt.ArrayLike, n_components: int, name: str = "The activations") -> ReducedTexts:
         """The reduction that this aligner works in."""
@@ -174,7 +178,7 @@ class CrossAligner(Aligner):
 def shuffled_products(
     weights: npt.NDArray[np.float32], target: npt.NDArray[np.float32], orders: IntArray
 ) -> FloatArray:
-    """(B, K, m) weights (K, n) in other orders (B, n), times (n, m): in single precision, which is enough for a null."""
+    """(B, K, m) weights (K, n) in other orders (B, n), times (n, m); single precision is enough for a null."""
     parts = []
     for some in batches(len(orders), weights.size):
         moved = weights[:, orders[some]].transpose(1, 0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,14 +44,19 @@ class Ridge(LinearAligner):
 
     def _fit_map(self, source: FloatArray, target: FloatArray, groups: npt.NDArray[np.generic] | None) -> FloatArray:
         folds = RidgeFolds.of(source, groups, self.n_folds, tuple(self.penalties))
-        return self.fit_in_folds(source, target, folds, RidgeTarget.of(target, folds))
+        return self._map_in(folds, RidgeTarget.of(target, folds))
 
     def fit_in_folds(
-        self, source: FloatArray, target: FloatArray, folds: RidgeFolds, target_folds: RidgeTarget
-    ) -> FloatArray:
-        """The map, where the parts of the cross-validation that belong to one side alone are made already."""
-        self.penalty_, self.cv_r2_ = folds.choose(target_folds)
-        result: FloatArray = self.source_weights(source) @ target
+        self, source: ReducedTexts, target: ReducedTexts, folds: RidgeFolds, target_folds: RidgeTarget
+    ) -> Self:
+        """`fit_reduced` where the parts of the cross-validation that belong to one side alone are made already."""
+        self.adopt(source, target)
+        self.map_ = self._map_in(folds, target_folds)
+        return self
+
+    def _map_in(self, folds: RidgeFolds, target: RidgeTarget) -> FloatArray:
+        self.penalty_, self.cv_r2_ = folds.choose(target)
+        result: FloatArray = self.source_weights(folds.scores) @ target.scores
         return result
 
     def source_weights(self, source: FloatArray) -> FloatArray:
@@ -109,7 +115,7 @@ class CCA(CrossAligner):
 
     def _fit_map(self, source: FloatArray, target: FloatArray, groups: npt.NDArray[np.generic] | None) -> FloatArray:
         # Lengths, not variances: scores are centred principal components, so dividing by them whitens.
-        self._deviations = np.linalg.norm(source, axis=0), np.linalg.norm(target, axis=0)
+        self._deviations = np.sqrt(np.square(source).sum(axis=0)), np.sqrt(np.square(target).sum(axis=0))
         fold = fold_numbers(source, groups, self.n_folds)
         found = []
         for number in range(int(fold.max()) + 1):
@@ -126,7 +132,7 @@ class CCA(CrossAligner):
             found.append((pairs[0] * pairs[1]).sum(axis=0) / (lengths[0] * lengths[1]))
         self.held_out_correlations_ = np.maximum(np.mean(found, axis=0), 0.0)
         cross = source.T @ target
-        self.correlations_ = np.linalg.svd(self._whitened(cross), compute_uv=False)
+        self.correlations_ = np.asarray(np.linalg.svd(self._whitened(cross), compute_uv=False), dtype=np.float64)
         return self.maps_of(cross)
 
     def _whitened(self, cross: FloatArray) -> FloatArray:
@@ -159,7 +165,9 @@ class LeastSquares(LinearAligner):
 
     def factors(self) -> tuple[FloatArray, FloatArray]:
         source, target = self.training_texts()
-        return np.linalg.pinv(source.scores, rcond=np.finfo(np.float64).eps * max(source.scores.shape)), target.scores
+        # The rank cut-off of lstsq, so that the unshuffled pairing gives the fitted map.
+        inverse = np.linalg.pinv(source.scores, rcond=np.finfo(np.float64).eps * max(source.scores.shape))
+        return np.asarray(inverse, dtype=np.float64), target.scores
 
 
 class RelativeAnchors(LinearAligner):

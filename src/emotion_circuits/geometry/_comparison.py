@@ -221,7 +221,8 @@ def _self_overlap(
     estimator: SubspaceEstimator, table: ScenarioTable, ks: tuple[int, ...], first: Draws, second: Draws
 ) -> FloatArray:
     """(K,) mean S over splits."""
-    return nested_overlaps(estimator.bases(table, first), estimator.bases(table, second), ks).mean(axis=0)
+    overlaps = nested_overlaps(estimator.bases(table, first), estimator.bases(table, second), ks)
+    return np.asarray(overlaps.mean(axis=0))
 
 
 def _remember(function: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:

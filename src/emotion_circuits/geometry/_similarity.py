@@ -210,10 +210,10 @@ def _neighbour_table(layer: FloatArray, k: int) -> FloatArray:
     if not lengths.all():
         raise MeasurementError("A text lies exactly at the mean, so it has no neighbours by angle.")
     rows = layer / lengths
-    cosines = rows @ rows.T
+    cosines: FloatArray = np.asarray(rows @ rows.T, dtype=np.float64)
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    table = np.zeros_like(cosines)
+    table = np.zeros(cosines.shape)
     np.put_along_axis(table, nearest, 1.0, axis=1)
     return table
 

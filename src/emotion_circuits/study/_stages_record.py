@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emotion_circuits.study._claim_files import write_unjudged
-
 from emotion_circuits import prompts
 from emotion_circuits._files import read_tensors, write_table, write_tensors
 from emotion_circuits.directions import (
@@ -43,6 +41,8 @@ from emotion_circuits.statistics import (
     smallest_from_se,
     split_half_cosine,
 )
+from emotion_circuits.study._claim_files import write_unjudged
+from emotion_circuits.study._config import Study
 from emotion_circuits.study._workshop import Workshop, slug
 
 CLAIM_POSITION = "mean"
@@ -129,7 +129,7 @@ def judge_directions(work: Workshop, name: str) -> list[Path]:
     write_table(table, measures_table(quality))
     cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
     write_table(cosine_table, measures_table(cosines))
-    twins = [activation_folder(work, twin) for twin in twin_names(work, name)]
+    twins = [activation_folder(work, twin) for twin in twin_names(work.study, name)]
     untrained = [(load_activations(twin), load_activations(twin / "implicit")) for twin in twins]
     directions = load_directions(directions_path(work, name, CLAIM_POSITION))
     evidence = (table.relative_to(work.folder).as_posix(),)
@@ -140,10 +140,10 @@ def judge_directions(work: Workshop, name: str) -> list[Path]:
     return [table, cosine_table, write_unjudged(work.folder, f"rq1_{slug(name)}", claims)]
 
 
-def twin_names(work: Workshop, name: str) -> list[str]:
+def twin_names(study: Study, name: str) -> list[str]:
     """The untrained twins of a model; an untrained model is its own floor and has none."""
     parsed = ModelName.parse(name)
-    return [] if parsed.is_untrained else [str(parsed.untrained(seed)) for seed in work.study.untrained_seeds]
+    return [] if parsed.is_untrained else [str(parsed.untrained(seed)) for seed in study.untrained_seeds]
 
 
 def _separability(

@@ -1,0 +1,97 @@
+"""The study command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from emotion_circuits.cli._options import Json, command, flag
+from emotion_circuits.cli._output import Table, emit, say
+from emotion_circuits.cli._progress import keeping, progress
+
+if TYPE_CHECKING:
+    from emotion_circuits.statistics import Claim
+    from emotion_circuits.study import StudyResult
+
+
+@command(example="study --models reference/gpt2 reference/gpt-neo")
+def study(
+    file: Annotated[Path | None, Parameter(help="A study in YAML; flags override its keys.")] = None,
+    /,
+    *,
+    models: Annotated[tuple[str, ...], flag("--model", help="Models, as `models list` names them.")] = (),
+    profile: Annotated[Literal["baseline", "extended"] | None, flag(help="Which data set.")] = None,
+    results: Annotated[Path | None, flag(help="Folder for results; ./results by default.")] = None,
+    device: Annotated[str | None, flag(help="auto, cpu or cuda.")] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, flag(help="Precision of the weights.")] = None,
+    threads: Annotated[int | None, flag(help="Threads of every worker; part of the result's key.")] = None,
+    seed: Annotated[int | None, flag(help="Seed of everything random.", at_least=0)] = None,
+    batch_tokens: Annotated[int | None, flag(help="Tokens of one forward pass.", at_least=1)] = None,
+    json: Json = False,
+) -> int | None:
+    """Run everything for the models named, and end with the claims and a report.
+
+    Finished stages are kept: the same command goes on where it stopped, and does nothing when nothing changed.
+    """
+    from emotion_circuits.study import read_study, run_study, study_from_mapping
+
+    given = {
+        "models": models or None,
+        "profile": profile,
+        "results": results,
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "seed": seed,
+        "batch_tokens": batch_tokens,
+    }
+    base = read_study(file).model_dump() if file else {}
+    chosen = study_from_mapping(base | {key: value for key, value in given.items() if value is not None})
+    say(f"{chosen.profile} study of {', '.join(chosen.models)}, into {chosen.folder}")
+    with keeping(f"Finished stages are kept in {chosen.folder}; the same command goes on from there."):
+        result = run_study(chosen, tell=say, progress=progress)
+    emit(_plain(result), json, table=claims_table(result))
+    return None
+
+
+def _plain(result: StudyResult) -> dict[str, Any]:
+    return {
+        "report": str(result.report),
+        "computed": list(result.computed),
+        "kept": list(result.kept),
+        "seconds": round(result.seconds, 1),
+        "claims": [claim.model_dump(mode="json") for claim in result.claims],
+    }
+
+
+def claims_table(result: StudyResult) -> Table:
+    """Every claim with its interval, chance, strongest floor, n and verdict; then where the report lies."""
+    columns = ("claim", "model", "emotion", "layer", "value", "95 % interval", "chance", "highest floor", "p adj.", "n",
+               "verdict")  # fmt: skip
+    rows = [_row(claim) for claim in result.claims]
+    did = f"{len(result.computed)} stages computed, {len(result.kept)} kept, {result.seconds:.1f} s"
+    return Table(columns, rows, title="Claims", notes=(did, f"Report: {result.report}"))
+
+
+def _row(claim: Claim) -> tuple[str, ...]:
+    interval = "–" if claim.ci95 is None else f"[{claim.ci95[0]:.2f}, {claim.ci95[1]:.2f}]"
+    floor = max(claim.floors.items(), key=lambda item: item[1], default=None)
+    return (
+        claim.id,
+        claim.model,
+        claim.emotion or "",
+        "" if claim.layer is None else str(claim.layer),
+        _number(claim.value),
+        interval,
+        _number(claim.chance),
+        "" if floor is None else f"{floor[1]:.2f} {floor[0].replace('_', ' ')}",
+        "–" if claim.p_adjusted is None else f"{claim.p_adjusted:.3f}",
+        str(claim.n_unique),
+        claim.verdict or "",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

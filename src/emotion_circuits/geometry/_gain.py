@@ -1,0 +1,193 @@
+"""What training adds: the cosine of mapped with own directions in trained models minus the best of untrained ones.
+
+Mean-pooled word identity leaks through any network, so an untrained pair aligns too. The claim is what stands above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstrap
+
+from ._aligner import Aligner
+from ._alignment_results import LayerAlignment
+from ._inputs import FloatArray, ScenarioTable, Seed, generator, require_same_design
+from ._judging import ContrastKind, Design, Space
+
+
+@dataclass(frozen=True, eq=False)
+class MappedContrasts:
+    """What a map makes of every scenario's contrasts, beside the target's own.
+
+    Attributes:
+        emotions: names of the E emotions.
+        scenarios: names of the G scenarios.
+        mapped, own: (G, E, d) in the target's space.
+    """
+
+    emotions: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    mapped: FloatArray
+    own: FloatArray
+
+    def cosines(self, weights: FloatArray) -> FloatArray:
+        """(B, E) cosine of mapped with own directions, when scenarios count `weights` (B, G) times."""
+        pair = []
+        for cells in (self.mapped, self.own):
+            flat = weights @ cells.reshape(len(cells), -1)
+            pair.append(flat.reshape(len(weights), *cells.shape[1:]))
+        lengths = np.linalg.norm(pair[0], axis=-1) * np.linalg.norm(pair[1], axis=-1)
+        if not (lengths > 0).all():
+            raise MeasurementError("A direction is zero, so it has no cosine.")
+        result: FloatArray = (pair[0] * pair[1]).sum(axis=-1) / lengths
+        return result
+
+
+@dataclass(frozen=True)
+class GainResult:
+    """Trained minus best untrained cosine.
+
+    Attributes:
+        emotion: the emotion, or None for the mean over them.
+        value, interval: the difference, and its paired bootstrap over scenarios (BCa); in every draw it is the best
+            untrained arm *of that draw* that is subtracted.
+        p: share of draws in which the difference is not above 0, as (b + 1)/(m + 1).
+        standard_error: bootstrap.
+        trained, untrained: the cosines, of untrained ones the best.
+        untrained_all: all of them.
+        n_scenarios: count.
+    """
+
+    emotion: str | None
+    value: float
+    interval: Interval
+    p: float
+    standard_error: float
+    trained: float
+    untrained: float
+    untrained_all: tuple[float, ...]
+    n_scenarios: int
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGain:
+    """`GainResult` for every pair of layers: (La, Lb, E) arrays and, for the mean over emotions, (La, Lb)."""
+
+    own: FloatArray
+    own_low: FloatArray
+    own_high: FloatArray
+    mean_own: FloatArray
+    mean_own_low: FloatArray
+    mean_own_high: FloatArray
+    p: FloatArray
+
+
+def mapped_contrasts(
+    aligner: Aligner,
+    emotion_a: npt.ArrayLike,
+    emotion_b: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    neutral: str = "neutral",
+    kind: ContrastKind = "specific",
+    space: Space = "standardised",
+) -> MappedContrasts:
+    """Map every scenario's contrasts, for `cosine_gain`. Arguments and errors as in `evaluate_alignment`."""
+    table_a = ScenarioTable.from_texts(aligner.source_.checked(emotion_a), labels, groups)
+    table_b = ScenarioTable.from_texts(aligner.target_.checked(emotion_b), labels, groups)
+    require_same_design(table_a, table_b)
+    design = Design.of(table_a, neutral, kind, space)
+    units = aligner.target_scale_ if space == "standardised" else 1.0
+    mapped = aligner.transform_direction(table_a.contrasts(neutral, kind)) / units
+    return MappedContrasts(design.emotions, table_a.scenarios, mapped, table_b.contrasts(neutral, kind) / units)
+
+
+def cosine_gain(
+    trained: MappedContrasts,
+    untrained: Sequence[MappedContrasts],
+    *,
+    emotion: str | None = None,
+    n_draws: int = 2000,
+    seed: Seed,
+    level: float = 0.95,
+) -> GainResult:
+    """Paired bootstrap over scenarios of the trained cosine minus the best untrained one.
+
+    Args:
+        trained: the map between trained models.
+        untrained: maps with an untrained model on one side or both, fitted and judged on the same texts; they may have
+            layers and seeds of their own.
+        emotion: one emotion, or None for the mean over them.
+        n_draws, seed, level: draws, their seed, nominal coverage.
+
+    Raises:
+        InputError: no untrained arm, another design, or an unknown emotion.
+    """
+    if not untrained:
+        raise InputError("There is no untrained arm to compare with.", accepted="one or more, by custom five seeds")
+    for arm in untrained:
+        if (arm.emotions, arm.scenarios) != (trained.emotions, trained.scenarios):
+            raise InputError("Trained and untrained arms differ in scenarios or emotions.")
+    if emotion is not None and emotion not in trained.emotions:
+        raise InputError(f"There are no {emotion!r} directions.", accepted=", ".join(trained.emotions))
+
+    def chosen(arm: MappedContrasts, weights: FloatArray) -> FloatArray:
+        cosines = arm.cosines(weights)
+        return np.asarray(cosines.mean(axis=1) if emotion is None else cosines[:, arm.emotions.index(emotion)])
+
+    def gain(weights: FloatArray) -> FloatArray:
+        best = np.max([chosen(arm, weights) for arm in untrained], axis=0)
+        return np.asarray(chosen(trained, weights) - best)
+
+    n = len(trained.scenarios)
+    boot = weighted_bootstrap(gain, n, n_draws=n_draws, seed=seed, level=level)
+    draws = gain(generator(seed, 1).multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64))
+    whole = np.ones((1, n))
+    arms = [float(chosen(arm, whole)[0]) for arm in untrained]
+    return GainResult(
+        emotion=emotion,
+        value=boot.value,
+        interval=boot.interval,
+        p=exceedance_p(0.0, -draws),
+        standard_error=boot.standard_error,
+        trained=float(chosen(trained, whole)[0]),
+        untrained=max(arms),
+        untrained_all=tuple(arms),
+        n_scenarios=n,
+    )
+
+
+def layer_gain(trained: LayerAlignment, untrained: Sequence[LayerAlignment]) -> LayerGain:
+    """Trained minus best untrained cosine for every pair of layers, draw by draw of the stored bootstrap (percentile).
+
+    Raises:
+        InputError: no untrained arm, or one with other layers, emotions or draws.
+    """
+    if not untrained:
+        raise InputError("There is no untrained arm to compare with.", accepted="one or more, by custom five seeds")
+    for arm in untrained:
+        if arm.bootstrap.shape != trained.bootstrap.shape or arm.emotions != trained.emotions:
+            raise InputError(
+                "Trained and untrained arms differ in layers, emotions or draws.",
+                found=f"{trained.bootstrap.shape} and {arm.bootstrap.shape}",
+            )
+    draws = trained.bootstrap - np.max([arm.bootstrap for arm in untrained], axis=0)
+    mean_draws = trained.bootstrap.mean(axis=-1) - np.max([arm.bootstrap.mean(axis=-1) for arm in untrained], axis=0)
+    tails = [(1 - trained.level) / 2, (1 + trained.level) / 2]
+    low, high = np.quantile(draws, tails, axis=0).astype(np.float64)
+    mean_low, mean_high = np.quantile(mean_draws, tails, axis=0).astype(np.float64)
+    return LayerGain(
+        own=trained.own - np.max([arm.own for arm in untrained], axis=0),
+        own_low=low,
+        own_high=high,
+        mean_own=trained.mean_own - np.max([arm.mean_own for arm in untrained], axis=0),
+        mean_own_low=mean_low,
+        mean_own_high=mean_high,
+        p=((mean_draws <= 0).sum(axis=0) + 1) / (len(mean_draws) + 1),
+    )

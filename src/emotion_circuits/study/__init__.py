@@ -1,0 +1,31 @@
+"""A study: one configuration, stages with content hashes, a store that survives being killed."""
+
+from emotion_circuits.study._config import (
+    REFERENCE_MODELS,
+    EffectsOfInterest,
+    SteeringPlan,
+    Study,
+    read_study,
+    study_from_mapping,
+)
+from emotion_circuits.study._plan import Stage, keys_of, plan_study
+from emotion_circuits.study._run import StudyResult, run_study
+from emotion_circuits.study._store import Store
+from emotion_circuits.study._workshop import Progress, Workshop
+
+__all__ = [
+    "REFERENCE_MODELS",
+    "EffectsOfInterest",
+    "Progress",
+    "Stage",
+    "SteeringPlan",
+    "Store",
+    "Study",
+    "StudyResult",
+    "Workshop",
+    "keys_of",
+    "plan_study",
+    "read_study",
+    "run_study",
+    "study_from_mapping",
+]

@@ -1,0 +1,134 @@
+"""Which stages a study has, what each depends on, and what decides whether it must run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion_circuits import prompts
+from emotion_circuits.engine import probe_precision
+from emotion_circuits.models import revision_of
+from emotion_circuits.statistics import judge, write_claims
+from emotion_circuits.study._claim_files import read_unjudged
+from emotion_circuits.study._config import Study
+from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
+from emotion_circuits.study._stages_steer import steer_test, sweep_development
+from emotion_circuits.study._store import stage_key
+from emotion_circuits.study._workshop import Workshop, slug
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a study.
+
+    Attributes:
+        name: unique; what the manifest lists it under.
+        parameters: JSON values that decide its result, besides its inputs.
+        inputs: names of the stages it reads.
+        run: does the work and returns the files it wrote.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    inputs: tuple[str, ...]
+    run: Callable[[Workshop], list[Path]]
+
+
+def plan_study(study: Study) -> tuple[Stage, ...]:
+    """The stages of a study, inputs before what reads them.
+
+    Raises:
+        InputError: a model that cannot be found.
+    """
+    stages: list[Stage] = []
+    common = {
+        "dtype": study.dtype,
+        "device": study.device,
+        "bos": study.bos,
+        "threads": study.threads,
+        "batch_tokens": study.batch_tokens,
+        "seed": study.seed,
+        "profile": study.profile,
+        "float32_products": probe_precision().chosen,
+    }
+    texts = {
+        "explicit": prompts.profile(study.profile).hash,
+        "implicit": prompts.implicit().hash,
+        "real_world": prompts.real_world().hash,
+    }
+    for name in study.models:
+        recorded = _recording(study, name, common | texts, stages)
+        fit = Stage(f"directions/{slug(name)}", common, (recorded[0],), lambda w, m=name: fit_model(w, m))  # type: ignore[misc]
+        effects = study.effects.model_dump()
+        quality = Stage(
+            f"quality/{slug(name)}", common | {"effects": effects}, (*recorded, fit.name),
+            lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        plan = study.steering.model_dump(mode="json")
+        material = _steering_material()
+        sweep = Stage(
+            f"sweep/{slug(name)}", common | {"steering": plan, "material": material}, (fit.name,),
+            lambda w, m=name: sweep_development(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        steer = Stage(
+            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects, "material": material},
+            (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        stages += [fit, quality, sweep, steer]
+    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/")))
+    stages.append(Stage("claims", {}, judged, judge_all))
+    stages.append(Stage("report", {}, tuple(s.name for s in stages), write_report))
+    return tuple(stages)
+
+
+def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
+    """Add the recording stages of a model and its twins; return their names, the model's own first."""
+    texts = {"generic_texts": study.generic_texts, "revision": revision_of(name)}
+    own = Stage(
+        f"activations/{slug(name)}",
+        parameters | texts,
+        (),
+        lambda w, m=name: record_model(w, m),  # type: ignore[misc]
+    )
+    twins = [
+        Stage(
+            f"activations/{slug(twin)}", parameters | {"revision": revision_of(twin)}, (),
+            lambda w, m=twin: record_twin(w, m),  # type: ignore[misc]
+        )
+        for twin in twin_names(study, name)
+    ]  # fmt: skip
+    stages += [own, *twins]
+    return [own.name, *(twin.name for twin in twins)]
+
+
+def _steering_material() -> str:
+    """Changes when contexts, continuations or word sets do."""
+    import hashlib
+
+    content = repr((prompts.contexts(), prompts.continuations(), tuple(prompts.word_sets())))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def judge_all(work: Workshop) -> list[Path]:
+    """All models' claims, judged together, in claims.json."""
+    names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3")]
+    path = work.folder / "claims.json"
+    write_claims(path, judge(read_unjudged(work.folder, names)))
+    return [path]
+
+
+def write_report(work: Workshop) -> list[Path]:
+    """Figures and the HTML report."""
+    from emotion_circuits import report
+
+    return [*report.write_figures(work.folder), report.write_report(work.folder)]
+
+
+def keys_of(stages: Sequence[Stage]) -> dict[str, str]:
+    """The key of every stage, which follows from its parameters and its inputs' keys."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        keys[stage.name] = stage_key(stage.name, stage.parameters, [keys[name] for name in stage.inputs])
+    return keys

@@ -1,0 +1,250 @@
+"""Stages of the causal test: a sweep on development contexts, and the chosen cell on test contexts with its controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_circuits import prompts
+from emotion_circuits._files import read_json, write_json, write_table
+from emotion_circuits.directions import DirectionSet, load_activations, load_directions
+from emotion_circuits.errors import InputError
+from emotion_circuits.interventions import (
+    WORD_SET,
+    Choice,
+    ControlSlopes,
+    Layout,
+    SweepResult,
+    against_controls,
+    choose_layer_and_dose,
+    control_slopes,
+    isotropic_directions,
+    relative_layers,
+    shuffled_label_directions,
+    sweep,
+    sweep_cost,
+)
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import CLASSES, Context, Continuation
+from emotion_circuits.scoring import continuation_task, slot_task
+from emotion_circuits.statistics import Bootstrap, Claim, Measure, grouped_bootstrap, measures_table, smallest_from_se
+from emotion_circuits.study._claim_files import write_unjudged
+from emotion_circuits.study._stages_record import activation_folder, directions_path
+from emotion_circuits.study._workshop import Workshop, slug
+
+SLOPE = "slope of own word-set log-odds"
+
+
+def _patching(work: Workshop, name: str, what: str) -> Path:
+    return work.folder / "patching" / f"{slug(name)}_{what}"
+
+
+def balanced_contexts(contexts: tuple[Context, ...], n: int) -> list[Context]:
+    """The first `n` contexts, in equal shares of each slot where there are enough."""
+    by_slot = [[c for c in contexts if c.slot == slot] for slot in prompts.SLOTS]
+    mixed = [c for row in zip(*by_slot, strict=False) for c in row]
+    rest = [c for c in contexts if c not in mixed]
+    return (mixed + rest)[:n]
+
+
+def few_continuations(split: str, per_class: int) -> list[Continuation]:
+    """The first `per_class` continuations of each class."""
+    found = prompts.continuations(split)
+    return [c for emotion in CLASSES for c in [x for x in found if x.emotion == emotion][:per_class]]
+
+
+def _openings(contexts: tuple[Context, ...]) -> list[Context]:
+    return [c for c in contexts if c.slot == "opening"]
+
+
+def _announce(work: Workshop, name: str, what: str, tokens: int) -> None:
+    work.tell(f"{name}: {what} sends {tokens:,} tokens through the model, about {work.seconds_for(name, tokens):.0f} s")
+
+
+def sweep_development(work: Workshop, name: str) -> list[Path]:
+    """Relative depths × doses × emotions on development contexts, and the layer and dose chosen there."""
+    lm, plan = work.model(name), work.study.steering
+    directions = load_directions(directions_path(work, name, plan.position))
+    contexts = prompts.contexts("development")
+    slots = slot_task(lm, balanced_contexts(contexts, plan.development_contexts), prompts.word_sets())
+    continuations = continuation_task(
+        lm, _openings(contexts), few_continuations("development", plan.continuations_per_class)
+    )
+    layout = Layout(relative_layers(lm.n_layers, plan.depths), plan.doses, directions.emotions)
+    _announce(work, name, "the development sweep", sweep_cost(lm, slots, continuations, layout))
+    forwards = (len(slots.batches) + len(continuations.batches)) * len(layout.layers)
+    variants = forwards * len(layout.emotions) * (len(layout.doses) + 1)
+    with work.counting(f"{name}: development sweep", variants) as add:
+        result = sweep(
+            lm,
+            directions,
+            slots,
+            continuations,
+            layers=layout.layers,
+            doses=layout.doses,
+            batch_tokens=work.study.batch_tokens,
+            on_variants=add,
+        )
+    table, chosen = _patching(work, name, "sweep.parquet"), _patching(work, name, "choice.json")
+    write_table(table, measures_table(result.measures(work.study.seed)))
+    write_json(chosen, choose_layer_and_dose(result)._asdict())
+    return [table, chosen]
+
+
+def steer_test(work: Workshop, name: str) -> list[Path]:
+    """The chosen layer and dose on test contexts, beside isotropic and shuffled-label controls, and RQ3's claims."""
+    lm, plan, seed = work.model(name), work.study.steering, work.study.seed
+    directions = load_directions(directions_path(work, name, plan.position))
+    choice = read_choice(_patching(work, name, "choice.json"))
+    contexts = prompts.contexts("test")
+    slots = slot_task(lm, contexts, prompts.word_sets())
+    continuations = continuation_task(lm, _openings(contexts), few_continuations("test", plan.continuations_per_class))
+    result = sweep(
+        lm,
+        directions,
+        slots,
+        continuations,
+        layers=[choice.layer],
+        doses=(-choice.dose, choice.dose),
+        batch_tokens=work.study.batch_tokens,
+    )
+    controls = _controls(work, name, lm, directions, slots, choice)
+    own = result.own_log_odds()[0]
+    slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
+    rows, claims = result.measures(seed), []
+    table = _patching(work, name, "steering.parquet")
+    for i, (emotion, per_context) in enumerate(slopes.items()):
+        boot = grouped_bootstrap(per_context, seed=seed)
+        rows += [_slope_row(result, emotion, choice, per_context, boot, c) for c in controls]
+        ratio = float(result.perplexity_ratios()[0, i].max())
+        claims.append(
+            _claim(work, name, emotion, choice, boot, len(per_context), controls, ratio, table.relative_to(work.folder))
+        )
+    write_table(table, measures_table(rows))
+    slopes_table = _patching(work, name, "controls.parquet")
+    write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
+    return [table, slopes_table, write_unjudged(work.folder, f"rq3_{slug(name)}", claims)]
+
+
+def read_choice(path: Path) -> Choice:
+    """The chosen layer and dose.
+
+    Raises:
+        InputError: missing or malformed.
+    """
+    found = read_json(path)
+    try:
+        return Choice(int(found["layer"]), float(found["dose"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} does not hold a layer and a dose.", found=found) from error
+
+
+def _controls(
+    work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: Any, choice: Choice
+) -> list[ControlSlopes]:
+    plan, seed = work.study.steering, work.study.seed
+    explicit = load_activations(activation_folder(work, name))
+    # v and −v are two controls, from one pair of runs.
+    n_isotropic, n_shuffled = -(-plan.isotropic_controls // 2), -(-plan.shuffled_controls // 2)
+    units = {
+        "isotropic": isotropic_directions(n_isotropic, lm.d_model, centred=directions.source.centred_norm, seed=seed),
+        "shuffled-label": shuffled_label_directions(explicit, directions, choice.layer, n_shuffled, seed=seed),
+    }
+    tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
+    depth = 1 - (choice.layer + 1) / lm.n_layers
+    _announce(work, name, "the control directions", int(tokens * 2 * (n_isotropic + n_shuffled) * depth))
+    found = []
+    for kind, vectors in units.items():
+        with work.counting(f"{name}: {kind} controls", 2 * len(vectors) * len(slots.batches)) as add:
+            found.append(
+                control_slopes(
+                    lm, directions, slots, choice, kind, vectors,
+                    batch_tokens=work.study.batch_tokens, on_variants=add,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _slope_row(
+    result: SweepResult, emotion: str, choice: Choice, slopes: np.ndarray, boot: Bootstrap, controls: ControlSlopes
+) -> Measure:
+    p, mean, low, high = against_controls(boot.value, controls.for_emotion(emotion))
+    return Measure(
+        model=result.model,
+        emotion=emotion,
+        position=result.position,
+        layer=choice.layer,
+        kind=f"{result.kind}, against {controls.kind} controls",
+        statistic=SLOPE,
+        value=boot.value,
+        ci_low=boot.interval.low,
+        ci_high=boot.interval.high,
+        chance=mean,
+        null_low=low,
+        null_high=high,
+        ceiling=np.nan,
+        p=p,
+        n_unique=len(slopes),
+    )
+
+
+def _claim(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    choice: Choice,
+    boot: Bootstrap,
+    n_contexts: int,
+    controls: list[ControlSlopes],
+    perplexity_ratio: float,
+    evidence: Path,
+) -> Claim:
+    isotropic = controls[0].for_emotion(emotion)
+    p, mean, _, _ = against_controls(boot.value, isotropic)
+    return Claim(
+        id="rq3.steering",
+        question="RQ3",
+        model=name,
+        emotion=emotion,
+        layer=choice.layer,
+        statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
+        value=boot.value,
+        ci95=(boot.interval.low, boot.interval.high),
+        chance=mean,
+        ceiling=None,
+        floors={
+            f"{c.kind.replace('-', '_')}_97.5_percent": against_controls(boot.value, c.for_emotion(emotion))[3]
+            for c in controls
+        },
+        null=f"isotropic directions of the same size, {len(isotropic)} of them",
+        p=p,
+        n_unique=n_contexts,
+        evidence=(evidence.as_posix(),),
+        smallest_detectable=smallest_from_se(boot.standard_error),
+        effect_of_interest=work.study.effects.steering,
+        side_conditions={"perplexity_ratio": perplexity_ratio},
+    )
+
+
+def _controls_frame(name: str, emotions: tuple[str, ...], choice: Choice, controls: list[ControlSlopes]) -> Any:
+    import pandas as pd
+
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "model": name,
+                    "emotion": emotion,
+                    "layer": choice.layer,
+                    "dose": choice.dose,
+                    "kind": c.kind,
+                    "slope": c.for_emotion(emotion),
+                }
+            )
+            for emotion in emotions
+            for c in controls
+        ],
+        ignore_index=True,
+    )
