@@ -1,5 +1,6 @@
 """Positions, activations, and the directions made of them: values with provenance, their quality and their files."""
 
+from emotion_circuits._rooms import callable_room
 from emotion_circuits.directions._activations import (
     Activations,
     Source,
@@ -18,7 +19,8 @@ from emotion_circuits.directions._estimators import (
     SpecificContrast,
     matched_texts,
 )
-from emotion_circuits.directions._generic import GenericStatistics, generic_statistics
+from emotion_circuits.directions._fit import NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
+from emotion_circuits.directions._generic import GenericStatistics, generic_statistics, load_generic, save_generic
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
     CLAIM_BOOTSTRAP,
@@ -52,7 +54,9 @@ __all__ = [
     "DEFAULT_SHARE",
     "ESTIMATORS",
     "KINDS",
+    "NORM",
     "POSITIONS",
+    "SPLIT_HALF",
     "Activations",
     "CentroidAccuracy",
     "Direction",
@@ -76,18 +80,25 @@ __all__ = [
     "cosine_matrix",
     "cosine_rows",
     "detection",
+    "directions_of",
     "extract",
     "fit_directions",
+    "fit_with_layers",
     "generic_statistics",
     "load_activations",
     "load_directions",
+    "load_generic",
     "matched_texts",
     "pair_cosines",
     "project",
     "quality_profile",
     "save_activations",
     "save_directions",
+    "save_generic",
     "source_of",
+    "stability_rows",
     "token_positions",
     "untrained_floor",
 ]
+
+callable_room(__name__, "directions_of")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
+from emotion_circuits.directions._generic import FILE_NAME, GenericStatistics, load_generic
 from emotion_circuits.directions._positions import POSITIONS, SpanPart, check_position, token_positions
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Point, record
 from emotion_circuits.errors import InputError
@@ -57,17 +58,19 @@ class Activations:
         values: position → (layers + 1, texts, d); row 0 is `embed`, row k + 1 the `resid_post` of layer k. NaN where a
             text has no such position.
         match_rate: per class, the share of marked spans found in the tokens.
+        generic: what the model's stream is like on generic text, where that was recorded too.
     """
 
     source: Source
     data: Dataset
     values: dict[str, FloatArray]
     match_rate: dict[str, float | None]
+    generic: GenericStatistics | None = None
 
     @property
     def n_layers(self) -> int:
         """Number of blocks."""
-        return next(iter(self.values.values())).shape[0] - 1
+        return len(next(iter(self.values.values()))) - 1
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -118,7 +121,7 @@ def extract(
     Raises:
         InputError: an unknown position, or marked spans that the tokens do not hold.
     """
-    wanted = [check_position(p) for p in positions]
+    wanted: list[str] = [check_position(p) for p in positions]
     encoded = lm.encode([t.text for t in data])
     found = token_positions(data.texts, encoded, span_part=span_part)
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
@@ -164,7 +167,9 @@ def _text_fields(text: Text) -> dict[str, object]:
 
 
 def load_activations(folder: Path) -> Activations:
-    """Read what `save_activations` wrote; texts are ordered by class, then as they were.
+    """Read what `save_activations` wrote, and `generic.safetensors` if it lies there too.
+
+    Texts are ordered by class, then as they were.
 
     Raises:
         InputError: no such files, an older schema, a corrupted file, or classes from different models.
@@ -187,6 +192,7 @@ def load_activations(folder: Path) -> Activations:
         Dataset(first.data.name, tuple(t for part in parts for t in part.data)),
         {p: np.concatenate([part.values[p] for part in parts], axis=1) for p in first.values},
         {k: v for part in parts for k, v in part.match_rate.items()},
+        load_generic(folder) if (folder / FILE_NAME).is_file() else None,
     )
 
 

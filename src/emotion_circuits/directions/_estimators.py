@@ -95,8 +95,6 @@ class SpecificContrast:
 class LogisticProbe:
     """One-against-rest logistic regression on standardised activations, mapped back to the stream's coordinates.
 
-    The L2 solution lies in the span of the texts, so it is fitted in at most n coordinates however wide the model.
-
     Args:
         strength: C of scikit-learn's LogisticRegression, on features of variance 1.
     """
@@ -117,15 +115,14 @@ class LogisticProbe:
         if not (spread > 0).any():
             raise MeasurementError("All activations are the same: nothing to learn from.")
         scale = np.where(spread > 0, spread, 1.0)
-        u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
-        scores = u * s
+        standardised = centred / scale
         self.directions_ = {}
         for emotion in np.unique(names):
             if emotion == NEUTRAL:
                 continue
             probe = LogisticRegression(C=self.strength, max_iter=500, class_weight="balanced")
-            probe.fit(scores, names == emotion)
-            self.directions_[str(emotion)] = (probe.coef_[0] @ vt) / scale
+            probe.fit(standardised, names == emotion)
+            self.directions_[str(emotion)] = probe.coef_[0] / scale
         return self
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.engine import Point, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
+SCHEMA = "generic-1"
+FILE_NAME = "generic.safetensors"
 TOKENS_PER_TEXT = 8
 MAX_SHARE = 0.7
 """Components are kept up to this share of variance; cleaning may use less."""
@@ -93,6 +97,33 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
     return GenericStatistics(
         np.asarray(mean, np.float32), np.asarray(norm, np.float32), tuple(components), tuple(shares), len(encoded)
     )
+
+
+def save_generic(generic: GenericStatistics, folder: Path) -> Path:
+    """Write `generic.safetensors` into a folder of activations, beside the files of the classes."""
+    path = folder / FILE_NAME
+    write_tensors(path, generic.tensors(), {"schema": SCHEMA, "n_texts": str(generic.n_texts)})
+    return path
+
+
+def load_generic(folder: Path) -> GenericStatistics:
+    """Read what `save_generic` wrote into a folder.
+
+    Raises:
+        InputError: missing, corrupted, of another schema.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise InputError(
+            "These activations lack the statistics of generic text.",
+            found=f"no {FILE_NAME} in {folder}",
+            next_step="run `emotion-circuits extract` again",
+        )
+    tensors, header = read_tensors(path, SCHEMA)
+    try:
+        return GenericStatistics.from_tensors(tensors, int(header["n_texts"]))
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{path} lacks what statistics of generic text hold.", found=error) from error
 
 
 def _top_components(centred: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:

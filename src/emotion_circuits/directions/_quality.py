@@ -38,7 +38,8 @@ def project(
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
     unit = vector / np.linalg.norm(vector)
-    return (values - directions.generic.mean[row]) @ unit / float(directions.generic.norm[row])
+    scores: NDArray[np.float64] = (values - directions.generic.mean[row]) @ unit / float(directions.generic.norm[row])
+    return scores
 
 
 def detection(

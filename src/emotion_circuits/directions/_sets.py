@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,6 +107,20 @@ class DirectionSet:
                 data_hash=self.data_hash,
             ),
         )
+
+    def __getitem__(self, emotion: str) -> Direction:
+        """The specific direction of an emotion at its chosen layer (see `direction`)."""
+        return self.direction(emotion)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.emotions)
+
+    def __len__(self) -> int:
+        return len(self.emotions)
+
+    def keys(self) -> tuple[str, ...]:
+        """The emotions, so that `dict(directions)` works."""
+        return self.emotions
 
     def with_layers(self, chosen: Mapping[str, int]) -> DirectionSet:
         """The same set with the chosen layers filled in."""

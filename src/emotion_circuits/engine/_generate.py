@@ -90,7 +90,8 @@ def generate(
             real = torch.ones(len(prompts), 1, 1, dtype=torch.bool, device=lm.device)
     tokens = torch.stack(new, dim=1).tolist()
     drop = set(stop_ids.tolist()) | {-1}
-    return [lm.tokenizer.decode([t for t in row if t not in drop], skip_special_tokens=True) for row in tokens]
+    kept = [[t for t in row if t not in drop] for row in tokens]
+    return [str(lm.tokenizer.decode(row, skip_special_tokens=True)) for row in kept]
 
 
 def _pad_left(lm: LoadedModel, prompts: Sequence[Encoded], longest: int) -> tuple[Tensor, Tensor]:

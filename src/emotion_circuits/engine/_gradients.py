@@ -55,7 +55,7 @@ def gradients(lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Ca
     touches.update({point: keeper(point) for point in points})
     with torch.enable_grad(), hooks(lm, touches):
         outcome = metric(forward(lm, **batch.inputs(lm)))
-        outcome.backward()
+        torch.autograd.backward(outcome)
     # A point the metric does not depend on has no gradient, which is a gradient of zero.
     found = {p: (torch.zeros_like(v) if v.grad is None else v.grad.detach()) for p, v in values.items()}
     return Gradients({p: v.detach() for p, v in values.items()}, found, float(outcome.detach()))

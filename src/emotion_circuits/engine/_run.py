@@ -73,13 +73,15 @@ def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
     """The base model's last hidden state (after the final norm), without the LM head; shape (rows, tokens, d)."""
     model_inputs.setdefault("use_cache", False)
     with matmul_precision(lm.device):
-        return lm.base(input_ids=input_ids, **model_inputs)[0]
+        hidden: Tensor = lm.base(input_ids=input_ids, **model_inputs)[0]
+        return hidden
 
 
 def logits_of(lm: LoadedModel, normed: Tensor) -> Tensor:
     """The LM head on hidden states that passed the final norm."""
     with matmul_precision(lm.device):
-        return lm.lm_head(normed)
+        logits: Tensor = lm.lm_head(normed)
+        return logits
 
 
 def count_hooks(lm: LoadedModel) -> int:
@@ -92,4 +94,4 @@ def count_hooks(lm: LoadedModel) -> int:
         for module in lm.hf.modules()
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
-    return ours + sum("forward" in vars(block) for block in lm.blocks)
+    return int(ours) + sum("forward" in vars(block) for block in lm.blocks)

@@ -36,6 +36,7 @@ from emotion_circuits.geometry._gain import (
 )
 from emotion_circuits.geometry._inputs import ScenarioTable
 from emotion_circuits.geometry._map_files import load_aligner, save_aligner
+from emotion_circuits.geometry._noise import TwoModels, independent_models
 from emotion_circuits.geometry._overlap import (
     Overlap,
     coordinate_null,
@@ -45,6 +46,7 @@ from emotion_circuits.geometry._overlap import (
     principal_angles,
     rotation_null,
 )
+from emotion_circuits.geometry._planted import PlantedModels, noise_twin, planted_models
 from emotion_circuits.geometry._reduction import ReducedTexts, Reduction, most_components, reduce_texts
 from emotion_circuits.geometry._similarity import (
     SimilarityResult,
@@ -87,6 +89,7 @@ __all__ = [
     "OverlapResult",
     "PairedDifferenceSubspace",
     "PerDimensionScaler",
+    "PlantedModels",
     "Procrustes",
     "ReducedTexts",
     "Reduction",
@@ -96,6 +99,7 @@ __all__ = [
     "ShrunkWhitening",
     "SimilarityResult",
     "SubspaceEstimator",
+    "TwoModels",
     "WithinClassSubspace",
     "align_all_layers",
     "aligner_named",
@@ -107,13 +111,16 @@ __all__ = [
     "corrected",
     "cosine_gain",
     "evaluate_alignment",
+    "independent_models",
     "layer_gain",
     "load_aligner",
     "mapped_contrasts",
     "most_components",
     "mutual_neighbours",
+    "noise_twin",
     "orthonormal",
     "overlap",
+    "planted_models",
     "principal_angles",
     "reduce_texts",
     "remove_all_ones",

@@ -115,7 +115,8 @@ class CCA(CrossAligner):
 
     def _fit_map(self, source: FloatArray, target: FloatArray, groups: npt.NDArray[np.generic] | None) -> FloatArray:
         # Lengths, not variances: scores are centred principal components, so dividing by them whitens.
-        self._deviations = np.sqrt(np.square(source).sum(axis=0)), np.sqrt(np.square(target).sum(axis=0))
+        lengths = [np.sqrt(np.square(scores).sum(axis=0)) for scores in (source, target)]
+        self._deviations = lengths[0], lengths[1]
         fold = fold_numbers(source, groups, self.n_folds)
         found = []
         for number in range(int(fold.max()) + 1):
@@ -204,7 +205,7 @@ class RelativeAnchors(LinearAligner):
 
     def _factors(self, source: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
         anchors = self._anchors(len(source))
-        lengths = [np.linalg.norm(scores, axis=1, keepdims=True) for scores in (source, target)]
+        lengths = [np.sqrt(np.square(scores).sum(axis=1, keepdims=True)) for scores in (source, target)]
         from_units, to_units = source / lengths[0], target / lengths[1] * anchors[:, None]
         products = to_units.T @ to_units
         ridge = self.penalty * np.trace(products) / len(products) * np.eye(len(products))

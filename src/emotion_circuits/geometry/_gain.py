@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.errors import InputError
 from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstrap
 
 from ._aligner import Aligner
 from ._alignment_results import LayerAlignment
 from ._inputs import FloatArray, ScenarioTable, Seed, generator, require_same_design
-from ._judging import ContrastKind, Design, Space
+from ._judging import ContrastKind, Design, Resampled, Space, own_cosines, resampled_cosines
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +37,9 @@ class MappedContrasts:
 
     def cosines(self, weights: FloatArray) -> FloatArray:
         """(B, E) cosine of mapped with own directions, when scenarios count `weights` (B, G) times."""
-        pair = []
-        for cells in (self.mapped, self.own):
-            flat = weights @ cells.reshape(len(cells), -1)
-            pair.append(flat.reshape(len(weights), *cells.shape[1:]))
-        lengths = np.linalg.norm(pair[0], axis=-1) * np.linalg.norm(pair[1], axis=-1)
-        if not (lengths > 0).all():
-            raise MeasurementError("A direction is zero, so it has no cosine.")
-        result: FloatArray = (pair[0] * pair[1]).sum(axis=-1) / lengths
-        return result
+        mapped, own = Resampled.of(self.mapped, weights), Resampled.of(self.own, weights)
+        squares = (own_cosines(side.products(side, weights)) for side in (mapped, own))
+        return own_cosines(resampled_cosines(mapped.products(own, weights), *squares))
 
 
 @dataclass(frozen=True)

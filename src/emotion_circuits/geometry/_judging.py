@@ -120,18 +120,49 @@ class TargetSide(NamedTuple):
         return result
 
 
-class BootstrappedTarget(NamedTuple):
-    """Own directions under bootstrap draws: (B, E, m) in the frame and their whole (B, E) lengths. Single precision."""
+class Resampled(NamedTuple):
+    """Contrasts per scenario (G, E, m) with their means under bootstrap draws (B, E, m). Single precision."""
 
-    own: SingleArray
-    lengths: SingleArray
+    contrasts: SingleArray
+    means: SingleArray
+
+    @classmethod
+    def of(cls, contrasts: FloatArray, weights: FloatArray) -> Resampled:
+        """Resample scenarios by (B, G) weights."""
+        cells = contrasts.astype(np.float32)
+        shares = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        means = (shares @ cells.reshape(len(cells), -1)).reshape(-1, *cells.shape[1:])
+        return cls(cells, means)
+
+    def products(self, other: Resampled, weights: FloatArray) -> FloatArray:
+        """(B, E, E) inner products of the means of one with those of another, under the same draws.
+
+        A scenario drawn twice is no new evidence: taken as it is, it would double the noise of a mean, and every cosine
+        would come out lower than the one it is the bootstrap of. So a copy's product with its twin counts as the mean
+        product of different scenarios, as it does in split halves. Draws without copies are exact.
+        """
+        n = len(self.contrasts)
+        raw = (self.means @ other.means.transpose(0, 2, 1)).astype(np.float64)
+        twins = np.einsum("gem,gfm->gef", self.contrasts, other.contrasts, optimize=True).astype(np.float64)
+        whole = np.einsum("gem,hfm->ef", self.contrasts, other.contrasts, optimize=True).astype(np.float64)
+        between = (whole - twins.sum(axis=0)) / (n * (n - 1))
+        copies = weights * (weights - 1) / np.square(weights.sum(axis=1, keepdims=True))
+        excess = np.tensordot(copies, twins - between, axes=1)
+        result: FloatArray = raw - excess
+        return result
+
+
+class BootstrappedTarget(NamedTuple):
+    """Own directions under bootstrap draws, in the frame, and the (B, E) squares of their whole lengths."""
+
+    own: Resampled
+    squares: FloatArray
 
     @classmethod
     def of(cls, target: TargetSide, weights: FloatArray) -> BootstrappedTarget:
         """Resample scenarios by (B, G) weights."""
-        shares = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        whole = _weighted(shares, target.whole)
-        return cls(_weighted(shares, target.contrasts), np.linalg.norm(whole, axis=-1))
+        whole = Resampled.of(target.whole, weights)
+        return cls(Resampled.of(target.contrasts, weights), own_cosines(whole.products(whole, weights)))
 
 
 def bootstrapped_cosines(
@@ -141,15 +172,23 @@ def bootstrapped_cosines(
     resampled: BootstrappedTarget,
     weights: FloatArray,
     design: Design,
-) -> SingleArray:
+) -> FloatArray:
     """(B, E, E) cosines under bootstrap draws over scenarios, the map held as it is."""
-    shares = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    images = design.mixed(target.coordinates(source.contrasts @ mapping))
-    mapped = _weighted(shares, images)
-    lengths = np.linalg.norm(mapped, axis=-1)[:, :, None] * resampled.lengths[:, None, :]
-    if not (lengths > 0).all():
-        raise MeasurementError("A direction is zero in a bootstrap draw: too few scenarios differ.")
-    result: SingleArray = (mapped @ resampled.own.transpose(0, 2, 1)) / lengths
+    images = Resampled.of(design.mixed(target.coordinates(source.contrasts @ mapping)), weights)
+    return resampled_cosines(
+        images.products(resampled.own, weights),
+        own_cosines(images.products(images, weights)),
+        resampled.squares,
+    )
+
+
+def resampled_cosines(products: FloatArray, squares_a: FloatArray, squares_b: FloatArray) -> FloatArray:
+    """(B, E, E) cosines from products (B, E, E) and squared lengths (B, E)."""
+    if not ((squares_a > 0).all() and (squares_b > 0).all()):
+        raise MeasurementError(
+            "A direction vanishes in a bootstrap draw: it is not told from noise.", next_step="more scenarios"
+        )
+    result: FloatArray = products / np.sqrt(squares_a[:, :, None] * squares_b[:, None, :])
     return result
 
 
@@ -202,7 +241,7 @@ def retrieval(cosines: FloatArray) -> FloatArray:
 
 def own_cosines(cosines: npt.NDArray[np.floating]) -> FloatArray:
     """(…, E) the diagonal of (…, E, E)."""
-    return np.asarray(np.diagonal(cosines, axis1=-2, axis2=-1), dtype=np.float64)
+    return np.array(np.diagonal(cosines, axis1=-2, axis2=-1), dtype=np.float64)
 
 
 def _frame(components: FloatArray | None, stretch: FloatArray) -> tuple[FloatArray, FloatArray | None]:
@@ -213,10 +252,3 @@ def _frame(components: FloatArray | None, stretch: FloatArray) -> tuple[FloatArr
         return components, None
     frame, triangle = np.linalg.qr(stretch[:, None] * components)
     return frame, triangle.T
-
-
-def _weighted(shares: SingleArray, cells: FloatArray) -> SingleArray:
-    """(B, E, m) weighted means over scenarios of (G, E, m)."""
-    flat = cells.reshape(len(cells), -1).astype(np.float32)
-    result: SingleArray = (shares @ flat).reshape(-1, *cells.shape[1:])
-    return result

@@ -69,7 +69,8 @@ class SweepResult:
         classes = np.array(self.continuation_classes)
         neutral = self.continuations[..., classes == "neutral"].mean(axis=-1)
         own = [self.continuations[:, i][..., classes == e].mean(axis=-1) for i, e in enumerate(self.layout.emotions)]
-        return np.stack(own, axis=1) - neutral
+        difference: FloatArray = np.stack(own, axis=1) - neutral
+        return difference
 
     def perplexity_ratios(self) -> FloatArray:
         """(layers, emotions, doses): perplexity of neutral continuations, steered over clean."""
@@ -86,7 +87,7 @@ class SweepResult:
             for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
                 units = values[i, j, k]
                 interval = grouped_bootstrap(units, n_draws=500, seed=seed).interval
-                rows.append(self._measure(emotion, layer, dose, statistic, float(units.mean()), interval, 0.0, units))
+                rows.append(self._measure(emotion, layer, dose, statistic, float(units.mean()), interval[:2], 0.0, units))
         for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
             neutral = self.continuations[i, j, k][:, np.array(self.continuation_classes) == "neutral"].mean(axis=1)
             interval = grouped_bootstrap(neutral, n_draws=500, seed=seed).interval
@@ -101,7 +102,7 @@ class SweepResult:
         dose: float,
         statistic: str,
         value: float,
-        interval: Sequence[float],
+        interval: tuple[float, float],
         chance: float,
         units: FloatArray,
     ) -> Measure:

@@ -47,7 +47,7 @@ def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str) -> SlotTokens:
         first[emotion] = {
             word: tokens[0]
             for word, tokens in zip(words, ids, strict=True)
-            if len(tokens) == 1 or len(lm.tokenizer.decode([tokens[0]]).strip()) >= MIN_CHARACTERS
+            if len(tokens) == 1 or len(str(lm.tokenizer.decode([tokens[0]])).strip()) >= MIN_CHARACTERS
         }
     owners: dict[int, set[str]] = {}
     for emotion, found in first.items():

@@ -51,8 +51,9 @@ def run_study(
     work = Workshop(study, tell, progress)
     computed: list[str] = []
     kept: list[str] = []
-    # The number of threads decides the last digits of sums, in numpy's products too.
-    with threadpool_limits(study.threads):
+    # torch gets the study's threads when a model is loaded. numpy's products here are small: one thread is as fast,
+    # never waits for a busy core, and always sums in the same order.
+    with threadpool_limits(1, user_api="blas"):
         stages = plan_study(study)
         keys = keys_of(stages)
         for place, stage in enumerate(stages, 1):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emotion_circuits import prompts
-from emotion_circuits._files import read_tensors, write_table, write_tensors
+from emotion_circuits._files import write_table
 from emotion_circuits.directions import (
     CLAIM_BOOTSTRAP,
     CLAIM_PERMUTATIONS,
@@ -15,7 +15,6 @@ from emotion_circuits.directions import (
     Activations,
     DirectionSet,
     EvaluationTexts,
-    GenericStatistics,
     bag_of_words_floor,
     choose_layers,
     choose_layers_within,
@@ -27,9 +26,11 @@ from emotion_circuits.directions import (
     generic_statistics,
     load_activations,
     load_directions,
+    load_generic,
     quality_profile,
     save_activations,
     save_directions,
+    save_generic,
     untrained_floor,
 )
 from emotion_circuits.errors import MeasurementError
@@ -46,7 +47,6 @@ from emotion_circuits.study._config import Study
 from emotion_circuits.study._workshop import Workshop, slug
 
 CLAIM_POSITION = "mean"
-GENERIC_SCHEMA = "generic-1"
 TWIN_POSITIONS = ("mean",)
 
 
@@ -75,10 +75,7 @@ def record_model(work: Workshop, name: str) -> list[Path]:
             found = extract(lm, data, batch_tokens=work.study.batch_tokens, on_batch=done)
         files += save_activations(found, target)
     generic = generic_statistics(lm, [t.text for t in prompts.generic_sample(work.study.generic_texts)])
-    path = folder / "generic.safetensors"
-    header = {"schema": GENERIC_SCHEMA, "n_texts": str(generic.n_texts)}
-    write_tensors(path, generic.tensors(), header)
-    return [*files, path]
+    return [*files, save_generic(generic, folder)]
 
 
 def record_twin(work: Workshop, name: str) -> list[Path]:
@@ -89,16 +86,11 @@ def record_twin(work: Workshop, name: str) -> list[Path]:
     return files + save_activations(extract(lm, prompts.implicit(), positions=TWIN_POSITIONS), folder / "implicit")
 
 
-def _generic(work: Workshop, name: str) -> GenericStatistics:
-    tensors, header = read_tensors(activation_folder(work, name) / "generic.safetensors", GENERIC_SCHEMA)
-    return GenericStatistics.from_tensors(tensors, int(header["n_texts"]))
-
-
 def fit_model(work: Workshop, name: str) -> list[Path]:
     """Directions at every position, with the layers chosen on development scenarios."""
     explicit = load_activations(activation_folder(work, name))
     implicit = load_activations(activation_folder(work, name) / "implicit").select(split="development")
-    generic = _generic(work, name)
+    generic = load_generic(activation_folder(work, name))
     files = []
     for position in POSITIONS:
         directions = fit_directions(explicit, position, generic)
@@ -157,8 +149,10 @@ def _separability(
 ) -> Claim:
     layer = directions.chosen_layer[emotion]
     test = texts.implicit.select(split="test")
-    options = {"n_bootstrap": CLAIM_BOOTSTRAP, "n_permutations": CLAIM_PERMUTATIONS, "seed": work.study.seed}
-    found = detection(test, directions, emotion, layer + 1, **options)
+    found = detection(
+        test, directions, emotion, layer + 1,
+        n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=work.study.seed,
+    )  # fmt: skip
     embedding = detection(test, directions, emotion, 0, n_bootstrap=10, n_permutations=10, seed=work.study.seed)
     floors = {
         "bag_of_words": bag_of_words_floor(texts.explicit.data, test.data, emotion),

@@ -1,4 +1,4 @@
-"""Stages of the causal test: a sweep on development contexts, and the chosen cell on test contexts with its controls."""
+"""Stages of the causal test: a sweep on development contexts, then the chosen cell on test contexts with controls."""
 
 from __future__ import annotations
 

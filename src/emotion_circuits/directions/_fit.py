@@ -1,0 +1,193 @@
+"""From activations to directions with their chosen layers, and how stable they are beside chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits.directions._activations import Activations
+from emotion_circuits.directions._estimators import matched_texts
+from emotion_circuits.directions._generic import GenericStatistics
+from emotion_circuits.directions._positions import check_position
+from emotion_circuits.directions._quality import (
+    PROFILE_BOOTSTRAP,
+    PROFILE_PERMUTATIONS,
+    PROFILE_SPLITS,
+    choose_layers,
+    choose_layers_within,
+)
+from emotion_circuits.directions._sets import KINDS, DirectionSet, cleaned_values, fit_directions
+from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.statistics import Measure, exceedance_p, permute_within_groups, split_half_cosine
+
+MIN_DEVELOPMENT_SCENARIOS = 2
+NORM = "norm over the median residual norm"
+SPLIT_HALF = "split-half cosine"
+ContrastKind = Literal["matched", "specific"]
+
+
+def fit_with_layers(
+    explicit: Activations,
+    position: str,
+    generic: GenericStatistics,
+    *,
+    implicit: Activations | None = None,
+    kinds: Sequence[str] = KINDS,
+) -> DirectionSet:
+    """Fit directions and choose every emotion's layer on development scenarios.
+
+    Args:
+        explicit: of a data set with all classes in every scenario.
+        position: where texts are read.
+        generic: of the same model.
+        implicit: of texts that name no emotion, to choose layers on. Without them, and at the position
+            `emotion_token`, which they lack, halves of the explicit development scenarios judge each other.
+        kinds: which kinds.
+
+    Returns:
+        The directions; without chosen layers where there are fewer than two development scenarios.
+    """
+    name = check_position(position)
+    directions = fit_directions(explicit, name, generic, kinds)
+    development = explicit.select(split="development")
+    if implicit is not None and name != "emotion_token":
+        judged_by = "specific" if "specific" in kinds else kinds[0]
+        return directions.with_layers(choose_layers(implicit.select(split="development"), directions, judged_by))
+    if len(development.data.scenarios) < MIN_DEVELOPMENT_SCENARIOS:
+        return directions
+    return directions.with_layers(choose_layers_within(development, name, generic))
+
+
+def directions_of(
+    activations: Activations, position: str = "mean", generic: GenericStatistics | None = None
+) -> DirectionSet:
+    """Directions of every emotion and layer: `directions(acts)["gratitude"]` is the one at the chosen layer.
+
+    Args:
+        activations: of a data set with all classes in every scenario.
+        position: where texts are read.
+        generic: of the same model; None takes those that were recorded with the activations.
+
+    Raises:
+        InputError: no statistics of generic text, scenarios without every class.
+    """
+    chosen = activations.generic if generic is None else generic
+    if chosen is None:
+        raise InputError(
+            "Directions need to know what generic text is like in this model.",
+            found="activations that were recorded without it",
+            next_step="give generic=generic_statistics(lm, texts), or record a data set with `ec.record`",
+        )
+    return fit_with_layers(activations, position, chosen)
+
+
+def stability_rows(
+    explicit: Activations, directions: DirectionSet, kind: ContrastKind = "specific", seed: int = 0
+) -> list[Measure]:
+    """How long every direction is and how well halves of the scenarios agree on it, each beside its permutation null.
+
+    Two rows per emotion and layer, `embed` included. Where no text differs from another, as a sentence's last token at
+    `embed`, the values are NaN.
+
+    Args:
+        explicit: what the directions were made from.
+        directions: the directions.
+        kind: `specific` or `matched`.
+        seed: of splits and permutations.
+    """
+    values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)
+    rows = []
+    for row, layer_values in enumerate(values):
+        scale = float(directions.generic.norm[row])
+        null = _norms_by_chance(layer_values, explicit, kind, seed) / scale
+        for emotion in directions.emotions:
+            raw = directions.vectors[kind][emotion][row].astype(np.float64)
+            length = float(np.linalg.norm(raw)) / scale
+            low, high = np.quantile(null, [0.025, 0.975])
+            rows.append(
+                _row(
+                    explicit, directions, emotion, row - 1, kind, NORM, value=length, chance=float(null.mean()),
+                    null_low=float(low), null_high=float(high), p=exceedance_p(length, null),
+                )
+            )  # fmt: skip
+            rows.append(_split_half(explicit, directions, emotion, row, kind, layer_values, seed))
+    return rows
+
+
+def _split_half(
+    explicit: Activations,
+    directions: DirectionSet,
+    emotion: str,
+    row: int,
+    kind: ContrastKind,
+    values: NDArray[np.float64],
+    seed: int,
+) -> Measure:
+    try:
+        half = split_half_cosine(
+            values, explicit.labels, explicit.scenarios, emotion,
+            kind=kind, n_splits=PROFILE_SPLITS, n_permutations=PROFILE_PERMUTATIONS, n_bootstrap=PROFILE_BOOTSTRAP,
+            seed=seed,
+        )  # fmt: skip
+    except (InputError, MeasurementError):  # too few scenarios, or nothing differs between the classes
+        return _row(explicit, directions, emotion, row - 1, kind, SPLIT_HALF)
+    return _row(
+        explicit, directions, emotion, row - 1, kind, SPLIT_HALF,
+        value=half.value, ci_low=half.interval.low, ci_high=half.interval.high, chance=half.null_mean,
+        null_low=half.null_low, null_high=half.null_high, p=half.p,
+        ceiling=np.nan if half.ceiling is None else half.ceiling,
+    )  # fmt: skip
+
+
+def _norms_by_chance(
+    values: NDArray[np.float64], explicit: Activations, kind: ContrastKind, seed: int
+) -> NDArray[np.float64]:
+    """(draws,) lengths of a direction made from labels permuted within scenarios: every emotion has the same null."""
+    labels, scenarios = explicit.labels, explicit.scenarios
+    matched_texts(labels, scenarios)  # refuses incomplete scenarios
+    classes, codes = np.unique(labels, return_inverse=True)
+    permuted = permute_within_groups(codes, scenarios, PROFILE_PERMUTATIONS, seed)
+    emotions = [code for code, name in enumerate(classes) if name != "neutral"]
+    others = [code for code in range(len(classes)) if code not in emotions] if kind == "matched" else emotions
+    contrast = (permuted == emotions[0]).astype(np.float64) - np.isin(permuted, others) / len(others)
+    lengths: NDArray[np.float64] = np.linalg.norm(contrast @ values, axis=1) / len(explicit.data.scenarios)
+    return lengths
+
+
+def _row(
+    explicit: Activations,
+    directions: DirectionSet,
+    emotion: str,
+    layer: int,
+    kind: str,
+    statistic: str,
+    *,
+    value: float = np.nan,
+    ci_low: float = np.nan,
+    ci_high: float = np.nan,
+    chance: float = np.nan,
+    null_low: float = np.nan,
+    null_high: float = np.nan,
+    ceiling: float = np.nan,
+    p: float = np.nan,
+) -> Measure:
+    return Measure(
+        model=directions.source.model,
+        emotion=emotion,
+        position=directions.position,
+        layer=layer,
+        kind=kind,
+        statistic=statistic,
+        value=value,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        chance=chance,
+        null_low=null_low,
+        null_high=null_high,
+        ceiling=ceiling,
+        p=p,
+        n_unique=len(explicit.data.scenarios),
+    )
