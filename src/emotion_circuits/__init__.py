@@ -3,6 +3,10 @@
     import emotion_circuits as ec
 
     lm = ec.load("reference/gpt2")
+    acts = ec.record(lm, ec.prompts.profile("baseline"))
+    v = ec.directions(acts)["gratitude"]
+    with lm.steer(v, dose=0.2):
+        lm.generate("She opened the letter and said:")
 
 Verbs and rooms load on first use, so importing the package costs nothing: no torch, no pandas.
 """
@@ -13,40 +17,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emotion_circuits import engine, models, prompts, statistics
-    from emotion_circuits.engine import generate, record, verify
-    from emotion_circuits.engine import load_verified as load
+    from emotion_circuits import directions, engine, interventions, models, prompts, scoring, statistics
+    from emotion_circuits._api import LanguageModel, generate, load, record, score, sweep
+    from emotion_circuits._api import record as extract
+    from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
 
     __version__: str
 
 # What the type checker sees above is what the tables below load, and what `__all__` lists; a test compares them.
-_ROOMS = ("engine", "models", "prompts", "statistics")
+_ROOMS = ("directions", "engine", "interventions", "models", "prompts", "scoring", "statistics")
 
 # A verb must not have the name of a room: whichever was imported last would win. A room that is to be a verb too
 # says so itself, with `_rooms.callable_room`.
 _VERBS = {
     "EmotionCircuitsError": "emotion_circuits.errors:EmotionCircuitsError",
     "InputError": "emotion_circuits.errors:InputError",
+    "LanguageModel": "emotion_circuits._api:LanguageModel",
     "MeasurementError": "emotion_circuits.errors:MeasurementError",
-    "generate": "emotion_circuits.engine:generate",
-    "load": "emotion_circuits.engine:load_verified",
-    "record": "emotion_circuits.engine:record",
+    "extract": "emotion_circuits._api:record",
+    "generate": "emotion_circuits._api:generate",
+    "load": "emotion_circuits._api:load",
+    "record": "emotion_circuits._api:record",
+    "score": "emotion_circuits._api:score",
+    "sweep": "emotion_circuits._api:sweep",
     "verify": "emotion_circuits.engine:verify",
 }
 
 __all__ = [
     "EmotionCircuitsError",
     "InputError",
+    "LanguageModel",
     "MeasurementError",
     "__version__",
+    "directions",
     "engine",
+    "extract",
     "generate",
+    "interventions",
     "load",
     "models",
     "prompts",
     "record",
+    "score",
+    "scoring",
     "statistics",
+    "sweep",
     "verify",
 ]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -34,3 +36,69 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Outcome(status, captured.out, captured.err)
 
     return run_it
+
+
+MODEL = "reference/gpt2"
+N_SCENARIOS = 15
+
+
+@pytest.fixture(scope="session")
+def one_load() -> Any:
+    """`load_verified` that loads each model once."""
+    from emotion_circuits import engine
+
+    loaded: dict[Any, Any] = {}
+    load = engine.load_verified
+
+    def cached(name: str, **options: Any) -> Any:
+        key = (name, *sorted(options.items()))
+        if key not in loaded:
+            loaded[key] = load(name, **options)
+        return loaded[key]
+
+    return cached
+
+
+N_GENERIC = 32
+
+
+@pytest.fixture(scope="session")
+def shorten(one_load: Any) -> Callable[[pytest.MonkeyPatch], None]:
+    """Let commands share loaded models, and record fewer of the bundled texts."""
+    from emotion_circuits import engine, prompts
+
+    implicit, generic = prompts.implicit(), prompts.generic_sample(N_GENERIC)
+    some = set(implicit.scenarios[:12])
+    few = prompts.Dataset(implicit.name, tuple(t for t in implicit if t.scenario in some))
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine, "load_verified", one_load)
+        monkeypatch.setattr(prompts, "implicit", lambda: few)
+        monkeypatch.setattr(prompts, "generic_sample", lambda n: generic)
+
+    return patch
+
+
+@pytest.fixture
+def quick(shorten: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that take less time."""
+    shorten(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory, shorten: Any) -> Path:
+    """A folder with a small data set, its activations and its directions at `mean`, made by the commands."""
+    from emotion_circuits import prompts
+
+    folder = tmp_path_factory.mktemp("recorded")
+    few = set(prompts.profile("baseline").scenarios[:N_SCENARIOS])
+    texts = [t for t in prompts.profile("baseline") if t.scenario in few]
+    rows = [{f: getattr(t, f) for f in ("text", "emotion", "scenario", "split", "span")} for t in texts]
+    (folder / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        assert (
+            main(["extract", "--model", MODEL, "--dataset", f"{folder}/set.jsonl", "--output", f"{folder}/acts"]) == 0
+        )
+    assert main(["vectors", "--activations_dir", f"{folder}/acts", "--output", f"{folder}/mean.pkl"]) == 0
+    return folder

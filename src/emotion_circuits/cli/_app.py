@@ -20,6 +20,11 @@ COMMANDS = {
     "study": "emotion_circuits.cli._study:study",
     "prompts": "emotion_circuits.cli._prompts:app",
     "models": "emotion_circuits.cli._models:app",
+    "extract": "emotion_circuits.cli._extract:extract",
+    "vectors": "emotion_circuits.cli._vectors:vectors",
+    "sweep": "emotion_circuits.cli._sweep:sweep",
+    "generate": "emotion_circuits.cli._generate:generate",
+    "score": "emotion_circuits.cli._score:score",
 }
 
 _HELP = """Find, compare and change how language models represent gratitude, anger and apology.

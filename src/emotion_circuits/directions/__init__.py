@@ -19,7 +19,7 @@ from emotion_circuits.directions._estimators import (
     SpecificContrast,
     matched_texts,
 )
-from emotion_circuits.directions._fit import NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
+from emotion_circuits.directions._fit import RELATIVE_NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
 from emotion_circuits.directions._generic import GenericStatistics, generic_statistics, load_generic, save_generic
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
@@ -54,8 +54,8 @@ __all__ = [
     "DEFAULT_SHARE",
     "ESTIMATORS",
     "KINDS",
-    "NORM",
     "POSITIONS",
+    "RELATIVE_NORM",
     "SPLIT_HALF",
     "Activations",
     "CentroidAccuracy",

@@ -24,7 +24,7 @@ from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import Measure, exceedance_p, permute_within_groups, split_half_cosine
 
 MIN_DEVELOPMENT_SCENARIOS = 2
-NORM = "norm over the median residual norm"
+RELATIVE_NORM = "norm over the median residual norm"
 SPLIT_HALF = "split-half cosine"
 ContrastKind = Literal["matched", "specific"]
 
@@ -109,8 +109,9 @@ def stability_rows(
             low, high = np.quantile(null, [0.025, 0.975])
             rows.append(
                 _row(
-                    explicit, directions, emotion, row - 1, kind, NORM, value=length, chance=float(null.mean()),
-                    null_low=float(low), null_high=float(high), p=exceedance_p(length, null),
+                    explicit, directions, emotion, row - 1, kind, RELATIVE_NORM,
+                    value=length, chance=float(null.mean()), null_low=float(low), null_high=float(high),
+                    p=exceedance_p(length, null),
                 )
             )  # fmt: skip
             rows.append(_split_half(explicit, directions, emotion, row, kind, layer_values, seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._centroids import centroid_accuracy
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._sets import DirectionSet, cleaned_values, fit_directions
+from emotion_circuits.errors import MeasurementError
 from emotion_circuits.prompts import Dataset
 from emotion_circuits.statistics import (
+    EMBED_LAYER,
     AurocResult,
     Measure,
     auroc,
@@ -23,12 +25,19 @@ from emotion_circuits.statistics import (
     split_half_cosine,
 )
 
+# Shorter than this share of the residual norm is what rounding leaves of texts that do not differ at a position, such
+# as one final mark before any token has seen another.
+NO_DIRECTION = 1e-6
 PROFILE_BOOTSTRAP = 500
 PROFILE_PERMUTATIONS = 200
-PROFILE_SPLITS = 50
+PROFILE_SPLITS = 25
 CLAIM_BOOTSTRAP = 2000
 CLAIM_PERMUTATIONS = 1000
 CLAIM_SPLITS = 200
+
+
+def _layer_name(layer: int) -> str:
+    return "embed" if layer == EMBED_LAYER else f"layer {layer}"
 
 
 def project(
@@ -37,8 +46,14 @@ def project(
     """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in units of the median residual norm."""
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
-    unit = vector / np.linalg.norm(vector)
-    scores: NDArray[np.float64] = (values - directions.generic.mean[row]) @ unit / float(directions.generic.norm[row])
+    length, scale = float(np.linalg.norm(vector)), float(directions.generic.norm[row])
+    if not length > NO_DIRECTION * scale:
+        raise MeasurementError(
+            f"There is no direction for {emotion} at {_layer_name(row - 1)}, {directions.position}.",
+            found="texts of all classes are the same there",
+        )
+    unit = vector / length
+    scores: NDArray[np.float64] = (values - directions.generic.mean[row]) @ unit / scale
     return scores
 
 
@@ -138,8 +153,7 @@ def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int 
         for row in range(directions.n_layers + 1):
             for name, judged_on, from_set in sets:
                 for kind in ("specific", "probe"):
-                    found = detection(judged_on, from_set, emotion, row, kind=kind, seed=seed)
-                    rows.append(_auroc_row(directions, emotion, row - 1, kind, name, found))
+                    rows.append(_detection_row(judged_on, from_set, emotion, row, kind, name, seed))
             rows += _geometry_rows(explicit, cleaned[row], directions, emotion, row, seed)
     return rows + list(_accuracy_rows(explicit, cleaned, directions, seed))
 
@@ -157,9 +171,15 @@ def _row(directions: DirectionSet, emotion: str, layer: int, kind: str, statisti
     )
 
 
-def _auroc_row(d: DirectionSet, emotion: str, layer: int, kind: str, name: str, found: AurocResult) -> Measure:
+def _detection_row(
+    texts: Activations, d: DirectionSet, emotion: str, row: int, kind: str, name: str, seed: int
+) -> Measure:
+    try:
+        found = detection(texts, d, emotion, row, kind=kind, seed=seed)
+    except MeasurementError:  # no direction there: the number is undefined, not chance
+        return _row(d, emotion, row - 1, kind, name, value=np.nan, chance=0.5, n_unique=len(texts.data.scenarios))
     return _row(
-        d, emotion, layer, kind, name,
+        d, emotion, row - 1, kind, name,
         value=found.value, ci_low=found.interval.low, ci_high=found.interval.high, chance=found.chance,
         null_low=found.null_low, null_high=found.null_high, ceiling=1.0, p=found.p, n_unique=found.n_groups,
     )  # fmt: skip
@@ -185,16 +205,7 @@ def _geometry_rows(
     explicit: Activations, values: NDArray[np.float64], d: DirectionSet, emotion: str, row: int, seed: int
 ) -> Iterator[Measure]:
     for kind in ("specific", "matched"):
-        half = split_half_cosine(
-            values, explicit.labels, explicit.scenarios, emotion,
-            kind=kind, n_splits=PROFILE_SPLITS, n_permutations=PROFILE_PERMUTATIONS, n_bootstrap=PROFILE_BOOTSTRAP,
-            seed=seed,
-        )  # fmt: skip
-        yield _row(
-            d, emotion, row - 1, kind, "split-half cosine",
-            value=half.value, ci_low=half.interval.low, ci_high=half.interval.high, chance=half.null_mean,
-            null_low=half.null_low, null_high=half.null_high, ceiling=1.0, p=half.p, n_unique=half.n_groups,
-        )  # fmt: skip
+        yield _split_half_row(explicit, values, d, emotion, row, kind, seed)
     cosines = pair_cosines(explicit, values, emotion)
     interval = grouped_bootstrap(cosines, n_draws=PROFILE_BOOTSTRAP, seed=seed).interval
     flips = sign_flip_test(cosines, n_draws=PROFILE_PERMUTATIONS, seed=seed, alternative="greater")
@@ -202,6 +213,31 @@ def _geometry_rows(
         d, emotion, row - 1, "matched", "cosine of a pair's difference with the others' mean",
         value=float(cosines.mean()), ci_low=interval.low, ci_high=interval.high, chance=0.0,
         null_low=flips.null_low, null_high=flips.null_high, ceiling=1.0, p=flips.p, n_unique=len(cosines),
+    )  # fmt: skip
+
+
+def _split_half_row(
+    explicit: Activations,
+    values: NDArray[np.float64],
+    d: DirectionSet,
+    emotion: str,
+    row: int,
+    kind: Literal["specific", "matched"],
+    seed: int,
+) -> Measure:
+    n_groups = len(explicit.data.scenarios)
+    try:
+        half = split_half_cosine(
+            values, explicit.labels, explicit.scenarios, emotion,
+            kind=kind, n_splits=PROFILE_SPLITS, n_permutations=PROFILE_PERMUTATIONS, n_bootstrap=PROFILE_BOOTSTRAP,
+            seed=seed,
+        )  # fmt: skip
+    except MeasurementError:
+        return _row(d, emotion, row - 1, kind, "split-half cosine", value=np.nan, chance=0.0, n_unique=n_groups)
+    return _row(
+        d, emotion, row - 1, kind, "split-half cosine",
+        value=half.value, ci_low=half.interval.low, ci_high=half.interval.high, chance=half.null_mean,
+        null_low=half.null_low, null_high=half.null_high, ceiling=1.0, p=half.p, n_unique=half.n_groups,
     )  # fmt: skip
 
 
@@ -262,7 +298,9 @@ def _cosines(means: NDArray[np.float64]) -> NDArray[np.float64]:
     specific = matched - matched.mean(axis=1, keepdims=True)
     result = []
     for vectors in (matched, specific):
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-30)
+        lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+        # Where the texts do not differ there is no direction, and no cosine.
+        unit = vectors / np.where(lengths > 1e-6 * np.abs(means).max(), lengths, np.nan)
         result.append(unit @ unit.transpose(0, 2, 1))
     return np.stack(result, axis=1)
 

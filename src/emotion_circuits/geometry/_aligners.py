@@ -161,8 +161,7 @@ class LeastSquares(LinearAligner):
         return raw_texts(X, name)
 
     def _fit_map(self, source: FloatArray, target: FloatArray, groups: npt.NDArray[np.generic] | None) -> FloatArray:
-        result: FloatArray = np.linalg.lstsq(source, target, rcond=None)[0]
-        return result
+        return np.asarray(np.linalg.lstsq(source, target, rcond=None)[0], dtype=np.float64)
 
     def factors(self) -> tuple[FloatArray, FloatArray]:
         source, target = self.training_texts()
@@ -188,7 +187,7 @@ class RelativeAnchors(LinearAligner):
     name = "anchors"
 
     def __init__(
-        self, n_components: int | None = None, n_anchors: int | None = None, penalty: float = 0.1, seed: Seed = 0
+        self, n_components: int | None = None, n_anchors: int | None = None, penalty: float = 0.3, seed: Seed = 0
     ):
         super().__init__(n_components)
         self.n_anchors = n_anchors
@@ -206,7 +205,8 @@ class RelativeAnchors(LinearAligner):
     def _factors(self, source: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
         anchors = self._anchors(len(source))
         lengths = [np.sqrt(np.square(scores).sum(axis=1, keepdims=True)) for scores in (source, target)]
-        from_units, to_units = source / lengths[0], target / lengths[1] * anchors[:, None]
+        from_units: FloatArray = source / lengths[0]
+        to_units: FloatArray = target / lengths[1] * anchors[:, None]
         products = to_units.T @ to_units
         ridge = self.penalty * np.trace(products) / len(products) * np.eye(len(products))
         size = np.sqrt(np.square(lengths[1]).mean() / np.square(lengths[0]).mean())

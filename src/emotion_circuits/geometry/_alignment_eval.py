@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,59 +12,13 @@ from emotion_circuits.statistics import permute_within_groups
 
 from ._aligner import Aligner
 from ._aligners import Ridge
-from ._alignment_results import AlignmentReport, Band, LayerAlignment, LayerNull
+from ._alignment_results import AlignmentReport, LayerAlignment
+from ._draws import Draws, label_permutations
 from ._folds import RidgeFolds, RidgeTarget
 from ._inputs import FloatArray, IntArray, ScenarioTable, Seed, generator, require_same_design, row_hashes
-from ._judging import (
-    BootstrappedTarget,
-    ContrastKind,
-    Design,
-    SourceSide,
-    Space,
-    TargetSide,
-    bootstrapped_cosines,
-    own_cosines,
-    random_frames,
-    random_map_images,
-    retrieval,
-    specificity,
-)
-from ._overlap import corrected
+from ._judging import ContrastKind, Design, Space
+from ._layer_judging import SHUFFLED, WITHIN_CLASS, EmotionTexts, Plan, judge_all
 from ._reduction import ReducedTexts, most_components
-from ._similarity import exceedances
-
-SHUFFLED, WITHIN_CLASS, RANDOM_MAP = "shuffled", "shuffled within class", "random map"
-
-
-class _Texts(NamedTuple):
-    """Emotion texts of all layers of one model."""
-
-    layers: list[FloatArray]
-    tables: list[ScenarioTable]
-
-
-class _Plan(NamedTuple):
-    """The draws, shared by all pairs of layers."""
-
-    design: Design
-    orders: dict[str, IntArray]
-    n_random: int
-    weights: FloatArray
-    level: float
-    seed: Seed
-    codes: IntArray
-
-
-class _Pair(NamedTuple):
-    """Judgement of one map. Null statistics are (draws, E + 3): own cosines, specificity, overlap, retrieval."""
-
-    cosines: FloatArray
-    overlap: FloatArray
-    bootstrap: npt.NDArray[np.float32]
-    specificity: FloatArray
-    residuals: FloatArray
-    totals: FloatArray
-    nulls: dict[str, FloatArray]
 
 
 def align_all_layers(
@@ -90,9 +43,10 @@ def align_all_layers(
 ) -> LayerAlignment:
     """Fit a map from every layer of A to every layer of B on generic text, and judge it on emotion text.
 
-    The nulls are maps fitted with the same penalty to shuffled pairs of the training texts (over all; within classes
-    too, if `fit_labels` are given) and random maps of the fitted one's singular values. That of an untrained model, of
-    the embedding layer or of noise is this function on its activations; `layer_gain` compares.
+    Nulls of the map are maps fitted with the same penalty to shuffled pairs of the training texts (over all; within
+    classes too, if `fit_labels` are given) and random maps of the fitted one's singular values; the null of the
+    emotions shuffles classes within scenarios, alike on both sides. That of an untrained model, of the embedding layer
+    or of noise is this function on its activations; `layer_gain` compares.
 
     Args:
         XA, XB: (n, d) training activations per layer; the same texts on both sides.
@@ -126,7 +80,7 @@ def align_all_layers(
     design = Design.of(texts_a.tables[0], neutral, kind, space)
     plan = _plan(design, texts_a.tables[0], groups, n_fit, fit_labels, n_draws, n_bootstrap, seed, level)
     fitted = _fitting(model, sources, targets, fit_groups)
-    return _judge_all(fitted, model, sources, targets, texts_a, texts_b, plan, progress)
+    return judge_all(fitted, model, sources, targets, texts_a, texts_b, plan, progress)
 
 
 def evaluate_alignment(
@@ -161,7 +115,7 @@ def evaluate_alignment(
     _require_unseen(texts_b.layers[0], targets[0].hashes)
     design = Design.of(texts_a.tables[0], neutral, kind, space)
     plan = _plan(design, texts_a.tables[0], groups, aligner.n_fit_, fit_labels, n_draws, n_bootstrap, seed, level)
-    return _judge_all(lambda i, j: aligner, aligner, sources, targets, texts_a, texts_b, plan, None).at(0, 0)
+    return judge_all(lambda i, j: aligner, aligner, sources, targets, texts_a, texts_b, plan, None).at(0, 0)
 
 
 def _training_shape(XA: Sequence[npt.ArrayLike], XB: Sequence[npt.ArrayLike]) -> tuple[int, list[int]]:
@@ -177,11 +131,11 @@ def _training_shape(XA: Sequence[npt.ArrayLike], XB: Sequence[npt.ArrayLike]) ->
 
 def _texts(
     layers: Sequence[npt.ArrayLike], reduced: Sequence[ReducedTexts], labels: npt.ArrayLike, groups: npt.ArrayLike
-) -> _Texts:
+) -> EmotionTexts:
     if len(layers) != len(reduced):
         raise InputError("Training and emotion texts differ in layers.", found=f"{len(reduced)} and {len(layers)}")
     arrays = [texts.reduction.checked(layer) for layer, texts in zip(layers, reduced, strict=True)]
-    return _Texts(arrays, [ScenarioTable.from_texts(array, labels, groups) for array in arrays])
+    return EmotionTexts(arrays, [ScenarioTable.from_texts(array, labels, groups) for array in arrays])
 
 
 def _require_unseen(emotion: FloatArray, training: frozenset[bytes]) -> None:
@@ -204,7 +158,7 @@ def _plan(
     n_bootstrap: int,
     seed: Seed,
     level: float,
-) -> _Plan:
+) -> Plan:
     if n_draws < 0 or n_bootstrap < 2 or not 0 < level < 1:
         raise InputError("There are no such draws.", found=f"{n_draws}, {n_bootstrap}, level {level}")
     numbers, orders = np.arange(n_fit), {}
@@ -215,7 +169,9 @@ def _plan(
     n = table.n_scenarios
     weights = generator(seed, 13).multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(np.float64)
     codes: IntArray = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return _Plan(design, orders, n_draws, weights, level, seed, codes)
+    empty = np.empty((0, n), dtype=np.float64), np.empty((0, n, table.n_classes), dtype=np.intp)
+    labels = label_permutations(table, n_draws, _stream(seed, 15)) if n_draws else Draws(*empty)
+    return Plan(design, orders, labels, n_draws, weights, level, seed, codes)
 
 
 def _fitting(
@@ -237,154 +193,6 @@ def _fitting(
         return ridge.fit_in_folds(sources[i], targets[j], folds[i], prepared[key])
 
     return fit
-
-
-def _judge_all(
-    fitted: Callable[[int, int], Aligner],
-    model: Aligner,
-    sources: list[ReducedTexts],
-    targets: list[ReducedTexts],
-    texts_a: _Texts,
-    texts_b: _Texts,
-    plan: _Plan,
-    progress: Callable[[int, int], None] | None,
-) -> LayerAlignment:
-    design = plan.design
-    side_a = [SourceSide.of(t, s.reduction, design) for t, s in zip(texts_a.tables, sources, strict=True)]
-    side_b = [TargetSide.of(t, s.reduction, s.scale, design) for t, s in zip(texts_b.tables, targets, strict=True)]
-    resampled = [BootstrappedTarget.of(side, plan.weights) for side in side_b]
-    n_emotions = len(design.emotions)
-    m = (sources[0].reduction.n_components, targets[0].reduction.n_components)
-    rng = generator(plan.seed, 14)
-    frames = tuple(random_frames(rng, plan.n_random, n_emotions, size) for size in m) if plan.n_random else None
-    rows: list[list[_Pair]] = []
-    fits: list[tuple[float, float]] = []
-    n_pairs = len(side_a) * len(side_b)
-    for i, source in enumerate(side_a):
-        scores = sources[i].reduction.scores(texts_a.layers[i])
-        row = []
-        for j, target in enumerate(side_b):
-            aligner = fitted(i, j)
-            fits.append((getattr(aligner, "cv_r2_", np.nan), getattr(aligner, "penalty_", np.nan)))
-            row.append(_judge(aligner, source, target, resampled[j], frames, plan, scores, texts_b.layers[j]))
-            if progress is not None:
-                progress(i * len(side_b) + j + 1, n_pairs)
-        rows.append(row)
-    return _assemble(rows, fits, model, sources[0], texts_a, texts_b, plan)
-
-
-def _judge(
-    aligner: Aligner,
-    source: SourceSide,
-    target: TargetSide,
-    resampled: BootstrappedTarget,
-    frames: tuple[FloatArray, ...] | None,
-    plan: _Plan,
-    scores: FloatArray,
-    emotion_b: FloatArray,
-) -> _Pair:
-    """One map: its statistics, their bootstrap, and the same statistics for every null draw."""
-    design = plan.design
-    image = target.coordinates(source.directions @ aligner.map_)
-    cosines = target.cosines(image, design)
-    draws = bootstrapped_cosines(source, aligner.map_, target, resampled, plan.weights, design)
-
-    predicted = aligner.target_.mean + aligner.target_.direction_from(scores @ aligner.map_)
-
-    def squares_about(centre: FloatArray) -> FloatArray:
-        squares = np.square((emotion_b - centre) / aligner.target_scale_).sum(axis=1)
-        return np.asarray(np.bincount(plan.codes, weights=squares), dtype=np.float64)
-
-    images = {name: aligner.shuffled(source.directions, orders) for name, orders in plan.orders.items()}
-    if frames is not None:
-        spectrum: FloatArray = np.asarray(np.linalg.svd(aligner.map_, compute_uv=False), dtype=np.float64)
-        images[RANDOM_MAP] = random_map_images(source.directions, spectrum, (frames[0], frames[1]))
-    nulls = {}
-    for name, shuffled in images.items():
-        coordinates = target.coordinates(shuffled)
-        null = target.cosines(coordinates, design)
-        columns = (own_cosines(null), specificity(null), target.overlaps(coordinates), retrieval(null))
-        nulls[name] = np.column_stack(columns)
-    return _Pair(
-        cosines=cosines,
-        overlap=target.overlaps(image),
-        bootstrap=own_cosines(draws).astype(np.float32),
-        specificity=specificity(draws),
-        residuals=squares_about(predicted),
-        totals=squares_about(aligner.target_mean_),
-        nulls=nulls,
-    )
-
-
-def _assemble(
-    rows: list[list[_Pair]],
-    fits: list[tuple[float, float]],
-    model: Aligner,
-    source: ReducedTexts,
-    texts_a: _Texts,
-    texts_b: _Texts,
-    plan: _Plan,
-) -> LayerAlignment:
-    def stacked(name: str) -> FloatArray:
-        return np.stack([np.stack([getattr(pair, name) for pair in row]) for row in rows])
-
-    design = plan.design
-    cosines, overlap = stacked("cosines"), stacked("overlap")
-    residuals, totals = stacked("residuals"), stacked("totals")
-    tails = [(1 - plan.level) / 2, (1 + plan.level) / 2]
-    specificity_low, specificity_high = np.quantile(stacked("specificity"), tails, axis=-1)
-    r2_draws = 1 - (residuals @ plan.weights.T) / (totals @ plan.weights.T)
-    r2_low, r2_high = np.quantile(r2_draws, tails, axis=-1)
-    chance = len(design.emotions) / texts_b.tables[0].width
-    cv_r2, penalty = np.asarray(fits, dtype=np.float64).reshape(*overlap.shape, 2).transpose(2, 0, 1)
-    observed = np.concatenate([own_cosines(cosines), specificity(cosines)[..., None], overlap[..., None]], axis=-1)
-    names = rows[0][0].nulls
-    nulls = [np.stack([np.stack([pair.nulls[name] for pair in row]) for row in rows]) for name in names]
-    return LayerAlignment(
-        method=model.name,
-        emotions=design.emotions,
-        kind=design.kind,
-        space=design.space,
-        cosines=cosines,
-        bootstrap=np.moveaxis(np.stack([np.stack([pair.bootstrap for pair in row]) for row in rows]), 2, 0),
-        level=plan.level,
-        specificity_low=specificity_low,
-        specificity_high=specificity_high,
-        overlap=overlap,
-        overlap_corrected=corrected(overlap, chance),
-        overlap_chance=chance,
-        r2=1 - residuals.sum(axis=-1) / totals.sum(axis=-1),
-        r2_low=r2_low,
-        r2_high=r2_high,
-        cv_r2=cv_r2,
-        penalty=penalty,
-        nulls=tuple(_null(name, observed, draws) for name, draws in zip(names, nulls, strict=True)),
-        n_fit=source.n_texts,
-        n_components=source.reduction.n_components,
-        n_scenarios=texts_a.tables[0].n_scenarios,
-        n_texts=texts_a.tables[0].n_texts,
-        n_unique=min(texts_a.tables[-1].n_unique, texts_b.tables[-1].n_unique),
-    )
-
-
-def _null(name: str, observed: FloatArray, draws: FloatArray) -> LayerNull:
-    """From (La, Lb, draws, E + 3) statistics of null maps and (La, Lb, E + 2) of the fitted ones."""
-    n_emotions = observed.shape[-1] - 2
-
-    def band(values: FloatArray, null: FloatArray) -> Band:
-        first = np.moveaxis(null, 2, 0)
-        low, high = np.quantile(first, [0.025, 0.975], axis=0)
-        return Band(first.mean(axis=0), low, high, exceedances(values, first))
-
-    return LayerNull(
-        name=name,
-        n_draws=draws.shape[2],
-        own=band(observed[..., :n_emotions], draws[..., :n_emotions]),
-        mean_own=band(observed[..., :n_emotions].mean(axis=-1), draws[..., :n_emotions].mean(axis=-1)),
-        specificity=band(observed[..., n_emotions], draws[..., n_emotions]),
-        overlap=band(observed[..., n_emotions + 1], draws[..., n_emotions + 1]),
-        retrieval=draws[..., -1].mean(axis=2),
-    )
 
 
 def _copy(model: Aligner) -> Aligner:

@@ -34,8 +34,8 @@ class LayerNull:
     """One kind of broken link, for every pair of layers.
 
     Attributes:
-        name: "shuffled" (pairs of training texts over all), "shuffled within class", or "random map" (of the same
-            singular values).
+        name: "shuffled" (pairs of training texts over all), "shuffled within class", "random map" (of the same singular
+            values), or "shuffled labels".
         own: of the cosine of each emotion with itself (La, Lb, E). mean_own, specificity, overlap: (La, Lb).
         retrieval: (La, Lb) mean share retrieved: chance.
     """
@@ -75,6 +75,8 @@ class AlignmentReport:
     mean_own_nulls: tuple[NullBand, ...]
     specificity_nulls: tuple[NullBand, ...]
     overlap_nulls: tuple[NullBand, ...]
+    mean_own_label_null: NullBand | None
+    overlap_label_null: NullBand | None
     retrieval_chance: float
     n_fit: int
     n_components: int
@@ -99,7 +101,9 @@ class LayerAlignment:
             directions (La, Lb), and E/d.
         r2, r2_low, r2_high: (La, Lb) R² on the emotion texts, all classes, against the *training* mean.
         cv_r2, penalty: (La, Lb) of the fit's cross-validation; NaN where the aligner has none.
-        nulls: what the same statistics are when the link is broken.
+        nulls: what the same statistics are when the link between the models is broken.
+        label_null: what they are for directions from shuffled labels, under the map as it is. It asks something else:
+            whether emotions are carried over better than any contrast of the same texts. A good map carries over all.
         n_fit, n_components, n_scenarios, n_texts, n_unique: counts (of emotion texts the last three).
     """
 
@@ -121,6 +125,7 @@ class LayerAlignment:
     cv_r2: FloatArray
     penalty: FloatArray
     nulls: tuple[LayerNull, ...]
+    label_null: LayerNull | None
     n_fit: int
     n_components: int
     n_scenarios: int
@@ -164,8 +169,8 @@ class LayerAlignment:
 
     def null(self, name: str) -> LayerNull:
         """The null of a name."""
-        for null in self.nulls:
-            if null.name == name:
+        for null in (*self.nulls, self.label_null):
+            if null is not None and null.name == name:
                 return null
         raise InputError(f"There is no null {name!r} here.", accepted=", ".join(null.name for null in self.nulls))
 
@@ -182,7 +187,7 @@ class LayerAlignment:
         i = (layer_a, layer_b)
         own_low, own_high = self.own_interval
         mean_low, mean_high = self.mean_own_interval
-        emotions = range(len(self.emotions))
+        emotions, labels = range(len(self.emotions)), self.label_null
 
         def optional(array: FloatArray) -> float | None:
             return None if np.isnan(array[i]) else float(array[i])
@@ -212,6 +217,8 @@ class LayerAlignment:
             mean_own_nulls=tuple(null.mean_own.at(null.name, null.n_draws, i) for null in self.nulls),
             specificity_nulls=tuple(null.specificity.at(null.name, null.n_draws, i) for null in self.nulls),
             overlap_nulls=tuple(null.overlap.at(null.name, null.n_draws, i) for null in self.nulls),
+            mean_own_label_null=None if labels is None else labels.mean_own.at(labels.name, labels.n_draws, i),
+            overlap_label_null=None if labels is None else labels.overlap.at(labels.name, labels.n_draws, i),
             retrieval_chance=1 / len(self.emotions),
             n_fit=self.n_fit,
             n_components=self.n_components,

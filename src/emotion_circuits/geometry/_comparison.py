@@ -14,6 +14,7 @@ from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstr
 from ._draws import Draws, halves, label_permutations, observed
 from ._inputs import FloatArray, ScenarioTable, Seed, require_same_design
 from ._overlap import coordinate_null, corrected, nested_overlaps, principal_angles, rotation_null
+from ._rescaled import rescaled_shares, rescaled_weights
 from ._subspaces import SubspaceEstimator
 
 OverlapNull = Literal["labels", "rotation", "coordinates"]
@@ -150,7 +151,11 @@ def compare_subspaces(
     ceilings = np.sqrt(self_a * self_b)
     across = (overlaps(first_half, second_half).mean(axis=0) + overlaps(second_half, first_half).mean(axis=0)) / 2
 
-    remembered = _remember(lambda weights: overlaps(Draws(weights), Draws(weights)))
+    def resampled(weights: FloatArray) -> FloatArray:
+        stepped = Draws(rescaled_weights(weights))
+        return rescaled_shares(values, overlaps(stepped, stepped))
+
+    remembered = _remember(resampled)
     results = []
     for i, k in enumerate(ks):
         boot = weighted_bootstrap(

@@ -17,7 +17,7 @@ from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstr
 from ._aligner import Aligner
 from ._alignment_results import LayerAlignment
 from ._inputs import FloatArray, ScenarioTable, Seed, generator, require_same_design
-from ._judging import ContrastKind, Design, Resampled, Space, own_cosines, resampled_cosines
+from ._judging import ContrastKind, Design, Resampled, Space, own_cosines
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,7 @@ class MappedContrasts:
     def cosines(self, weights: FloatArray) -> FloatArray:
         """(B, E) cosine of mapped with own directions, when scenarios count `weights` (B, G) times."""
         mapped, own = Resampled.of(self.mapped, weights), Resampled.of(self.own, weights)
-        squares = (own_cosines(side.products(side, weights)) for side in (mapped, own))
-        return own_cosines(resampled_cosines(mapped.products(own, weights), *squares))
+        return own_cosines(mapped.cosines(own, own.lengths()))
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from emotion_circuits.errors import InputError, MeasurementError
 
+from ._draws import Draws, class_means
 from ._inputs import FloatArray, ScenarioTable
 from ._overlap import orthonormal
 from ._reduction import Reduction
+from ._rescaled import rescaled_cosines, rescaled_weights
 
 ContrastKind = Literal["matched", "specific"]
 Space = Literal["standardised", "original"]
-SingleArray = npt.NDArray[np.float32]
 
 
 class Design(NamedTuple):
@@ -38,6 +39,15 @@ class Design(NamedTuple):
             raise InputError(f"There are no cosines in {space!r} units.", accepted="standardised, original")
         return cls(emotions, neutral, kind, space)
 
+    def matched(self, table: ScenarioTable, draws: Draws) -> FloatArray:
+        """(B, E, d) matched directions under every draw."""
+        if not len(draws.weights):
+            return np.empty((0, len(self.emotions), table.width))
+        means = class_means(table, draws)
+        emotions = [table.class_index(name) for name in self.emotions]
+        result: FloatArray = means[:, emotions] - means[:, [table.class_index(self.neutral)]]
+        return result
+
     def mixed(self, matched: FloatArray) -> FloatArray:
         """(…, E, m) directions of the chosen kind from matched ones."""
         if self.kind == "matched":
@@ -49,120 +59,139 @@ class Design(NamedTuple):
 class SourceSide(NamedTuple):
     """A layer of the source model, in the scores of its reduction.
 
-    contrasts: (G, E, m) matched contrasts per scenario. directions: (E, m) their means.
+    contrasts: (G, E, m) matched contrasts per scenario. directions: (E, m) their means. shuffled: (B, E, m) the means
+    with classes shuffled within scenarios.
     """
 
     contrasts: FloatArray
     directions: FloatArray
+    shuffled: FloatArray
 
     @classmethod
-    def of(cls, table: ScenarioTable, reduction: Reduction, design: Design) -> SourceSide:
+    def of(cls, table: ScenarioTable, reduction: Reduction, design: Design, labels: Draws) -> SourceSide:
         """Take the table's contrasts into a reduction."""
         contrasts = reduction.direction_scores(table.contrasts(design.neutral))
-        return cls(contrasts, contrasts.mean(axis=0))
+        shuffled = reduction.direction_scores(design.matched(table, labels))
+        return cls(contrasts, contrasts.mean(axis=0), shuffled)
 
 
-class TargetSide(NamedTuple):
-    """A layer of the target model: its own directions in the space where cosines are taken.
+class OwnDirections(NamedTuple):
+    """The target's own directions in the frame, one set or a stack of them.
 
-    That space has one axis per dimension, in units of the training texts' deviation or as it is. Images of a map lie in
-    a subspace of it, with an orthonormal frame in which they have m coordinates: scores times `factor`.
-
-    factor: (m, m) or None for the identity. own: (E, m) own directions in the frame. lengths: (E,) their whole length,
-    beyond the frame too. basis: (m, E) orthonormal basis of the own subspace (matched contrasts), in the frame.
-    contrasts: (G, E, m) own contrasts of the chosen kind per scenario, in the frame; whole: (G, E, d).
+    vectors: (…, E, m). lengths: (…, E) of the whole directions, beyond the frame too. basis: (…, m, E) orthonormal
+    basis of the span of the matched ones, as seen in the frame.
     """
 
-    factor: FloatArray | None
-    own: FloatArray
+    vectors: FloatArray
     lengths: FloatArray
     basis: FloatArray
-    contrasts: FloatArray
-    whole: FloatArray
 
     @classmethod
-    def of(cls, table: ScenarioTable, reduction: Reduction, training_scale: FloatArray, design: Design) -> TargetSide:
-        """Prepare the target's own directions.
-
-        Raises:
-            MeasurementError: emotions whose directions are zero or linearly dependent.
-        """
-        units = training_scale if design.space == "standardised" else np.ones_like(training_scale)
-        stretch = reduction.scale / units
-        frame, factor = _frame(reduction.components, stretch)
-        matched = reduction.checked(table.contrasts(design.neutral)) / units
+    def of(cls, matched: FloatArray, frame: FloatArray, design: Design) -> OwnDirections:
+        """From matched directions (…, E, d) and the (d, m) frame."""
         whole = design.mixed(matched)
-        means = whole.mean(axis=0)
-        lengths = np.linalg.norm(means, axis=-1)
+        lengths = np.linalg.norm(whole, axis=-1)
         if not (lengths > 0).all():
             raise MeasurementError("A direction of the target model is zero: its texts do not differ.")
-        basis = orthonormal(matched.mean(axis=0).T)
-        return cls(factor, means @ frame, lengths, frame.T @ basis, whole @ frame, whole)
-
-    def coordinates(self, scores: FloatArray) -> FloatArray:
-        """(…, m) coordinates in the frame, of (…, m) scores."""
-        return scores if self.factor is None else np.asarray(scores @ self.factor)
+        return cls(whole @ frame, np.asarray(lengths), frame.T @ orthonormal(np.swapaxes(matched, -1, -2)))
 
     def cosines(self, images: FloatArray, design: Design) -> FloatArray:
-        """(…, E, E) cosines of mapped (rows) with own directions, for matched images (…, E, m) in coordinates."""
+        """(…, E, E) cosines of mapped (rows) with own directions, for matched images (…, E, m) in the frame."""
         mapped = design.mixed(images)
         lengths = np.linalg.norm(mapped, axis=-1)
         if not (lengths > 0).all():
             raise MeasurementError("The map sends a direction to zero, so it has no cosine.")
-        result: FloatArray = (mapped @ self.own.T) / (lengths[..., None] * self.lengths)
+        products = mapped @ np.swapaxes(self.vectors, -1, -2)
+        result: FloatArray = products / (lengths[..., :, None] * self.lengths[..., None, :])
         return result
 
     def overlaps(self, images: FloatArray) -> FloatArray:
         """(…) overlap S of the span of matched images (…, E, m) with the span of the own ones."""
         frames = np.linalg.qr(np.swapaxes(images, -1, -2))[0]
         products = np.swapaxes(frames, -1, -2) @ self.basis
-        result: FloatArray = np.square(products).sum(axis=(-1, -2)) / self.basis.shape[1]
+        result: FloatArray = np.square(products).sum(axis=(-1, -2)) / self.basis.shape[-1]
         return result
+
+
+class TargetSide(NamedTuple):
+    """A layer of the target model, in the space where cosines are taken.
+
+    That space has one axis per dimension, in units of the training texts' deviation or as it is. Images of a map lie in
+    a subspace of it, with an orthonormal frame in which they have m coordinates: scores times `factor`.
+
+    factor: (m, m), or None for the identity. own: the directions. shuffled: stacks of B of them, with classes shuffled
+    within scenarios. contrasts: (G, E, m) contrasts of the chosen kind per scenario, in the frame; whole: (G, E, d).
+    """
+
+    factor: FloatArray | None
+    own: OwnDirections
+    shuffled: OwnDirections
+    contrasts: FloatArray
+    whole: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        table: ScenarioTable,
+        reduction: Reduction,
+        training_scale: FloatArray,
+        design: Design,
+        labels: Draws,
+    ) -> TargetSide:
+        """Prepare the target's own directions.
+
+        Raises:
+            MeasurementError: emotions whose directions are zero or linearly dependent.
+        """
+        units = training_scale if design.space == "standardised" else np.ones_like(training_scale)
+        frame, factor = _frame(reduction.components, reduction.scale / units)
+        matched = reduction.checked(table.contrasts(design.neutral)) / units
+        whole = design.mixed(matched)
+        own = OwnDirections.of(matched.mean(axis=0), frame, design)
+        shuffled = OwnDirections.of(design.matched(table, labels) / units, frame, design)
+        return cls(factor, own, shuffled, whole @ frame, whole)
+
+    def coordinates(self, scores: FloatArray) -> FloatArray:
+        """(…, m) coordinates in the frame, of (…, m) scores."""
+        return scores if self.factor is None else np.asarray(scores @ self.factor)
 
 
 class Resampled(NamedTuple):
-    """Contrasts per scenario (G, E, m) with their means under bootstrap draws (B, E, m). Single precision."""
+    """Means (B, E, m) under bootstrap draws of contrasts per scenario (G, E, m); those of the data come first."""
 
-    contrasts: SingleArray
-    means: SingleArray
+    means: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, contrasts: FloatArray, weights: FloatArray) -> Resampled:
-        """Resample scenarios by (B, G) weights."""
-        cells = contrasts.astype(np.float32)
-        shares = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        means = (shares @ cells.reshape(len(cells), -1)).reshape(-1, *cells.shape[1:])
-        return cls(cells, means)
+        """Take a step towards (B, G) drawn weights."""
+        shares = np.vstack([np.ones(weights.shape[1]), rescaled_weights(weights)]) / weights.shape[1]
+        flat = contrasts.reshape(len(contrasts), -1).astype(np.float32)
+        return cls((shares.astype(np.float32) @ flat).reshape(-1, *contrasts.shape[1:]))
 
-    def products(self, other: Resampled, weights: FloatArray) -> FloatArray:
-        """(B, E, E) inner products of the means of one with those of another, under the same draws.
+    def lengths(self) -> FloatArray:
+        """(1 + B, E)."""
+        return np.asarray(np.linalg.norm(self.means, axis=-1), dtype=np.float64)
 
-        A scenario drawn twice is no new evidence: taken as it is, it would double the noise of a mean, and every cosine
-        would come out lower than the one it is the bootstrap of. So a copy's product with its twin counts as the mean
-        product of different scenarios, as it does in split halves. Draws without copies are exact.
-        """
-        n = len(self.contrasts)
-        raw = (self.means @ other.means.transpose(0, 2, 1)).astype(np.float64)
-        twins = np.einsum("gem,gfm->gef", self.contrasts, other.contrasts, optimize=True).astype(np.float64)
-        whole = np.einsum("gem,hfm->ef", self.contrasts, other.contrasts, optimize=True).astype(np.float64)
-        between = (whole - twins.sum(axis=0)) / (n * (n - 1))
-        copies = weights * (weights - 1) / np.square(weights.sum(axis=1, keepdims=True))
-        excess = np.tensordot(copies, twins - between, axes=1)
-        result: FloatArray = raw - excess
-        return result
+    def cosines(self, other: Resampled, lengths: FloatArray) -> FloatArray:
+        """(B, E, E) bootstrap draws of cosines with another's means, whose lengths (1 + B, E) are given."""
+        products = (self.means @ other.means.transpose(0, 2, 1)).astype(np.float64)
+        scales = self.lengths()[:, :, None] * lengths[:, None, :]
+        if not (scales > 0).all():
+            raise MeasurementError("A direction is zero, so it has no cosine.")
+        cosines = products / scales
+        return rescaled_cosines(cosines[0], cosines[1:])
 
 
 class BootstrappedTarget(NamedTuple):
-    """Own directions under bootstrap draws, in the frame, and the (B, E) squares of their whole lengths."""
+    """Own directions under bootstrap draws, in the frame, and the (1 + B, E) whole lengths, beyond the frame too."""
 
     own: Resampled
-    squares: FloatArray
+    lengths: FloatArray
 
     @classmethod
     def of(cls, target: TargetSide, weights: FloatArray) -> BootstrappedTarget:
         """Resample scenarios by (B, G) weights."""
-        whole = Resampled.of(target.whole, weights)
-        return cls(Resampled.of(target.contrasts, weights), own_cosines(whole.products(whole, weights)))
+        return cls(Resampled.of(target.contrasts, weights), Resampled.of(target.whole, weights).lengths())
 
 
 def bootstrapped_cosines(
@@ -175,21 +204,7 @@ def bootstrapped_cosines(
 ) -> FloatArray:
     """(B, E, E) cosines under bootstrap draws over scenarios, the map held as it is."""
     images = Resampled.of(design.mixed(target.coordinates(source.contrasts @ mapping)), weights)
-    return resampled_cosines(
-        images.products(resampled.own, weights),
-        own_cosines(images.products(images, weights)),
-        resampled.squares,
-    )
-
-
-def resampled_cosines(products: FloatArray, squares_a: FloatArray, squares_b: FloatArray) -> FloatArray:
-    """(B, E, E) cosines from products (B, E, E) and squared lengths (B, E)."""
-    if not ((squares_a > 0).all() and (squares_b > 0).all()):
-        raise MeasurementError(
-            "A direction vanishes in a bootstrap draw: it is not told from noise.", next_step="more scenarios"
-        )
-    result: FloatArray = products / np.sqrt(squares_a[:, :, None] * squares_b[:, None, :])
-    return result
+    return images.cosines(resampled.own, resampled.lengths)
 
 
 def random_map_images(

@@ -100,5 +100,6 @@ def control_slopes(
 
 def against_controls(observed: float, controls: FloatArray) -> tuple[float, float, float, float]:
     """p, mean, 2.5 % and 97.5 % points of the control slopes."""
+    # Pairs of both signs cancel exactly but for rounding, which must not reach a claim.
     low, high = np.quantile(controls, [0.025, 0.975])
-    return exceedance_p(observed, controls), float(controls.mean()), float(low), float(high)
+    return exceedance_p(observed, controls), round(float(controls.mean()), 12) + 0.0, float(low), float(high)

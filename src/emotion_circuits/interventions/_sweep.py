@@ -87,7 +87,9 @@ class SweepResult:
             for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
                 units = values[i, j, k]
                 interval = grouped_bootstrap(units, n_draws=500, seed=seed).interval
-                rows.append(self._measure(emotion, layer, dose, statistic, float(units.mean()), interval[:2], 0.0, units))
+                rows.append(
+                    self._measure(emotion, layer, dose, statistic, float(units.mean()), interval[:2], 0.0, units)
+                )
         for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
             neutral = self.continuations[i, j, k][:, np.array(self.continuation_classes) == "neutral"].mean(axis=1)
             interval = grouped_bootstrap(neutral, n_draws=500, seed=seed).interval

@@ -1,0 +1,100 @@
+"""The generate command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from emotion_circuits.cli._inputs import (
+    DirectionModel,
+    Kind,
+    Vectors,
+    Where,
+    check_emotions,
+    load_model_of,
+    load_vectors,
+    read_prompts,
+)
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    Json,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._progress import progress
+from emotion_circuits.errors import InputError
+
+DEFAULT_PROMPTS = 3
+
+
+@command(example="generate --model reference/gpt2 --emotion gratitude --dose .2")
+def generate(
+    *,
+    model: DirectionModel = None,
+    vectors: Vectors = None,
+    emotion: Annotated[str, flag(help="Whose direction to add.")],
+    dose: Annotated[float, flag(help="Multiple of the layer's median residual norm; negative takes away.")] = 0.2,
+    prompt: Annotated[
+        tuple[str, ...], flag("--prompts", help="Beginnings to continue; by default three bundled neutral ones.")
+    ] = (),
+    input: Annotated[
+        Path | None, flag("--prompts-file", help="Prompts instead: .json, .jsonl with `text`, or .txt by lines.")
+    ] = None,
+    layer: Annotated[
+        int | None, flag(help="Block, or -1 for embed; by default the emotion's chosen layer.", at_least=-1)
+    ] = None,
+    max_tokens: Annotated[int, flag(help="Tokens of a continuation.", at_least=1)] = 40,
+    temperature: Annotated[float, flag(help="0 for greedy.", at_least=0)] = 0.0,
+    n_samples: Annotated[
+        int, flag(help="Continuations of each prompt; more than one needs a temperature.", at_least=1)
+    ] = 1,
+    position: Where = None,
+    kind: Kind = "specific",
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Continue prompts clean, steered, and steered at random, side by side.
+
+    The random direction is as long as the emotion's, and all three use the same random numbers: what the random column
+    shows too is no effect of the emotion. Perplexities are those of the clean model; text that breaks down has a high
+    one, or a very low one where it repeats itself.
+    """
+    from emotion_circuits import prompts
+    from emotion_circuits.interventions import check_doses, side_by_side
+
+    if prompt and input is not None:
+        raise InputError("Give either --prompt or --input.", found="both")
+    check_doses([dose])
+    given = list(prompt) if input is None else read_prompts(input)
+    if any(not text.strip() for text in given):
+        raise InputError("A prompt is empty.", next_step="leave it out")
+    openings = [c.text for c in prompts.contexts("development") if c.slot == "opening"][:DEFAULT_PROMPTS]
+    directions = load_vectors(vectors, model, store_options, position)
+    check_emotions(directions, [emotion])
+    at = directions.layer_of(emotion, layer)
+    lm = load_model_of(directions, model, model_options)
+    texts = given or openings
+    with progress("Writing", 3 * n_samples * len(texts)) as done:
+        found = side_by_side(
+            lm, directions, emotion, texts, dose=dose, layer=at, kind=kind, max_tokens=max_tokens,
+            temperature=temperature, n_samples=n_samples, seed=seed, on_rows=done,
+        )  # fmt: skip
+    rows = []
+    for number, one in enumerate(found, 1):
+        rows.append((str(number), "prompt", "", one.prompt))
+        for name, part in (("clean", one.clean), ("steered", one.steered), ("random", one.random)):
+            shown = "–" if part.perplexity is None else f"{part.perplexity:.1f}"
+            rows.append(("", name, shown, " ".join(part.text.split())))
+    where = "embed" if at < 0 else f"layer {at}"
+    title = f"{lm.name}: {emotion} ({kind}), dose {dose:g} at {where}"
+    notes = (f"Perplexity under the clean model. random: one isotropic direction of the same size, seed {seed}.",)
+    result = {"model": str(lm.name), "emotion": emotion, "dose": dose, "layer": at, "kind": kind, "seed": seed,
+              "texts": found}  # fmt: skip
+    emit(result, json, table=Table(("", "", "perplexity", "text"), rows, title=title, notes=notes))

@@ -1,0 +1,186 @@
+"""The sweep command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from emotion_circuits.cli._inputs import (
+    DirectionModel,
+    Kind,
+    Vectors,
+    Where,
+    check_emotions,
+    check_writable,
+    load_model_of,
+    load_vectors,
+    read_prompts,
+)
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    BatchTokens,
+    Json,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit, say
+from emotion_circuits.cli._paths import output_path
+from emotion_circuits.cli._progress import progress
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.interventions import Layout
+    from emotion_circuits.statistics import Measure
+
+DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+
+
+@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output gpt2_sweep.parquet")
+def sweep(
+    *,
+    model: DirectionModel = None,
+    vectors: Vectors = None,
+    prompts_file: Annotated[
+        Path | None, flag("--prompts", help="Your own prompts: .json, .jsonl with `text`, or .txt by lines.")
+    ] = None,
+    layers: Annotated[
+        tuple[int, ...] | None, flag("--layer", help="Blocks, counted from 0; by default five depths.", at_least=0)
+    ] = None,
+    dose: Annotated[
+        tuple[float, ...], flag("--doses", help="Multiples of the layer's median residual norm; ±.1 .2 .4 by default.")
+    ] = (),
+    alpha: Annotated[
+        tuple[float, ...], flag("--alphas", help="Multiples of the raw difference vector instead; 0 is the clean run.")
+    ] = (),
+    emotions: Annotated[tuple[str, ...], flag("--emotion", help="Whose directions; all by default.")] = (),
+    controls: Annotated[
+        int, flag(help="Isotropic directions of the same size that give chance; 0 for none.", at_least=0)
+    ] = 20,
+    output: Annotated[Path | None, flag(help="Table to write, .parquet; by default in the results folder.")] = None,
+    position: Where = None,
+    kind: Kind = "specific",
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Steer at every layer and dose, and measure what the model would say next.
+
+    Three outcomes, none of them sampled: the log-odds of the emotion's own words against the other classes' as the
+    next word of each prompt; the log probability of its continuations minus neutral ones; and the perplexity of
+    neutral continuations over the clean model's (the damage). The last two use the bundled contexts always.
+
+    Of your own prompts, one that ends in a form of "to be" or "to feel" is followed by adjectives. Any other is
+    followed by the first words of an utterance as they stand after an open quotation mark, with nothing added: after
+    prompts that end otherwise those words are unlikely, and only their comparison means something.
+    """
+    from emotion_circuits._files import write_table
+    from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+    from emotion_circuits.interventions import (
+        Layout,
+        check_doses,
+        control_bands,
+        relative_layers,
+        seconds_for,
+        sweep_cost,
+        sweep_material,
+        with_bands,
+    )
+    from emotion_circuits.interventions import sweep as steer
+    from emotion_circuits.models import ModelName
+    from emotion_circuits.statistics import measures_table
+
+    if dose and alpha:
+        raise InputError("Give either --dose or --alpha.", found="both")
+    steps = tuple(dict.fromkeys(d for d in check_doses(dose or alpha or DOSES) if d != 0))
+    if not steps:
+        raise InputError("Only 0 was given, which is the clean run.", accepted="at least one other number")
+    own = None if prompts_file is None else read_prompts(prompts_file)
+    if output is not None:
+        output = output_path(output, ".parquet")
+        check_writable(output)
+    directions = load_vectors(vectors, model, store_options, position)
+    check_emotions(directions, emotions)
+    chosen = tuple(dict.fromkeys(layers or relative_layers(directions.n_layers)))
+    for layer in chosen:
+        if layer >= directions.n_layers:
+            raise InputError(
+                f"{directions.source.model} has no layer {layer}.", accepted=f"0 to {directions.n_layers - 1}"
+            )
+    if output is None:
+        name = f"{ModelName.parse(directions.source.model).slug}_{directions.position}_own_sweep.parquet"
+        output = store_options.folder / "patching" / name
+        check_writable(output)
+    lm = load_model_of(directions, model, model_options)
+    slots, continuations = material = sweep_material(lm, own)
+    layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions)
+    sizes = len(layout.emotions) if alpha else 1
+    variants = len(chosen) * (len(steps) + 1)
+    tokens = sweep_cost(lm, slots, continuations, layout)
+    if controls:
+        tokens += sweep_cost(lm, slots, None, layout._replace(emotions=("control",) * (controls * sizes)))
+    say(f"{lm.name}: {len(chosen)} layers × {len(steps)} doses × {len(layout.emotions)} emotions, "
+        f"{controls} controls: {tokens:,} tokens through the model, about {seconds_for(lm, tokens):.0f} s")  # fmt: skip
+    budget = batch_tokens or DEFAULT_BATCH_TOKENS
+    total = variants * (len(layout.emotions) * material.batches + controls * sizes * len(slots.batches))
+    with progress("Sweep", total) as show:
+        count = 0
+
+        def add(n: int) -> None:
+            nonlocal count
+            count += n
+            show(count)
+
+        result = steer(
+            lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
+            alpha=bool(alpha), batch_tokens=budget, on_variants=add,
+        )  # fmt: skip
+        rows = result.measures(seed)
+        if controls:
+            bands = control_bands(
+                lm, directions, slots, layout, controls, kind=kind, alpha=bool(alpha), seed=seed,
+                batch_tokens=budget, on_variants=add,
+            )  # fmt: skip
+            rows = with_bands(result, bands, rows)
+    unit = "alpha" if alpha else "dose"
+    rows = [row._replace(kind=row.kind.replace(", dose ", f", {unit} ")) for row in rows]
+    write_table(output, measures_table(rows))
+    emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
+
+
+def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Path) -> Table:
+    from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
+
+    by_key = {(row.emotion, row.layer, row.kind, row.statistic): row for row in rows}
+    columns = ("emotion", "layer", unit, "own words", "95 % interval", "chance", "by chance, 95 %", "p",
+               "own continuations", "95 % interval", "perplexity ×", "n")  # fmt: skip
+    lines = []
+    for emotion in layout.emotions:
+        for layer in layout.layers:
+            for dose in layout.doses:
+                cell = (emotion, layer, f"{kind}, {unit} {dose:g}")
+                words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
+                lines.append(
+                    (
+                        emotion, str(layer), f"{dose:g}", f"{words.value:+z.2f}", _band(words.ci_low, words.ci_high),
+                        f"{words.chance:+z.2f}", _band(words.null_low, words.null_high),
+                        "–" if words.p != words.p else f"{words.p:.3f}",
+                        f"{told.value:+z.3f}", _band(told.ci_low, told.ci_high, 3), f"{damage.value:.2f}",
+                        f"{words.n_unique}, {told.n_unique}",
+                    )
+                )  # fmt: skip
+    notes = (
+        "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
+        "n: contexts behind own words and behind the other two. p is not adjusted for the number of cells.",
+        f"Written to {output}",
+    )
+    return Table(columns, lines, notes=notes)
+
+
+def _band(low: float, high: float, digits: int = 2) -> str:
+    return "–" if low != low else f"[{low:+z.{digits}f}, {high:+z.{digits}f}]"

@@ -1,0 +1,127 @@
+"""Steered text beside clean text and beside text under a random direction of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from emotion_circuits.directions import DirectionSet
+from emotion_circuits.engine import Edit, Point, add, generate
+from emotion_circuits.errors import InputError
+from emotion_circuits.interventions._controls import isotropic_directions
+from emotion_circuits.interventions._steer import LayerDeltas, check_doses, continuation_outcomes
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import Context, Continuation
+from emotion_circuits.scoring import continuation_task
+from emotion_circuits.statistics import EMBED_LAYER
+
+ROWS_AT_ONCE = 32
+
+
+class Continued(NamedTuple):
+    """A continuation and its perplexity under the clean model; None where nothing was written."""
+
+    text: str
+    perplexity: float | None
+
+
+class SideBySide(NamedTuple):
+    """One prompt continued three ways with the same random stream."""
+
+    prompt: str
+    sample: int
+    clean: Continued
+    steered: Continued
+    random: Continued
+
+
+def steering_edit(layer: int, vector: np.ndarray) -> Edit:
+    """Add a vector (d,) to the residual stream after a layer; -1 is `embed`."""
+    point = Point("embed", 0) if layer == EMBED_LAYER else Point("resid_post", layer)
+    return add(point, torch.from_numpy(np.ascontiguousarray(vector, dtype=np.float64)))
+
+
+def side_by_side(
+    lm: LoadedModel,
+    directions: DirectionSet,
+    emotion: str,
+    prompts: Sequence[str],
+    *,
+    dose: float,
+    layer: int | None = None,
+    kind: str = "specific",
+    max_tokens: int = 40,
+    temperature: float = 0.0,
+    n_samples: int = 1,
+    seed: int = 0,
+    on_rows: Callable[[int], None] | None = None,
+) -> list[SideBySide]:
+    """Continue prompts clean, steered, and steered along one isotropic direction with a vector of the same length.
+
+    Args:
+        lm: the model the directions were made from.
+        directions: directions and the residual norms that doses are multiples of.
+        emotion: whose direction.
+        prompts: texts to continue.
+        dose: multiple of the layer's median residual norm.
+        layer: block index; None for the emotion's chosen layer.
+        kind: which direction.
+        max_tokens: of a continuation.
+        temperature: 0 for greedy.
+        n_samples: continuations of each prompt; more than one needs a temperature.
+        seed: of the random direction and of sampling.
+        on_rows: called with how many continuations are done, of 3 · prompts · samples.
+
+    Raises:
+        InputError: no prompts, a dose or layer that cannot be used, directions of another model.
+        MeasurementError: the dose makes the model's logits overflow.
+    """
+    if not prompts:
+        raise InputError("There are no prompts to continue.")
+    if n_samples > 1 and temperature == 0:
+        raise InputError(
+            "Without a temperature all samples of a prompt are the same.",
+            found=f"{n_samples} samples at temperature 0",
+            next_step="give --temperature .8, or one sample",
+        )
+    directions.check_model(lm)
+    [size] = check_doses([dose])
+    at = directions.layer_of(emotion, layer)
+    length = size * float(directions.generic.norm[at + 1])
+    unit = directions.direction(emotion, at, kind).unit
+    [control] = isotropic_directions(1, lm.d_model, centred=directions.source.centred_norm, seed=seed)
+    rows = [prompt for prompt in prompts for _ in range(n_samples)]
+    arms = []
+    for number, edits in enumerate([[], [steering_edit(at, length * unit)], [steering_edit(at, length * control)]]):
+        texts: list[str] = []
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            chunk = rows[first : first + ROWS_AT_ONCE]
+            seeds = range(seed + first, seed + first + len(chunk))
+            texts += generate(
+                lm, lm.encode(chunk), max_tokens=max_tokens, edits=edits, temperature=temperature, seeds=seeds
+            )
+            if on_rows:
+                on_rows(number * len(rows) + len(texts))
+        arms.append([Continued(t, p) for t, p in zip(texts, _perplexities(lm, rows, texts), strict=True)])
+    return [
+        SideBySide(prompt, i % n_samples, *parts) for i, (prompt, *parts) in enumerate(zip(rows, *arms, strict=True))
+    ]
+
+
+def _perplexities(lm: LoadedModel, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
+    """Perplexity of each continuation after its prompt, under the clean model."""
+    nothing = LayerDeltas(lm.n_layers - 1, torch.zeros(1, lm.d_model))
+    found: list[float | None] = []
+    for prompt, text in zip(prompts, texts, strict=True):
+        context = Context("own", prompt, "opening", "test")
+        try:
+            task = continuation_task(lm, [context], [Continuation("own", "neutral", text, (), "test")])
+        except InputError:  # nothing was written, or what was written has no token of its own
+            found.append(None)
+            continue
+        [log_p] = continuation_outcomes(lm, task, [nothing])
+        found.append(float(np.exp(-log_p[0, 0, 0])))
+    return found

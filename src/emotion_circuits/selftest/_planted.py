@@ -1,0 +1,78 @@
+"""Planted models as the rest of the package sees models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from emotion_circuits.engine import packing_error
+from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
+from emotion_circuits.selftest._bank import END, START, UNKNOWN, PlantedBank, planted_bank
+from emotion_circuits.selftest._blueprint import Facts, PlantSpec, draw_blueprint
+from emotion_circuits.selftest._families import build_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PACKING_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class PlantedModel:
+    """A model, what is planted in it, and texts in its words.
+
+    Attributes:
+        lm: the model, ready for measurement.
+        facts: what must be recovered; in a twin, what must not be.
+        bank: its texts.
+        spec: how it was made.
+        seed: of its noise and its texts.
+    """
+
+    lm: LoadedModel
+    facts: Facts
+    bank: PlantedBank
+    spec: PlantSpec
+    seed: int
+
+
+def plant(spec: PlantSpec | None = None, *, seed: int = 0) -> PlantedModel:
+    """Build a model with an emotion planted in it; nothing is trained and nothing is fetched.
+
+    Args:
+        spec: sizes, family and place of the plant; the default is a GPT-2 of six layers.
+        seed: of everything random.
+
+    Raises:
+        InputError: a plant that does not fit into the model.
+    """
+    spec = spec or PlantSpec()
+    bank = planted_bank(seed)
+    blueprint = draw_blueprint(spec, bank, seed)
+    [family] = [f for f in FAMILIES if f.name == spec.family]
+    kind = "planted" if spec.present else "twin"
+    lm = LoadedModel(
+        name=ModelName(f"selftest/{kind}-{spec.family}", "hub"),
+        revision=f"seed-{seed}",
+        family=family,
+        hf=build_model(spec, blueprint, family.attention_implementation),
+        tokenizer=_tokenizer(bank.vocabulary),
+        bos=True,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    return PlantedModel(
+        replace(lm, packing=packing_error(lm) <= PACKING_TOLERANCE), blueprint.facts, bank, spec, seed
+    )
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
+    """One token per word or punctuation mark."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=START, eos_token=END, unk_token=UNKNOWN)

@@ -1,0 +1,147 @@
+"""Directions with chosen layers, their stability beside its null, and the room that is a verb."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emotion_circuits import directions as room
+from emotion_circuits.directions import (
+    RELATIVE_NORM,
+    SPLIT_HALF,
+    Activations,
+    GenericStatistics,
+    Source,
+    SpecificContrast,
+    choose_layers,
+    choose_layers_within,
+    directions_of,
+    fit_with_layers,
+    load_generic,
+    save_generic,
+    stability_rows,
+)
+from emotion_circuits.directions._fit import _norms_by_chance
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.statistics import permute_within_groups
+
+SOURCE = Source(model="m", revision="r", dtype="float32", bos=True, centred_norm=True)
+D, LAYERS = 24, 3
+
+
+def texts(n, development=None):
+    split = ["development" if k < (n // 2 if development is None else development) else "test" for k in range(n)]
+    return Dataset("set", tuple(Text(f"{c} {k}", c, str(k), split[k]) for k in range(n) for c in CLASSES))
+
+
+def activations(n=16, signal=0.0, seed=0, development=None):
+    """Noise at every layer; at layer 1 each emotion has a direction of its own."""
+    rng = np.random.default_rng(seed)
+    data = texts(n, development)
+    values = rng.standard_normal((LAYERS + 1, len(data), D))
+    for i, text in enumerate(data):
+        if text.emotion in EMOTIONS:
+            values[2, i, 3 * EMOTIONS.index(text.emotion)] += signal
+    return Activations(SOURCE, data, {"mean": values.astype(np.float32)}, dict.fromkeys(CLASSES))
+
+
+def generic(seed=0):
+    rng = np.random.default_rng(seed)
+    bases = [np.linalg.qr(rng.standard_normal((D, 2 + k)))[0].T for k in range(LAYERS + 1)]
+    shares = tuple(np.linspace(0.3, 0.75, len(b)).astype(np.float32) for b in bases)
+    mean = rng.standard_normal((LAYERS + 1, D)).astype(np.float32)
+    norm = (1 + rng.random(LAYERS + 1)).astype(np.float32)
+    return GenericStatistics(mean, norm, tuple(b.astype(np.float32) for b in bases), shares, 40)
+
+
+def test_the_layer_with_the_signal_is_chosen_either_way():
+    explicit, implicit = activations(signal=6.0), activations(signal=6.0, seed=1)
+    for found in (
+        fit_with_layers(explicit, "mean", generic()),
+        fit_with_layers(explicit, "mean", generic(), implicit=implicit),
+    ):
+        assert dict(found.chosen_layer) == dict.fromkeys(EMOTIONS, 1)
+        assert found["anger"].provenance.layer == 1
+        assert found["anger"].unit[3 * EMOTIONS.index("anger")] > 0.5
+
+
+def test_layers_come_from_the_same_functions_as_a_study_s():
+    explicit, implicit, background = activations(), activations(seed=1), generic()
+    within = fit_with_layers(explicit, "mean", background)
+    assert within.chosen_layer == choose_layers_within(explicit.select(split="development"), "mean", background)
+    across = fit_with_layers(explicit, "mean", background, implicit=implicit)
+    assert across.chosen_layer == choose_layers(implicit.select(split="development"), across)
+
+
+@pytest.mark.parametrize("development", [0, 1])
+def test_without_development_scenarios_no_layer_is_chosen(development):
+    found = fit_with_layers(activations(development=development), "mean", generic())
+    assert found.chosen_layer == {}
+    with pytest.raises(InputError, match="No layer was chosen"):
+        found["anger"]
+
+
+def test_the_room_is_the_verb_and_a_set_is_a_mapping():
+    explicit, background = activations(signal=3.0), generic()
+    found = room(explicit, generic=background)
+    assert set(found) == set(found.keys()) == set(EMOTIONS) and len(found) == 3
+    assert {e: d.norm for e, d in dict(found).items()} == {e: found.direction(e).norm for e in EMOTIONS}
+    with pytest.raises(InputError, match="joy"):
+        found["joy"]
+    with pytest.raises(InputError, match="generic text"):
+        directions_of(explicit)
+
+
+def test_generic_statistics_come_back_from_the_file(tmp_path):
+    background = generic()
+    path = save_generic(background, tmp_path)
+    found = load_generic(tmp_path)
+    assert found.n_texts == 40
+    for a, b in zip(found.components, background.components, strict=True):
+        assert np.array_equal(a, b)
+    assert np.array_equal(found.mean, background.mean) and np.array_equal(found.norm, background.norm)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="not a whole"):
+        load_generic(tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match="extract"):
+        load_generic(tmp_path)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(4, 12), st.integers(0, 1000), st.sampled_from(["specific", "matched"]))
+def test_norms_by_chance_are_those_of_directions_from_permuted_labels(n, seed, kind):
+    explicit = activations(n, seed=seed)
+    values = explicit.values["mean"][1].astype(np.float64)
+    found = _norms_by_chance(values, explicit, kind, seed)
+    classes, codes = np.unique(explicit.labels, return_inverse=True)
+    for draw, length in list(zip(permute_within_groups(codes, explicit.scenarios, 200, seed), found, strict=True))[:5]:
+        fitted = SpecificContrast().fit(values, classes[draw], explicit.scenarios).directions_["anger"]
+        if kind == "matched":
+            means = {c: values[classes[draw] == c].mean(axis=0) for c in ("anger", "neutral")}
+            fitted = means["anger"] - means["neutral"]
+        assert length == pytest.approx(np.linalg.norm(fitted), rel=1e-9)
+
+
+def rows_of(explicit, statistic):
+    found = fit_with_layers(explicit, "mean", generic(), kinds=("specific",))
+    return [row for row in stability_rows(explicit, found) if row.statistic == statistic]
+
+
+@pytest.mark.parametrize("statistic", [RELATIVE_NORM, SPLIT_HALF])
+def test_a_signal_stands_out_and_noise_does_not(statistic):
+    planted = rows_of(activations(24, signal=4.0), statistic)
+    assert all(row.p == pytest.approx(1 / 201) for row in planted if row.layer == 1)
+    assert all(row.value > row.null_high for row in planted if row.layer == 1)
+    noise = [row.p for seed in range(4) for row in rows_of(activations(24, seed=seed), statistic)]
+    assert np.mean([p < 0.05 for p in noise]) < 0.2 and np.mean(noise) > 0.3
+
+
+def test_where_nothing_differs_the_split_half_cosine_is_missing():
+    explicit = activations()
+    explicit.values["mean"][0] = 1.0
+    [first, *_] = [row for row in rows_of(explicit, SPLIT_HALF) if row.layer == -1]
+    assert np.isnan(first.value) and first.n_unique == 16

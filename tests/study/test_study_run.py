@@ -1,0 +1,86 @@
+"""A small study end to end: claims, resumption after a kill, and the same bytes twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emotion_circuits.statistics import read_claims
+from emotion_circuits.study import SteeringPlan, Study, run_study
+
+SMALL = {
+    "models": ("reference/gpt2",),
+    "threads": 1,
+    "generic_texts": 16,
+    "steering": SteeringPlan(
+        depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
+        isotropic_controls=20, shuffled_controls=10,
+    ),
+}  # fmt: skip
+
+
+def small(results: Path) -> Study:
+    return Study(results=results, **SMALL)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("undisturbed")
+    run_study(small(results))
+    return results / "baseline"
+
+
+def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
+    claims = read_claims(undisturbed / "claims.json")
+    assert {(c.id, c.emotion) for c in claims} == {
+        (kind, emotion)
+        for kind in ("rq1.separability", "rq1.stability", "rq3.steering")
+        for emotion in ("gratitude", "anger", "apology")
+    }
+    for claim in claims:
+        assert claim.verdict is not None
+        assert claim.n_unique > 0
+        assert claim.ci95 is not None and claim.chance is not None and claim.p is not None
+        assert all((undisturbed / path).is_file() for path in claim.evidence)
+
+
+def test_a_second_run_computes_nothing(undisturbed: Path) -> None:
+    result = run_study(small(undisturbed.parent))
+    assert result.computed == ()
+    assert result.report.is_file()
+
+
+def test_a_damaged_file_is_made_again(undisturbed: Path) -> None:
+    before = (undisturbed / "claims.json").read_bytes()
+    vectors = undisturbed / "emotion_vectors" / "reference--gpt2_mean.safetensors"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[:-8])
+    result = run_study(small(undisturbed.parent))
+    assert "directions/reference--gpt2" in result.computed
+    assert "activations/reference--gpt2" in result.kept
+    assert vectors.read_bytes() == whole
+    assert (undisturbed / "claims.json").read_bytes() == before
+
+
+def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(undisturbed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from test_study_run import small; "
+        "from emotion_circuits.study import run_study; run_study(small(Path(sys.argv[1])))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)])
+    first = tmp_path / "baseline" / "emotion_vectors" / "reference--gpt2_mean.safetensors"
+    deadline = time.monotonic() + 120
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "baseline" / "claims.json").exists(), "it was to be killed halfway"
+    result = run_study(small(tmp_path))
+    assert "activations/reference--gpt2" in result.kept
+    assert (tmp_path / "baseline" / "claims.json").read_bytes() == (undisturbed / "claims.json").read_bytes()
