@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--untrained", type=int, default=0, help="untrained twins of each model, aligned on either side"
     )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="pairs of layers at once, each on one core")
     options = parser.parse_args()
 
     plant = planted_models(
@@ -60,7 +61,16 @@ def main() -> None:
 
     def align(a: tuple[Layers, Layers], b: tuple[Layers, Layers], n_draws: int):  # type: ignore[no-untyped-def]
         return align_all_layers(
-            a[0], b[0], a[1], b[1], plant.labels, plant.groups, fit_labels=plant.fit_labels, n_draws=n_draws, seed=0
+            a[0],
+            b[0],
+            a[1],
+            b[1],
+            plant.labels,
+            plant.groups,
+            fit_labels=plant.fit_labels,
+            n_draws=n_draws,
+            n_jobs=options.jobs,
+            seed=0,
         )
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -74,7 +84,9 @@ def main() -> None:
                 layer_gain(result, arms)
             seconds["untrained twins"] += time.perf_counter() - start
 
-    table = Table("part", "alignments", "seconds", "of the limit", title=f"{os.cpu_count()} cores")
+    table = Table(
+        "part", "alignments", "seconds", "of the limit", title=f"{options.jobs} jobs on {os.cpu_count()} cores"
+    )
     counts = {"trained, all nulls": len(pairs), "untrained twins": len(pairs) * 2 * options.untrained}
     for part, taken in seconds.items():
         table.add_row(part, str(counts[part] * options.layers**2), f"{taken:.1f}", f"{taken / LIMIT_S:.0%}")

@@ -35,7 +35,8 @@ def extract(
         Path | None, flag("--output-dir", help="Folder; by default in the results folder, named after the model.")
     ] = None,
     positions: Annotated[
-        tuple[str, ...], flag("--position", help="sentence-end, last-content, emotion-token, mean; all by default.")
+        tuple[str, ...],
+        flag("--position", help="sentence-end, last-content, emotion-token, mean; all by default.", show_default=False),
     ] = (),
     bos: Annotated[
         Literal["auto", "on", "off"], flag(help="A BOS token before each text; auto: as is usual.")
@@ -47,8 +48,8 @@ def extract(
 ) -> None:
     """Record a model's activations on a data set.
 
-    Besides the data set's, those of the bundled implicit texts, on which `vectors` chooses layers, and the statistics
-    of generic text: later commands that need only these need no model.
+    Besides the data set's, those of the bundled implicit texts, on which `vectors` chooses layers,
+    and the statistics of generic text: later commands that need only these need no model.
     """
     from emotion_circuits import prompts
     from emotion_circuits.directions import (

@@ -40,7 +40,8 @@ def generate(
     emotion: Annotated[str, flag(help="Whose direction to add.")],
     dose: Annotated[float, flag(help="Multiple of the layer's median residual norm; negative takes away.")] = 0.2,
     prompt: Annotated[
-        tuple[str, ...], flag("--prompts", help="Beginnings to continue; by default three bundled neutral ones.")
+        tuple[str, ...],
+        flag("--prompts", help="Beginnings to continue; by default three bundled neutral ones.", show_default=False),
     ] = (),
     input: Annotated[
         Path | None, flag("--prompts-file", help="Prompts instead: .json, .jsonl with `text`, or .txt by lines.")
@@ -62,9 +63,9 @@ def generate(
 ) -> None:
     """Continue prompts clean, steered, and steered at random, side by side.
 
-    The random direction is as long as the emotion's, and all three use the same random numbers: what the random column
-    shows too is no effect of the emotion. Perplexities are those of the clean model; text that breaks down has a high
-    one, or a very low one where it repeats itself.
+    The random direction is as long as the emotion's, and all three use the same random numbers: what
+    the random column shows too is no effect of the emotion. Perplexities are those of the clean
+    model; text that breaks down has a high one, or a very low one where it repeats itself.
     """
     from emotion_circuits import prompts
     from emotion_circuits.interventions import check_doses, side_by_side

@@ -43,9 +43,10 @@ def score(
 ) -> None:
     """Project texts on the emotions' directions.
 
-    A score is the distance along the direction from the mean of generic text, in units of the layer's median residual
-    norm: 0 is generic text, higher is more. The output has each line's own fields, then `scores` (emotion to number),
-    `layer` (a number, or one per emotion where they differ) and `position`.
+    A score is the distance along the direction from the mean of generic text, in units of the layer's
+    median residual norm: 0 is generic text, higher is more. The output has each line's own fields,
+    then `scores` (emotion to number), `layer` (a number, or one per emotion where they differ) and
+    `position`.
     """
     from emotion_circuits._files import write_text
     from emotion_circuits.scoring import score_texts

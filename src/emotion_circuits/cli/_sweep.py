@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 
 
-@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output gpt2_sweep.parquet")
+@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output sweep.parquet")
 def sweep(
     *,
     model: DirectionModel = None,
@@ -51,12 +51,20 @@ def sweep(
         tuple[int, ...] | None, flag("--layer", help="Blocks, counted from 0; by default five depths.", at_least=0)
     ] = None,
     dose: Annotated[
-        tuple[float, ...], flag("--doses", help="Multiples of the layer's median residual norm; ±.1 .2 .4 by default.")
+        tuple[float, ...],
+        flag(
+            "--doses", help="Multiples of the layer's median residual norm; ±.1 .2 .4 by default.", show_default=False
+        ),
     ] = (),
     alpha: Annotated[
-        tuple[float, ...], flag("--alphas", help="Multiples of the raw difference vector instead; 0 is the clean run.")
+        tuple[float, ...],
+        flag(
+            "--alphas", help="Multiples of the raw difference vector instead; 0 is the clean run.", show_default=False
+        ),
     ] = (),
-    emotions: Annotated[tuple[str, ...], flag("--emotion", help="Whose directions; all by default.")] = (),
+    emotions: Annotated[
+        tuple[str, ...], flag("--emotion", help="Whose directions; all by default.", show_default=False)
+    ] = (),
     controls: Annotated[
         int, flag(help="Isotropic directions of the same size that give chance; 0 for none.", at_least=0)
     ] = 20,
@@ -71,13 +79,15 @@ def sweep(
 ) -> None:
     """Steer at every layer and dose, and measure what the model would say next.
 
-    Three outcomes, none of them sampled: the log-odds of the emotion's own words against the other classes' as the
-    next word of each prompt; the log probability of its continuations minus neutral ones; and the perplexity of
-    neutral continuations over the clean model's (the damage). The last two use the bundled contexts always.
+    Three outcomes, none of them sampled: the log-odds of the emotion's own words against the other
+    classes' as the next word of each prompt; the log probability of its continuations minus neutral
+    ones; and the perplexity of neutral continuations over the clean model's (the damage). The last
+    two use the bundled contexts always.
 
-    Of your own prompts, one that ends in a form of "to be" or "to feel" is followed by adjectives. Any other is
-    followed by the first words of an utterance as they stand after an open quotation mark, with nothing added: after
-    prompts that end otherwise those words are unlikely, and only their comparison means something.
+    Of your own prompts, one that ends in a form of "to be" or "to feel" is followed by adjectives.
+    Any other is followed by the first words of an utterance as they stand after an open quotation
+    mark, with nothing added: after prompts that end otherwise those words are unlikely, and only
+    their comparison means something.
     """
     from emotion_circuits._files import write_table
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS

@@ -29,17 +29,17 @@ def vectors(
     ] = DEFAULT_POSITION,
     kinds: Annotated[
         tuple[Literal["specific", "matched", "probe"], ...],
-        flag("--kind", help="Which to fit beside `specific`, which is always fitted."),
+        flag("--kind", help="Which to fit beside `specific`, which is always fitted.", show_default=False),
     ] = ("specific", "matched", "probe"),
     seed: Seed = 0,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Find the directions of every emotion at every layer, and how stable they are beside chance.
+    """Find every emotion's directions, and how stable they are.
 
-    Per emotion and layer: the specific direction's norm (over the layer's median residual norm) and its split-half
-    cosine, each beside what labels permuted within scenarios give. The layer marked * was chosen on development
-    scenarios. Needs no model.
+    Per emotion and layer: the specific direction's norm (over the layer's median residual norm) and
+    its split-half cosine, each beside what labels permuted within scenarios give. The layer marked *
+    was chosen on development scenarios. Needs no model.
     """
     from emotion_circuits.directions import (
         check_position,

@@ -20,14 +20,16 @@ from emotion_circuits.directions._estimators import (
     matched_texts,
 )
 from emotion_circuits.directions._fit import RELATIVE_NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
+from emotion_circuits.directions._floors import bag_of_words_floor, floor_rows, untrained_floor
 from emotion_circuits.directions._generic import GenericStatistics, generic_statistics, load_generic, save_generic
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
     CLAIM_BOOTSTRAP,
     CLAIM_PERMUTATIONS,
     CLAIM_SPLITS,
+    IMPLICIT,
+    REAL_WORLD,
     EvaluationTexts,
-    bag_of_words_floor,
     choose_layers,
     choose_layers_within,
     cosine_rows,
@@ -35,7 +37,6 @@ from emotion_circuits.directions._quality import (
     pair_cosines,
     project,
     quality_profile,
-    untrained_floor,
 )
 from emotion_circuits.directions._sets import (
     DEFAULT_SHARE,
@@ -53,8 +54,10 @@ __all__ = [
     "CLAIM_SPLITS",
     "DEFAULT_SHARE",
     "ESTIMATORS",
+    "IMPLICIT",
     "KINDS",
     "POSITIONS",
+    "REAL_WORLD",
     "RELATIVE_NORM",
     "SPLIT_HALF",
     "Activations",
@@ -84,6 +87,7 @@ __all__ = [
     "extract",
     "fit_directions",
     "fit_with_layers",
+    "floor_rows",
     "generic_statistics",
     "load_activations",
     "load_directions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +25,8 @@ from emotion_circuits.statistics import (
     split_half_cosine,
 )
 
+IMPLICIT = "AUROC on implicit texts"
+REAL_WORLD = "AUROC on real-world texts"
 # Shorter than this share of the residual norm is what rounding leaves of texts that do not differ at a position, such
 # as one final mark before any token has seen another.
 NO_DIRECTION = 1e-6
@@ -144,8 +146,8 @@ def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int 
     sets = [("AUROC on explicit test texts, held out", explicit.select(split="test"), held_out)]
     if position != "emotion_token":
         sets += [
-            ("AUROC on implicit texts", texts.implicit.select(split="test"), directions),
-            ("AUROC on real-world texts", texts.real_world, directions),
+            (IMPLICIT, texts.implicit.select(split="test"), directions),
+            (REAL_WORLD, texts.real_world, directions),
         ]
     rows: list[Measure] = []
     cleaned = cleaned_values(explicit, position, directions.generic, directions.cleaned)
@@ -324,40 +326,3 @@ def _cosines_from_gram(gram: NDArray[np.float64]) -> NDArray[np.float64]:
         lengths = np.sqrt(np.maximum(np.diag(products), 1e-60))
         result.append(products / np.outer(lengths, lengths))
     return np.stack(result)
-
-
-def bag_of_words_floor(explicit: Dataset, implicit: Dataset, emotion: str) -> float:
-    """AUROC on implicit texts of a logistic regression on word counts, trained on the explicit texts."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    counts = CountVectorizer(lowercase=True)
-    model = LogisticRegression(max_iter=1000, class_weight="balanced")
-    model.fit(counts.fit_transform([t.text for t in explicit]), [t.emotion == emotion for t in explicit])
-    scores = model.decision_function(counts.transform([t.text for t in implicit]))
-    return float(auroc(scores, np.array([t.emotion == emotion for t in implicit])))
-
-
-def untrained_floor(texts: Sequence[tuple[Activations, Activations]], position: str, emotion: str) -> float:
-    """The highest AUROC on implicit test texts over untrained twins, by the same recipe (own layer chosen likewise).
-
-    Args:
-        texts: (explicit, implicit) activations of each twin.
-        position: where texts are read.
-        emotion: which emotion.
-    """
-    values = []
-    for explicit, implicit in texts:
-        # Without cleaning: an untrained model's generic text was not recorded, and it has no dominant components.
-        directions = fit_directions(explicit, position, _own_statistics(explicit, position), ("specific",), share=0)
-        layer = choose_layers(implicit.select(split="development"), directions)[emotion]
-        test = implicit.select(split="test")
-        values.append(float(auroc(project(test, directions, emotion, "specific", layer + 1), test.labels == emotion)))
-    return max(values)
-
-
-def _own_statistics(explicit: Activations, position: str) -> GenericStatistics:
-    """Offset and scale where only ranks matter: neither changes an AUROC."""
-    values = explicit.at(position)
-    ones = np.ones(len(values), dtype=np.float32)
-    return GenericStatistics(values.mean(axis=1).astype(np.float32), ones, (), (), len(explicit.data))

@@ -18,6 +18,7 @@ from ._folds import RidgeFolds, RidgeTarget
 from ._inputs import FloatArray, IntArray, ScenarioTable, Seed, generator, require_same_design, row_hashes
 from ._judging import ContrastKind, Design, Space
 from ._layer_judging import SHUFFLED, WITHIN_CLASS, EmotionTexts, Plan, judge_all
+from ._parallel import in_parallel
 from ._reduction import ReducedTexts, most_components
 
 
@@ -39,6 +40,7 @@ def align_all_layers(
     n_bootstrap: int = 2000,
     seed: Seed,
     level: float = 0.95,
+    n_jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> LayerAlignment:
     """Fit a map from every layer of A to every layer of B on generic text, and judge it on emotion text.
@@ -62,6 +64,7 @@ def align_all_layers(
             few dimensions decide.
         n_draws: of each null; 0 for none (an untrained arm needs only its cosines).
         n_bootstrap, seed, level: draws over scenarios, seed of everything, nominal coverage.
+        n_jobs: pairs of layers worked on beside each other, each on one core; it changes no number.
         progress: called with (pairs done, pairs in all).
 
     Raises:
@@ -71,8 +74,13 @@ def align_all_layers(
     model = Ridge() if aligner is None else aligner
     n_fit, widths = _training_shape(XA, XB)
     m = most_components(n_fit, *widths) if model.n_components is None else model.n_components
-    sources = [model.reduce(X, m, f"Layer {i} of the source, training,") for i, X in enumerate(XA)]
-    targets = [model.reduce(X, m, f"Layer {i} of the target, training,") for i, X in enumerate(XB)]
+    layers = [
+        (f"Layer {i} of the {side}, training,", X)
+        for side, Xs in (("source", XA), ("target", XB))
+        for i, X in enumerate(Xs)
+    ]
+    reduced = list(in_parallel(lambda layer: model.reduce(layer[1], m, layer[0]), layers, n_jobs))
+    sources, targets = reduced[: len(XA)], reduced[len(XA) :]
     texts_a, texts_b = _texts(emotion_a, sources, labels, groups), _texts(emotion_b, targets, labels, groups)
     require_same_design(texts_a.tables[0], texts_b.tables[0])
     _require_unseen(texts_a.layers[-1], sources[-1].hashes)
@@ -80,7 +88,7 @@ def align_all_layers(
     design = Design.of(texts_a.tables[0], neutral, kind, space)
     plan = _plan(design, texts_a.tables[0], groups, n_fit, fit_labels, n_draws, n_bootstrap, seed, level)
     fitted = _fitting(model, sources, targets, fit_groups)
-    return judge_all(fitted, model, sources, targets, texts_a, texts_b, plan, progress)
+    return judge_all(fitted, model.name, sources, targets, texts_a, texts_b, plan, n_jobs, progress)
 
 
 def evaluate_alignment(
@@ -115,7 +123,7 @@ def evaluate_alignment(
     _require_unseen(texts_b.layers[0], targets[0].hashes)
     design = Design.of(texts_a.tables[0], neutral, kind, space)
     plan = _plan(design, texts_a.tables[0], groups, aligner.n_fit_, fit_labels, n_draws, n_bootstrap, seed, level)
-    return judge_all(lambda i, j: aligner, aligner, sources, targets, texts_a, texts_b, plan, None).at(0, 0)
+    return judge_all(lambda i, j: aligner, aligner.name, sources, targets, texts_a, texts_b, plan, 1, None).at(0, 0)
 
 
 def _training_shape(XA: Sequence[npt.ArrayLike], XB: Sequence[npt.ArrayLike]) -> tuple[int, list[int]]:

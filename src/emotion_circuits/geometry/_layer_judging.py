@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from ._judging import (
     specificity,
 )
 from ._overlap import corrected
+from ._parallel import in_parallel
 from ._reduction import ReducedTexts
 from ._similarity import exceedances
 
@@ -70,49 +72,59 @@ class _Pair(NamedTuple):
 
 def judge_all(
     fitted: Callable[[int, int], Aligner],
-    model: Aligner,
+    method: str,
     sources: list[ReducedTexts],
     targets: list[ReducedTexts],
     texts_a: EmotionTexts,
     texts_b: EmotionTexts,
     plan: Plan,
+    n_jobs: int,
     progress: Callable[[int, int], None] | None,
 ) -> LayerAlignment:
+    """Judge every pair of layers; `fitted` gives its map."""
     design = plan.design
-    side_a = [SourceSide.of(t, s.reduction, design, plan.labels) for t, s in zip(texts_a.tables, sources, strict=True)]
-    side_b = [
-        TargetSide.of(t, s.reduction, s.scale, design, plan.labels)
-        for t, s in zip(texts_b.tables, targets, strict=True)
-    ]
-    resampled = [BootstrappedTarget.of(side, plan.weights) for side in side_b]
     n_emotions = len(design.emotions)
     m = (sources[0].reduction.n_components, targets[0].reduction.n_components)
     rng = generator(plan.seed, 14)
     frames = tuple(random_frames(rng, plan.n_random, n_emotions, size) for size in m) if plan.n_random else None
-    rows: list[list[_Pair]] = []
-    fits: list[tuple[float, float]] = []
-    n_pairs = len(side_a) * len(side_b)
-    for i, source in enumerate(side_a):
-        scores = sources[i].reduction.scores(texts_a.layers[i])
-        row = []
-        for j, target in enumerate(side_b):
-            aligner = fitted(i, j)
-            fits.append((getattr(aligner, "cv_r2_", np.nan), getattr(aligner, "penalty_", np.nan)))
-            row.append(_judge(aligner, source, target, resampled[j], frames, plan, scores, texts_b.layers[j]))
-            if progress is not None:
-                progress(i * len(side_b) + j + 1, n_pairs)
-        rows.append(row)
-    return _assemble(rows, fits, model, sources[0], texts_a, texts_b, plan)
+
+    def source_side(i: int) -> tuple[SourceSide, FloatArray]:
+        reduction = sources[i].reduction
+        side = SourceSide.of(texts_a.tables[i], reduction, design, plan.labels)
+        return side, reduction.scores(texts_a.layers[i])
+
+    def target_side(j: int) -> tuple[TargetSide, BootstrappedTarget]:
+        side = TargetSide.of(texts_b.tables[j], targets[j].reduction, targets[j].scale, design, plan.labels)
+        return side, BootstrappedTarget.of(side, plan.weights)
+
+    side_a = list(in_parallel(source_side, range(len(sources)), n_jobs))
+    side_b = list(in_parallel(target_side, range(len(targets)), n_jobs))
+
+    def judged(pair: tuple[int, int]) -> tuple[_Pair, tuple[float, float]]:
+        i, j = pair
+        aligner = fitted(i, j)
+        judgement = _judge(aligner, *side_a[i], *side_b[j], frames, plan, texts_b.layers[j])
+        return judgement, (getattr(aligner, "cv_r2_", np.nan), getattr(aligner, "penalty_", np.nan))
+
+    pairs = list(itertools.product(range(len(sources)), range(len(targets))))
+    results = []
+    for number, result in enumerate(in_parallel(judged, pairs, n_jobs), 1):
+        results.append(result)
+        if progress is not None:
+            progress(number, len(pairs))
+    rows = [[pair for pair, _ in results[i * len(targets) : (i + 1) * len(targets)]] for i in range(len(sources))]
+    fits = [fit for _, fit in results]
+    return _assemble(rows, fits, method, sources[0], texts_a, texts_b, plan)
 
 
 def _judge(
     aligner: Aligner,
     source: SourceSide,
+    scores: FloatArray,
     target: TargetSide,
     resampled: BootstrappedTarget,
     frames: tuple[FloatArray, ...] | None,
     plan: Plan,
-    scores: FloatArray,
     emotion_b: FloatArray,
 ) -> _Pair:
     """One map: its statistics, their bootstrap, and the same statistics for every null draw."""
@@ -154,7 +166,7 @@ def _judge(
 def _assemble(
     rows: list[list[_Pair]],
     fits: list[tuple[float, float]],
-    model: Aligner,
+    method: str,
     source: ReducedTexts,
     texts_a: EmotionTexts,
     texts_b: EmotionTexts,
@@ -177,7 +189,7 @@ def _assemble(
     nulls = [np.stack([np.stack([pair.nulls[name] for pair in row]) for row in rows]) for name in names]
     made = [_null(name, observed, draws) for name, draws in zip(names, nulls, strict=True)]
     return LayerAlignment(
-        method=model.name,
+        method=method,
         emotions=design.emotions,
         kind=design.kind,
         space=design.space,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from emotion_circuits.directions import DirectionSet
@@ -56,8 +57,8 @@ def control_bands(
     for layer in layout.layers:
         scale = float(directions.generic.norm[layer + 1])
         sizes = [directions.direction(e, layer, kind).norm for e in layout.emotions] if alpha else [scale]
-        steps = np.concatenate([dosed(units, size, (0.0, *layout.doses)).numpy() for size in sizes])
-        parts.append(LayerDeltas(layer, _tensor(steps)))
+        steps = torch.cat([dosed(units, size, (0.0, *layout.doses)) for size in sizes])
+        parts.append(LayerDeltas(layer, steps))
     odds = np.stack(slot_outcomes(lm, slots, parts, batch_tokens=batch_tokens, on_variants=on_variants))
     # (layers, sizes, controls, doses, classes): the mean over contexts, then the change from the clean run.
     odds = odds.mean(axis=2).reshape(len(parts), -1, n, len(layout.doses) + 1, len(CLASSES))
@@ -94,9 +95,3 @@ def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -
             )
         )
     return found
-
-
-def _tensor(values: FloatArray):  # type: ignore[no-untyped-def]
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values))

@@ -1,4 +1,4 @@
-"""The second outcome: how likely the model finds a class's sentences, emotion words masked. Teacher-forced, no sampling."""
+"""The second outcome: how likely the model finds a class's sentences, emotion words masked. No sampling."""
 
 from __future__ import annotations
 

@@ -23,9 +23,7 @@ FloatArray = NDArray[np.float64]
 
 EMBEDDING_LENGTH = 4.0
 WRITTEN_LENGTH = 4.0
-"""Length of what the units write at a cue, and of what the head adds there and at later positions."""
 READ_OUT = 1.0
-"""Logit of an answer per unit of its direction in the normalised stream, whose length is √d."""
 NOISE = 0.02
 """Standard deviation of weights that carry nothing: each layer then changes the stream by a few per cent."""
 FILLER_READ_OUT = 1.0
@@ -79,6 +77,7 @@ class Facts:
         layer: the block whose MLP writes them at a cue; the first whose `resid_post` holds them.
         units: emotion → the neurons of that layer that write its direction.
         head: moves them to later positions; its layer is the first whose `resid_post` holds them there.
+        length: of what the units write at a cue, and of what the head adds there and at later positions.
         read_out: logit of a class's answers per unit of its direction in the normalised stream.
     """
 
@@ -86,6 +85,7 @@ class Facts:
     layer: int
     units: Mapping[str, tuple[int, ...]]
     head: Head
+    length: float
     read_out: float
 
     def specific(self, emotion: str) -> FloatArray:
@@ -159,7 +159,7 @@ def draw_blueprint(spec: PlantSpec, bank: PlantedBank, seed: int) -> Blueprint:
     for emotion in EMOTIONS:
         first = sum(map(len, units.values()))
         units[emotion] = tuple(range(first, first + len(bank.cues[emotion])))
-    facts = Facts(directions, spec.layer, units, spec.head, READ_OUT)
+    facts = Facts(directions, spec.layer, units, spec.head, WRITTEN_LENGTH, READ_OUT)
     if spec.present:
         for emotion in EMOTIONS:
             cues = embedding[[words[cue] for cue in bank.cues[emotion]]]

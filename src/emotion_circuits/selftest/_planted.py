@@ -63,9 +63,7 @@ def plant(spec: PlantSpec | None = None, *, seed: int = 0) -> PlantedModel:
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
-    return PlantedModel(
-        replace(lm, packing=packing_error(lm) <= PACKING_TOLERANCE), blueprint.facts, bank, spec, seed
-    )
+    return PlantedModel(replace(lm, packing=packing_error(lm) <= PACKING_TOLERANCE), blueprint.facts, bank, spec, seed)
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:

@@ -48,6 +48,7 @@ def run_study(
     """
     watch = Stopwatch()
     store = Store(study.folder)
+    store.check_writable()  # before anything is computed that could not be kept
     work = Workshop(study, tell, progress)
     computed: list[str] = []
     kept: list[str] = []

@@ -11,11 +11,12 @@ from emotion_circuits.directions import (
     CLAIM_BOOTSTRAP,
     CLAIM_PERMUTATIONS,
     CLAIM_SPLITS,
+    IMPLICIT,
     POSITIONS,
+    REAL_WORLD,
     Activations,
     DirectionSet,
     EvaluationTexts,
-    bag_of_words_floor,
     choose_layers,
     choose_layers_within,
     cleaned_values,
@@ -23,6 +24,7 @@ from emotion_circuits.directions import (
     detection,
     extract,
     fit_directions,
+    floor_rows,
     generic_statistics,
     load_activations,
     load_directions,
@@ -31,12 +33,12 @@ from emotion_circuits.directions import (
     save_activations,
     save_directions,
     save_generic,
-    untrained_floor,
 )
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import ModelName
 from emotion_circuits.statistics import (
     Claim,
+    Measure,
     measures_table,
     smallest_auroc,
     smallest_from_se,
@@ -83,7 +85,9 @@ def record_twin(work: Workshop, name: str) -> list[Path]:
     lm = work.model(name)
     folder = activation_folder(work, name)
     files = save_activations(extract(lm, prompts.profile(work.study.profile), positions=TWIN_POSITIONS), folder)
-    return files + save_activations(extract(lm, prompts.implicit(), positions=TWIN_POSITIONS), folder / "implicit")
+    for where, data in (("implicit", prompts.implicit()), ("real_world", prompts.real_world())):
+        files += save_activations(extract(lm, data, positions=TWIN_POSITIONS), folder / where)
+    return files
 
 
 def fit_model(work: Workshop, name: str) -> list[Path]:
@@ -117,17 +121,18 @@ def judge_directions(work: Workshop, name: str) -> list[Path]:
             quality += quality_profile(texts, directions, work.study.seed)
             cosines += cosine_rows(texts.explicit, directions, work.study.seed)
             done(i + 1)
+    judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
+    floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
+    quality += floors
     table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
     write_table(table, measures_table(quality))
     cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
     write_table(cosine_table, measures_table(cosines))
-    twins = [activation_folder(work, twin) for twin in twin_names(work.study, name)]
-    untrained = [(load_activations(twin), load_activations(twin / "implicit")) for twin in twins]
     directions = load_directions(directions_path(work, name, CLAIM_POSITION))
     evidence = (table.relative_to(work.folder).as_posix(),)
     claims = []
     for emotion in directions.emotions:
-        claims.append(_separability(work, name, emotion, texts, directions, untrained, evidence))
+        claims.append(_separability(work, name, emotion, texts, directions, floors, evidence))
         claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
     return [table, cosine_table, write_unjudged(work.folder, f"rq1_{slug(name)}", claims)]
 
@@ -138,13 +143,24 @@ def twin_names(study: Study, name: str) -> list[str]:
     return [] if parsed.is_untrained else [str(parsed.untrained(seed)) for seed in study.untrained_seeds]
 
 
+def _twins(work: Workshop, name: str) -> list[tuple[Activations, Activations, list[Activations]]]:
+    """Each untrained twin's explicit and implicit activations, and those of the texts that floors are judged on."""
+    found = []
+    for twin in twin_names(work.study, name):
+        folder = activation_folder(work, twin)
+        implicit = load_activations(folder / "implicit")
+        judged_on = [implicit.select(split="test"), load_activations(folder / "real_world")]
+        found.append((load_activations(folder), implicit, judged_on))
+    return found
+
+
 def _separability(
     work: Workshop,
     name: str,
     emotion: str,
     texts: EvaluationTexts,
     directions: DirectionSet,
-    untrained: Sequence[tuple[Activations, Activations]],
+    floors: Sequence[Measure],
     evidence: tuple[str, ...],
 ) -> Claim:
     layer = directions.chosen_layer[emotion]
@@ -154,12 +170,11 @@ def _separability(
         n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=work.study.seed,
     )  # fmt: skip
     embedding = detection(test, directions, emotion, 0, n_bootstrap=10, n_permutations=10, seed=work.study.seed)
-    floors = {
-        "bag_of_words": bag_of_words_floor(texts.explicit.data, test.data, emotion),
-        "embedding": embedding.value,
-    }
-    if untrained:
-        floors["untrained"] = untrained_floor(untrained, directions.position, emotion)
+    own_floors = {"embedding": embedding.value}
+    for floor in (f for f in floors if f.statistic == IMPLICIT and f.emotion == emotion):
+        label = "bag_of_words" if "bag of words" in floor.kind else "untrained"
+        # The best of several untrained twins is the floor.
+        own_floors[label] = max(floor.value, own_floors.get(label, 0.0))
     return Claim(
         id="rq1.separability",
         question="RQ1",
@@ -171,7 +186,7 @@ def _separability(
         ci95=(found.interval.low, found.interval.high),
         chance=found.chance,
         ceiling=1.0,
-        floors=floors,
+        floors=own_floors,
         null=f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
         p=found.p,
         n_unique=found.n_groups,

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits._files import read_json, write_json
+from emotion_circuits._files import read_json, whole_file, write_json
 from emotion_circuits.errors import InputError
 
 SCHEMA = 1
@@ -77,6 +77,12 @@ class Store:
             (self.folder / name).is_file() and file_hash(self.folder / name) == digest
             for name, digest in entry["files"].items()
         )
+
+    def check_writable(self) -> None:
+        """Raise `InputError` unless files can be made here."""
+        with whole_file(self.folder / ".writable") as part:
+            part.touch()
+        (self.folder / ".writable").unlink()
 
     def finish(
         self, stage: str, key: str, files: Sequence[Path], seconds: float, parameters: Mapping[str, Any]

@@ -1,0 +1,42 @@
+"""Models shared by the rooms that run forward passes. They are read only: a test that spoils one loads its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tiny_models import VARIANTS, Variant, save_tiny
+
+from emotion_circuits.engine import load_verified
+from emotion_circuits.models import LoadedModel
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant], Path]:
+    """A variant's folder, written once."""
+
+    @cache
+    def folder(name: str) -> Path:
+        [variant] = [v for v in VARIANTS if v.name == name]
+        return save_tiny(variant, tmp_path_factory.mktemp(name.replace(" ", "-")))
+
+    return lambda variant: folder(variant.name)
+
+
+@pytest.fixture(scope="session", params=VARIANTS, ids=lambda variant: variant.name)
+def lm(request: pytest.FixtureRequest, tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
+    """Every family in turn; a new one joins by its entry in `FAMILIES` and `tiny_config`."""
+    return load_verified(str(tiny_folder(request.param)), bos=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2_lm(tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
+    return load_verified(str(tiny_folder(VARIANTS[0])), bos=True)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[[str], LoadedModel]:
+    """A reference model by its short name, loaded once."""
+    return cache(lambda name: load_verified(f"reference/{name}"))
