@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
 DEFAULT_BATCH_TOKENS = 2048
@@ -126,7 +127,12 @@ def plan_batches(
         ids: token ids of each text.
         packed: several texts to a row; otherwise one text a row, all rows of a batch of one length.
         batch_tokens: the size of a forward pass, and so the bound on memory.
+
+    Raises:
+        InputError: a text without tokens.
     """
+    if not all(ids):
+        raise InputError("A text has no tokens.", next_step="leave out empty texts")
     texts = tuple(range(len(ids)))
     return tuple(_lay_out(texts, tuple(tuple(i) for i in ids), packed, batch_tokens))
 

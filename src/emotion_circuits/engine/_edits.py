@@ -6,13 +6,14 @@ edits: vectors are given once for all rows, or one per row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from emotion_circuits.engine._sites import Point
+from emotion_circuits.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,19 @@ class Edit:
     def touch(self, editable: Tensor) -> Callable[[Tensor], Tensor]:
         """The hook that applies this edit to the editable tokens."""
         return lambda hidden: self.apply(hidden, editable)
+
+
+def touches_of(edits: Sequence[Edit], editable: Tensor) -> dict[Point, Callable[[Tensor], Tensor]]:
+    """The hooks of several edits.
+
+    Raises:
+        InputError: two edits at one point, of which one would be lost.
+    """
+    touches = {edit.point: edit.touch(editable) for edit in edits}
+    if len(touches) < len(edits):
+        points = [f"{edit.point.site} of layer {edit.point.layer}" for edit in edits]
+        raise InputError("Two edits stand at one point.", found=", ".join(points), next_step="join them into one edit")
+    return touches
 
 
 def _per_row(vector: Tensor, hidden: Tensor) -> Tensor:

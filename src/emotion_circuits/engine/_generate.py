@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emotion_circuits.engine._edits import Edit
+from emotion_circuits.engine._edits import Edit, touches_of
 from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._run import hooks
 from emotion_circuits.errors import InputError, MeasurementError
@@ -67,7 +67,7 @@ def generate(
     past: Any = None
     with torch.inference_mode():
         for _ in range(max_tokens):
-            with matmul_precision(lm.device), hooks(lm, {edit.point: edit.touch(real) for edit in edits}):
+            with matmul_precision(lm.device), hooks(lm, touches_of(edits, real)):
                 out = lm.hf(
                     input_ids=ids,
                     attention_mask=mask,

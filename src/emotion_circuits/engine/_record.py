@@ -59,10 +59,14 @@ def for_each_batch(batches: Sequence[Batch], run: Callable[[Batch], None]) -> No
 
 def _layers_needed(points: Sequence[Point]) -> int:
     """How many blocks must run so that every point is seen."""
+    if not points:
+        raise InputError("No points were given to record.")
     return max((0 if site in ("embed", "resid_pre") else 1) + layer for site, layer in points)
 
 
 def _check_positions(positions: Positions, ids: Sequence[Sequence[int]]) -> None:
+    if not positions:
+        raise InputError("No positions were given to record at.")
     for name, chosen in positions.items():
         if len(chosen) != len(ids):
             raise InputError(f"Position {name!r} is given for {len(chosen)} texts.", accepted=f"{len(ids)} texts")
@@ -100,7 +104,7 @@ def record(
         on_batch: called with the number of texts done after each batch.
 
     Raises:
-        InputError: a point the model lacks, a position outside its text.
+        InputError: no points or positions, a point the model lacks, a position outside its text, a text without tokens.
     """
     for point in points:
         check_point(lm, point)

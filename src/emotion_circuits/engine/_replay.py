@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch
-from emotion_circuits.engine._edits import Edit
+from emotion_circuits.engine._edits import Edit, touches_of
 from emotion_circuits.engine._record import record_tokens
 from emotion_circuits.engine._run import forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import Point
@@ -22,8 +22,7 @@ from emotion_circuits.models import LoadedModel
 def final_states(lm: LoadedModel, batch: Batch, edits: Sequence[Edit] = ()) -> Tensor:
     """The full forward pass under edits: hidden states after the final norm, (rows, tokens, d)."""
     editable = batch.editable(lm.device)
-    touches = {edit.point: edit.touch(editable) for edit in edits}
-    with torch.no_grad(), hooks(lm, touches):
+    with torch.no_grad(), hooks(lm, touches_of(edits, editable)):
         return forward(lm, **batch.inputs(lm))
 
 

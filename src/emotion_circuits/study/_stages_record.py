@@ -17,13 +17,11 @@ from emotion_circuits.directions import (
     Activations,
     DirectionSet,
     EvaluationTexts,
-    choose_layers,
-    choose_layers_within,
     cleaned_values,
     cosine_rows,
     detection,
     extract,
-    fit_directions,
+    fit_with_layers,
     floor_rows,
     generic_statistics,
     load_activations,
@@ -93,17 +91,12 @@ def record_twin(work: Workshop, name: str) -> list[Path]:
 def fit_model(work: Workshop, name: str) -> list[Path]:
     """Directions at every position, with the layers chosen on development scenarios."""
     explicit = load_activations(activation_folder(work, name))
-    implicit = load_activations(activation_folder(work, name) / "implicit").select(split="development")
+    implicit = load_activations(activation_folder(work, name) / "implicit")
     generic = load_generic(activation_folder(work, name))
     files = []
     for position in POSITIONS:
-        directions = fit_directions(explicit, position, generic)
-        if position == "emotion_token":  # implicit texts have none
-            chosen = choose_layers_within(explicit.select(split="development"), position, generic)
-        else:
-            chosen = choose_layers(implicit, directions)
         path = directions_path(work, name, position)
-        save_directions(directions.with_layers(chosen), path)
+        save_directions(fit_with_layers(explicit, position, generic, implicit=implicit), path)
         files.append(path)
     return files
 

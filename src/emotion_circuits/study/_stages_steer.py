@@ -18,16 +18,19 @@ from emotion_circuits.interventions import (
     Layout,
     SweepResult,
     against_controls,
+    balanced_contexts,
     choose_layer_and_dose,
     control_slopes,
+    few_continuations,
     isotropic_directions,
     relative_layers,
+    seconds_for,
     shuffled_label_directions,
     sweep,
     sweep_cost,
 )
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, Continuation
+from emotion_circuits.prompts import Context
 from emotion_circuits.scoring import continuation_task, slot_task
 from emotion_circuits.statistics import Bootstrap, Claim, Measure, grouped_bootstrap, measures_table, smallest_from_se
 from emotion_circuits.study._claim_files import write_unjudged
@@ -41,26 +44,14 @@ def _patching(work: Workshop, name: str, what: str) -> Path:
     return work.folder / "patching" / f"{slug(name)}_{what}"
 
 
-def balanced_contexts(contexts: tuple[Context, ...], n: int) -> list[Context]:
-    """The first `n` contexts, in equal shares of each slot where there are enough."""
-    by_slot = [[c for c in contexts if c.slot == slot] for slot in prompts.SLOTS]
-    mixed = [c for row in zip(*by_slot, strict=False) for c in row]
-    rest = [c for c in contexts if c not in mixed]
-    return (mixed + rest)[:n]
-
-
-def few_continuations(split: str, per_class: int) -> list[Continuation]:
-    """The first `per_class` continuations of each class."""
-    found = prompts.continuations(split)
-    return [c for emotion in CLASSES for c in [x for x in found if x.emotion == emotion][:per_class]]
-
-
 def _openings(contexts: tuple[Context, ...]) -> list[Context]:
     return [c for c in contexts if c.slot == "opening"]
 
 
 def _announce(work: Workshop, name: str, what: str, tokens: int) -> None:
-    work.tell(f"{name}: {what} sends {tokens:,} tokens through the model, about {work.seconds_for(name, tokens):.0f} s")
+    work.tell(
+        f"{name}: {what} sends {tokens:,} tokens through the model, about {seconds_for(work.model(name), tokens):.0f} s"
+    )
 
 
 def sweep_development(work: Workshop, name: str) -> list[Path]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from emotion_circuits.engine import Point, record
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.study._config import Study
@@ -39,7 +38,6 @@ class Workshop:
     tell: Callable[[str], None] = lambda _: None
     progress: Progress = no_progress
     _loaded: dict[str, LoadedModel] = field(default_factory=dict)
-    _rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -55,18 +53,6 @@ class Workshop:
                 name, device=study.device, dtype=study.dtype, bos=study.bos, threads=study.threads
             )
         return self._loaded[name]
-
-    def seconds_for(self, name: str, tokens: int) -> float:
-        """How long a model needs for that many tokens, from a timed run over a few hundred."""
-        if name not in self._rates:
-            import time
-
-            lm = self.model(name)
-            ids = [tuple(range(1, 17))] * 32
-            start = time.perf_counter()
-            record(lm, ids, {"last": [[15]] * 32}, [Point("resid_post", lm.n_layers - 1)])
-            self._rates[name] = 512 / (time.perf_counter() - start)
-        return tokens / self._rates[name]
 
     @contextmanager
     def counting(self, label: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -1,0 +1,248 @@
+"""Layer profiles: how good directions are from the embedding to the last layer, beside chance and floors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Rule, Series, finite_range
+from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
+from emotion_circuits.report._style import MARKERS, emotion_colour, interval, layer_name, number, p_value
+from emotion_circuits.statistics import EMBED_LAYER, Measure
+
+AUROC_IMPLICIT = "AUROC on implicit texts"
+AUROC_REAL = "AUROC on real-world texts"
+AUROC_EXPLICIT = "AUROC on explicit test texts, held out"
+SPLIT_HALF = "split-half cosine"
+PAIR_COSINE = "cosine of a pair's difference with the others' mean"
+ACCURACY = "nearest-centroid accuracy, held out by scenario"
+FLOOR_NAMES = {"bag_of_words": "bag of words", "embedding": "embedding", "untrained": "untrained"}
+_NULL_WORDS = "the grey band holds 95 % of the null (labels permuted within scenarios)"
+
+
+def layer_profiles(model: ModelResults) -> list[Chart]:
+    """The charts for which the model has rows."""
+    charts = [
+        _by_position(
+            model, AUROC_IMPLICIT, "specific", "auroc_implicit", "Does the direction recognise the emotion unnamed?",
+            "AUROC",
+            f"Specific directions on texts that never name the emotion: the line with its shaded 95 % interval means "
+            f"something where it lies above the grey band of the null and above every dashed floor; dotted verticals "
+            f"mark the layer chosen on development scenarios, and only the row {CLAIM_POSITION!r} carries claims.",
+            floor=0.3,
+        ),
+        _by_position(
+            model, SPLIT_HALF, "specific", "split_half", "Do two halves of the scenarios give the same direction?",
+            "cosine",
+            f"Cosine between specific directions made from two independent halves of the scenarios: 1 is a perfectly "
+            f"stable direction, and {_NULL_WORDS}.",
+            floor=-0.2,
+        ),
+        _by_position(
+            model, PAIR_COSINE, "matched", "pair_cosine", "How alike are the pairs' own differences?",
+            "cosine",
+            "Cosine of each scenario's difference (emotion minus neutral) with the mean of the others': the higher, "
+            "the better a direction should steer; the grey band holds 95 % of the null (signs flipped).",
+            floor=-0.1,
+        ),
+        _accuracy(model),
+        _by_texts(model),
+    ]  # fmt: skip
+    return [chart for chart in charts if chart is not None]
+
+
+def _by_position(
+    model: ModelResults, statistic: str, kind: str, key: str, title: str, unit: str, caption: str, floor: float
+) -> Chart | None:
+    positions = model.positions("quality", statistic)
+    emotions = model.emotions("quality")
+    rows = [[model.rows("quality", statistic, emotion=e, position=p, kind=kind) for e in emotions] for p in positions]
+    if not any(any(row) for row in rows):
+        return None
+    y_axis = _y_axis(unit, [cell for row in rows for cell in row], floor, 1.0)
+    x_axis = layer_axis([m for row in rows for cell in row for m in cell])
+    panels = []
+    for position, row in zip(positions, rows, strict=True):
+        cells = []
+        for emotion, measures in zip(emotions, row, strict=True):
+            levels = _floors(model, emotion, position, measures) if statistic == AUROC_IMPLICIT else ()
+            cells.append(
+                Panel(
+                    emotion, x_axis, y_axis,
+                    (_series(measures, emotion, unit),) if measures else (),
+                    _null_bands(measures),
+                    (*levels, *_chance(measures)),
+                    _chosen(model, emotion, position),
+                )
+            )  # fmt: skip
+        panels.append(tuple(cells))
+    alt = f"{statistic} of {model.name} by layer for {', '.join(emotions)}, one row for each position. " + _best_words(
+        model, statistic, kind
+    )
+    gutter = 1.15 if statistic == AUROC_IMPLICIT else 0.75
+    return Chart(key, f"{model.name}: {title}", caption, alt, tuple(panels), positions, 1.5, gutter)
+
+
+def _accuracy(model: ModelResults) -> Chart | None:
+    positions = model.positions("quality", ACCURACY)
+    rows = [model.rows("quality", ACCURACY, position=p) for p in positions]
+    if not any(rows):
+        return None
+    y_axis = _y_axis("accuracy", rows, 0.0, 1.0)
+    x_axis = layer_axis([m for row in rows for m in row])
+    panels = tuple(
+        Panel(p, x_axis, y_axis, (_series(row, "all", "accuracy"),), _null_bands(row), _chance(row))
+        for p, row in zip(positions, rows, strict=True)
+    )
+    return Chart(
+        "accuracy",
+        f"{model.name}: Can the four classes be told apart?",
+        f"Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
+        f"{_NULL_WORDS}, near one in four.",
+        f"Nearest-centroid accuracy of {model.name} by layer, one panel for each position. "
+        + _best_words(model, ACCURACY, "centroid"),
+        (panels,),
+        ("all classes",),
+        1.7,
+        0.75,
+    )
+
+
+def _by_texts(model: ModelResults) -> Chart | None:
+    statistics = {AUROC_IMPLICIT: "implicit", AUROC_REAL: "real-world", AUROC_EXPLICIT: "explicit"}
+    emotions = model.emotions("quality")
+    found = {
+        s: [model.rows("quality", s, emotion=e, position=CLAIM_POSITION, kind="specific") for e in emotions]
+        for s in statistics
+    }
+    found = {s: row for s, row in found.items() if any(row)}
+    if not found:
+        return None
+    x_axis = layer_axis([m for row in found.values() for cell in row for m in cell])
+    panels = []
+    for statistic, row in found.items():
+        probes = [
+            model.rows("quality", statistic, emotion=e, position=CLAIM_POSITION, kind="probe") for e in emotions
+        ]
+        y_axis = _y_axis("AUROC", [*row, *probes], 0.3, 1.0)
+        panels.append(
+            tuple(
+                Panel(
+                    emotion, x_axis, y_axis,
+                    (*((_series(cell, emotion, "AUROC", label="mean diff."),) if cell else ()),
+                     *((_series(probe, "ink", "AUROC", kind="probe", label="probe"),) if probe else ())),
+                    _null_bands(cell), _chance(cell), _chosen(model, emotion, CLAIM_POSITION),
+                )
+                for emotion, cell, probe in zip(emotions, row, probes, strict=True)
+            )
+        )  # fmt: skip
+    return Chart(
+        "auroc_by_texts",
+        f"{model.name}: On which texts does the direction work?",
+        f"AUROC at position {CLAIM_POSITION!r} on three kinds of text, mean differences (coloured, shaded 95 % "
+        "interval) beside logistic probes (thin): explicit texts name the emotion, so a bag of words is near 1 "
+        "there and nothing follows from it.",
+        f"AUROC of {model.name} by layer on {', '.join(statistics[s] for s in found)} texts, for "
+        f"{', '.join(emotions)}.",
+        tuple(panels),
+        tuple(statistics[s] for s in found),
+        1.5,
+        0.95,
+    )
+
+
+def layer_axis(measures: Sequence[Measure]) -> Axis:
+    """Layers, `embed` first; every tick where there is room, else every few."""
+    layers = sorted({m.layer for m in measures}) or [0]
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50, 1000) if len(layers) / s <= 9.5)
+    ticks = [(float(i), layer_name(i)) for i in layers if i >= 0 and i % step == 0]
+    if EMBED_LAYER in layers:
+        ticks.insert(0, (float(EMBED_LAYER), "emb" if step == 1 else "embed"))
+        if step > 1:  # the name would run into layer 0's
+            ticks = [t for t in ticks if t[0] != 0]
+    return Axis("layer", layers[0] - 0.35, layers[-1] + 0.35, tuple(ticks))
+
+
+def _y_axis(unit: str, cells: Sequence[Sequence[Measure]], low: float, high: float) -> Axis:
+    values = [v for cell in cells for m in cell for v in (m.value, m.ci_low, m.ci_high, m.null_low, m.null_high)]
+    return Axis(unit, *finite_range(values, low, high, 0.03))
+
+
+def _series(measures: Sequence[Measure], emotion: str, unit: str, kind: str = "specific", label: str = "") -> Series:
+    main = kind != "probe"
+    return Series(
+        name=emotion if main else kind,
+        x=tuple(float(m.layer) for m in measures),
+        y=tuple(m.value for m in measures),
+        low=tuple(m.ci_low for m in measures) if main else (),
+        high=tuple(m.ci_high for m in measures) if main else (),
+        colour=emotion_colour(emotion) if main else "ink",
+        width=1.8 if main else 1.0,
+        marker=MARKERS.get(emotion, "o") if main else "",
+        dash="solid" if main else "dot",
+        label=label,
+        hover=tuple(measure_words(m, unit) for m in measures),
+    )
+
+
+def measure_words(m: Measure, unit: str) -> str:
+    """A measure in one line, with its chance level."""
+    words = [f"layer {layer_name(m.layer)}: {unit} {number(m.value)} {interval(m.ci_low, m.ci_high)}".rstrip()]
+    words.append(f"chance {number(m.chance)}")
+    if interval(m.null_low, m.null_high):
+        words.append(f"95 % of the null {interval(m.null_low, m.null_high)}")
+    if p_value(m.p) != "–":
+        words.append(f"p {p_value(m.p).removeprefix('= ')} (not adjusted)")
+    return "<br>".join([*words, f"n = {m.n_unique}"])
+
+
+def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
+    known = [m for m in measures if m.null_low == m.null_low and m.null_high == m.null_high]
+    if not known:
+        return ()
+    return (
+        Band(
+            tuple(float(m.layer) for m in known),
+            tuple(m.null_low for m in known),
+            tuple(m.null_high for m in known),
+        ),
+    )
+
+
+def _chance(measures: Sequence[Measure]) -> tuple[Level, ...]:
+    if not measures:
+        return ()
+    mean = sum(m.chance for m in measures) / len(measures)
+    return (Level(mean, f"chance {number(mean)}", "dot"),)
+
+
+def _floors(model: ModelResults, emotion: str, position: str, measures: Sequence[Measure]) -> tuple[Level, ...]:
+    """The claim's floors where claims are made; elsewhere the two that hold there: the bag of words, the embedding."""
+    claim = model.claim("rq1.separability", emotion)
+    floors = dict(claim.floors) if claim else {}
+    if position != CLAIM_POSITION:
+        floors = {name: value for name, value in floors.items() if name == "bag_of_words"}
+    embed = [m.value for m in measures if m.layer == EMBED_LAYER]
+    if "embedding" not in floors and embed:
+        floors["embedding"] = embed[0]
+    return tuple(
+        Level(value, f"{FLOOR_NAMES.get(name, name.replace('_', ' '))} {number(value)}")
+        for name, value in sorted(floors.items())
+    )
+
+
+def _chosen(model: ModelResults, emotion: str, position: str) -> tuple[Rule, ...]:
+    layer = model.chosen.get(position, {}).get(emotion)
+    return () if layer is None else (Rule(float(layer), f"chosen: {layer}"),)
+
+
+def _best_words(model: ModelResults, statistic: str, kind: str) -> str:
+    rows = model.rows("quality", statistic, position=CLAIM_POSITION, kind=kind)
+    if not rows:
+        return ""
+    words = []
+    for emotion in dict.fromkeys(m.emotion for m in rows):
+        best = max((m for m in rows if m.emotion == emotion), key=lambda m: (m.value, -m.layer))
+        words.append(
+            f"{emotion} {number(best.value)} at layer {layer_name(best.layer)} (chance {number(best.chance)})"
+        )
+    return f"Highest values at position {CLAIM_POSITION}: {'; '.join(words)}."
