@@ -60,18 +60,8 @@ def main() -> None:
     seconds = {"trained, all nulls": 0.0, "untrained twins": 0.0}
 
     def align(a: tuple[Layers, Layers], b: tuple[Layers, Layers], n_draws: int):  # type: ignore[no-untyped-def]
-        return align_all_layers(
-            a[0],
-            b[0],
-            a[1],
-            b[1],
-            plant.labels,
-            plant.groups,
-            fit_labels=plant.fit_labels,
-            n_draws=n_draws,
-            n_jobs=options.jobs,
-            seed=0,
-        )
+        design = {"labels": plant.labels, "groups": plant.groups, "fit_labels": plant.fit_labels}
+        return align_all_layers(a[0], b[0], a[1], b[1], **design, n_draws=n_draws, n_jobs=options.jobs, seed=0)
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for a, b in progress.track(pairs, description="pairs of models"):
@@ -84,9 +74,7 @@ def main() -> None:
                 layer_gain(result, arms)
             seconds["untrained twins"] += time.perf_counter() - start
 
-    table = Table(
-        "part", "alignments", "seconds", "of the limit", title=f"{options.jobs} jobs on {os.cpu_count()} cores"
-    )
+    table = Table("part", "alignments", "seconds", "of the limit", title=f"{options.jobs} jobs")
     counts = {"trained, all nulls": len(pairs), "untrained twins": len(pairs) * 2 * options.untrained}
     for part, taken in seconds.items():
         table.add_row(part, str(counts[part] * options.layers**2), f"{taken:.1f}", f"{taken / LIMIT_S:.0%}")

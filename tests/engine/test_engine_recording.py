@@ -128,7 +128,7 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_no_value(tiny_gpt2_lm
     monkeypatch.setattr(lm.base, "forward", small_device)
     done: list[int] = []
     found = record(lm, ids, every_token(ids), POINTS, packed=packed, on_batch=done.append)
-    assert len(refused) > 2
+    assert refused
     assert done[-1] == len(ids)
     assert_close(found, whole)
     assert count_hooks(lm) == 0

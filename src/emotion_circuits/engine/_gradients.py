@@ -35,13 +35,13 @@ def gradients(lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Ca
         check_point(lm, point)
     values: dict[Point, Tensor] = {}
 
-    def open_graph(hidden: Tensor) -> Tensor:
-        # The parameters carry no gradient, so the graph has to begin at the embeddings.
-        return hidden.detach().requires_grad_(True)
+    def open_graph(hidden: Tensor) -> Tensor | None:
+        # The parameters carry no gradient, so the graph has to begin at the embeddings: once, also when what enters
+        # block 0 was asked for by both of its names.
+        return None if hidden.requires_grad else hidden.detach().requires_grad_(True)
 
     def keeper(point: Point) -> Touch:
         def keep(hidden: Tensor) -> Tensor | None:
-            # What enters block 0 opens the graph, whichever of its two names was asked for.
             opened = open_graph(hidden) if point in (Point("embed", 0), Point("resid_pre", 0)) else None
             values[point] = hidden if opened is None else opened
             values[point].retain_grad()

@@ -78,6 +78,17 @@ def _hook_output(module: nn.Module, touch: Touch) -> RemovableHandle:
     return module.register_forward_hook(hook)
 
 
+def _hook_shared_input(module: nn.Module, touch: Touch) -> RemovableHandle:
+    # The block adds this very tensor to the MLP's output afterwards: one put in its place would reach the MLP only.
+    def pre_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        new = touch(hidden)
+        if new is not None:
+            hidden.copy_(new)
+
+    return module.register_forward_pre_hook(pre_hook, with_kwargs=True)
+
+
 def attach(lm: LoadedModel, point: Point, touch: Touch) -> RemovableHandle:
     """Call `touch` with the tensor at a point in every forward pass, until the handle is removed."""
     check_point(lm, point)
@@ -88,7 +99,7 @@ def attach(lm: LoadedModel, point: Point, touch: Touch) -> RemovableHandle:
         case "resid_post":
             return _hook_output(lm.blocks[layer], touch)
         case "resid_mid":
-            return _hook_input(lm.mid_norm(layer), touch)
+            return _hook_shared_input(lm.mid_norm(layer), touch)
         case "attn_out":
             return _hook_output(lm.attention(layer), touch)
         case "mlp_out":

@@ -17,6 +17,7 @@ from emotion_circuits.geometry._aligners import (
 )
 from emotion_circuits.geometry._alignment_eval import align_all_layers, evaluate_alignment
 from emotion_circuits.geometry._alignment_results import AlignmentReport, Band, LayerAlignment, LayerNull
+from emotion_circuits.geometry._check_aligner import check_aligner
 from emotion_circuits.geometry._cleaning import (
     AllOnesRemover,
     Cleaner,
@@ -104,6 +105,7 @@ __all__ = [
     "align_all_layers",
     "aligner_named",
     "biased_cka",
+    "check_aligner",
     "cka",
     "compare_spaces",
     "compare_subspaces",

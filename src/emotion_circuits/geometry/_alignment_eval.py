@@ -74,12 +74,9 @@ def align_all_layers(
     model = Ridge() if aligner is None else aligner
     n_fit, widths = _training_shape(XA, XB)
     m = most_components(n_fit, *widths) if model.n_components is None else model.n_components
-    layers = [
-        (f"Layer {i} of the {side}, training,", X)
-        for side, Xs in (("source", XA), ("target", XB))
-        for i, X in enumerate(Xs)
-    ]
-    reduced = list(in_parallel(lambda layer: model.reduce(layer[1], m, layer[0]), layers, n_jobs))
+    named = [(f"Layer {i} of the source, training,", X) for i, X in enumerate(XA)]
+    named += [(f"Layer {i} of the target, training,", X) for i, X in enumerate(XB)]
+    reduced = list(in_parallel(lambda layer: model.reduce(layer[1], m, layer[0]), named, n_jobs))
     sources, targets = reduced[: len(XA)], reduced[len(XA) :]
     texts_a, texts_b = _texts(emotion_a, sources, labels, groups), _texts(emotion_b, targets, labels, groups)
     require_same_design(texts_a.tables[0], texts_b.tables[0])
@@ -87,7 +84,7 @@ def align_all_layers(
     _require_unseen(texts_b.layers[-1], targets[-1].hashes)
     design = Design.of(texts_a.tables[0], neutral, kind, space)
     plan = _plan(design, texts_a.tables[0], groups, n_fit, fit_labels, n_draws, n_bootstrap, seed, level)
-    fitted = _fitting(model, sources, targets, fit_groups)
+    fitted = _fitting(model, sources, targets, fit_groups, n_jobs)
     return judge_all(fitted, model.name, sources, targets, texts_a, texts_b, plan, n_jobs, progress)
 
 
@@ -183,13 +180,18 @@ def _plan(
 
 
 def _fitting(
-    model: Aligner, sources: list[ReducedTexts], targets: list[ReducedTexts], groups: npt.ArrayLike | None
+    model: Aligner,
+    sources: list[ReducedTexts],
+    targets: list[ReducedTexts],
+    groups: npt.ArrayLike | None,
+    n_jobs: int,
 ) -> Callable[[int, int], Aligner]:
     """How the map of a pair of layers is made; ridge shares what belongs to one layer alone."""
     names = None if groups is None else np.asarray(groups)
     if not isinstance(model, Ridge):
         return lambda i, j: _copy(model).fit_reduced(sources[i], targets[j], names)
-    folds = [RidgeFolds.of(source.scores, names, model.n_folds, tuple(model.penalties)) for source in sources]
+    penalties, n_folds = tuple(model.penalties), model.n_folds
+    folds = list(in_parallel(lambda texts: RidgeFolds.of(texts.scores, names, n_folds, penalties), sources, n_jobs))
     prepared: dict[tuple[int, int], RidgeTarget] = {}
 
     def fit(i: int, j: int) -> Aligner:

@@ -29,7 +29,7 @@ class Series:
         colour: a name of `_style.COLOURS`.
         shaded: the interval as a band; otherwise as bars.
         marker: "o", "^", "s", "ring" or "" for none.
-        dash: "solid", "dash" or "dot".
+        dash: "solid", "dash", "longdash", "dashdot" or "dot".
         label: written at the right end.
         hover: a line per point.
     """
@@ -74,9 +74,17 @@ class Rule(NamedTuple):
     dash: str = "dot"
 
 
+class Label(NamedTuple):
+    """A text at a height, in axis units."""
+
+    y: float
+    text: str
+    colour: str
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One set of axes."""
+    """One set of axes; `notes` are written at the right edge, as names of series and levels are."""
 
     title: str
     x_axis: Axis
@@ -85,6 +93,7 @@ class Panel:
     bands: tuple[Band, ...] = ()
     levels: tuple[Level, ...] = ()
     rules: tuple[Rule, ...] = ()
+    notes: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,14 +119,6 @@ class Chart:
     row_titles: tuple[str, ...]
     row_height: float = 1.6
     gutter: float = 0.95
-
-
-class Label(NamedTuple):
-    """A text at a height, in axis units."""
-
-    y: float
-    text: str
-    colour: str
 
 
 def spread_labels(labels: Sequence[Label], axis: Axis, height: float, line: float = 0.145) -> list[Label]:
@@ -158,7 +159,13 @@ def spread_labels(labels: Sequence[Label], axis: Axis, height: float, line: floa
 def panel_labels(panel: Panel) -> list[Label]:
     """What is written at a panel's right edge."""
     labels = [Label(level.y, level.label, "muted") for level in panel.levels if level.label]
-    return labels + [Label(s.y[-1], s.label, s.colour) for s in panel.series if s.label and s.y]
+    return [*labels, *panel.notes] + [Label(s.y[-1], s.label, s.colour) for s in panel.series if s.label and s.y]
+
+
+def rule_label_left(rule: Rule, panel: Panel) -> bool:
+    """Whether a rule's name stands left of it, because it would run out of the panel on the right."""
+    axis = panel.x_axis
+    return (rule.x - axis.low) / (axis.high - axis.low) > 0.55
 
 
 def finite_range(values: Sequence[float], low: float, high: float, margin: float = 0.05) -> tuple[float, float]:

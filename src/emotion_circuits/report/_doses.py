@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
-from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Rule, Series, finite_range
+from emotion_circuits.report._chart import Axis, Band, Chart, Label, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import ModelResults
 from emotion_circuits.report._style import MARKERS, emotion_colour, interval, number, p_value, ramp
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
@@ -18,6 +18,7 @@ SLOPE = "slope of own word-set log-odds"
 MAX_PERPLEXITY = SIDE_CONDITION_LIMITS["perplexity_ratio"]
 _DOSE = re.compile(r"dose (-?[\d.]+(?:e-?\d+)?)$")
 _DOSE_LABEL = "dose (multiples of the median residual norm)"
+_FANS = ("shuffled-label", "isotropic")
 _OUTCOMES = (
     # statistic, row title, unit, value of the clean run
     (WORD_SET, "own words", "Δ log-odds, nats", 0.0),
@@ -85,7 +86,7 @@ def _development(model: ModelResults) -> Chart | None:
 
 
 def _curve(
-    points: Sequence[Measure], emotion: str, unit: str, clean: float, place: int, n: int, chosen: bool
+    points: Sequence[Measure], emotion: str, unit: str, clean: float, place: int, n: int, chosen: bool, label: str = ""
 ) -> Series:
     """One layer's curve through the clean run at dose 0, where nothing changed by definition."""
     rows = sorted(((dose, m) for m in points if (dose := dose_of(m)) is not None), key=lambda pair: pair[0])
@@ -106,14 +107,14 @@ def _curve(
         shaded=chosen,
         width=2.2 if chosen else 1.1,
         marker=MARKERS.get(emotion, "o") if chosen else "",
-        label=f"layer {layer}",
+        label=label or f"layer {layer}",
         hover=tuple(f[4] for f in full),
     )
 
 
 def _dose_words(dose: float, m: Measure, unit: str) -> str:
     value = f"dose {number(dose)}: {number(m.value)} {interval(m.ci_low, m.ci_high)}".rstrip()
-    return f"layer {m.layer}, {value}<br>{unit}<br>the clean run has {number(m.chance)}, n = {m.n_unique}"
+    return f"layer {m.layer}, {value}\n{unit}\nthe clean run has {number(m.chance)}, n = {m.n_unique}"
 
 
 def _dose_axis(measures: Sequence[Measure]) -> Axis:
@@ -167,8 +168,8 @@ def _test(model: ModelResults) -> Chart | None:
             tuple(
                 Panel(
                     emotion, x_axis, y_axis,
-                    (_curve(cell, emotion, unit, clean, 0, 1, True),) if cell else (),
-                    fan, _clean_levels(statistic, clean),
+                    (_curve(cell, emotion, unit, clean, 0, 1, True, emotion),) if cell else (),
+                    fan, _clean_levels(statistic, clean), notes=_fan_names(_slopes(model, emotion), fan),
                 )
                 for emotion, cell, fan in zip(emotions, cells, fans, strict=True)
             )
@@ -188,7 +189,7 @@ def _test(model: ModelResults) -> Chart | None:
         tuple(panels),
         tuple(titles),
         1.75,
-        0.7,
+        0.8,
     )
 
 
@@ -196,13 +197,19 @@ def _null_fans(slopes: dict[str, Measure], cell: Sequence[Measure]) -> tuple[Ban
     """Where the controls' lines lie: their slopes' 95 % range times the dose."""
     doses = sorted({d for m in cell if (d := dose_of(m)) is not None} | {0.0})
     fans = []
-    for kind in ("shuffled-label", "isotropic"):
+    for kind in _FANS:
         m = slopes.get(kind)
         if m is None or not (math.isfinite(m.null_low) and math.isfinite(m.null_high)):
             continue
         ends = [sorted((m.null_low * d, m.null_high * d)) for d in doses]
         fans.append(Band(tuple(doses), tuple(e[0] for e in ends), tuple(e[1] for e in ends)))
     return tuple(fans)
+
+
+def _fan_names(slopes: dict[str, Measure], fans: Sequence[Band]) -> tuple[Label, ...]:
+    """The controls' names at the upper right ends of their fans."""
+    kinds = [k for k in _FANS if k in slopes]
+    return tuple(Label(fan.high[-1], kind.removesuffix("-label"), "muted") for kind, fan in zip(kinds, fans, strict=False))
 
 
 def _controls(model: ModelResults) -> Chart | None:
@@ -214,7 +221,7 @@ def _controls(model: ModelResults) -> Chart | None:
     kinds = [k for k in ("isotropic", "shuffled-label") if (frame["kind"] == k).any()]
     kinds += sorted(set(frame["kind"]) - set(kinds))
     values = [float(v) for v in frame["slope"]] + [m.ci_high for e in emotions for m in observed[e].values()]
-    edges = np.linspace(*finite_range(values, 0.0, 0.0, 0.03), 49)
+    edges = np.linspace(*finite_range(values, 0.0, 0.0, 0.03), 37)
     x_axis = Axis("slope, nats per unit of dose", float(edges[0]), float(edges[-1]))
     panels, counts = [], []
     for kind in kinds:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
 from emotion_circuits.report._style import MARKERS, emotion_colour, interval, layer_name, number, p_value
+from emotion_circuits.report._words import floor_name
 from emotion_circuits.statistics import EMBED_LAYER, Measure
 
 AUROC_IMPLICIT = "AUROC on implicit texts"
@@ -15,7 +16,7 @@ AUROC_EXPLICIT = "AUROC on explicit test texts, held out"
 SPLIT_HALF = "split-half cosine"
 PAIR_COSINE = "cosine of a pair's difference with the others' mean"
 ACCURACY = "nearest-centroid accuracy, held out by scenario"
-FLOOR_NAMES = {"bag_of_words": "bag of words", "embedding": "embedding", "untrained": "untrained"}
+FLOOR_DASHES = {"embedding": "longdash", "untrained": "dashdot"}
 _NULL_WORDS = "the grey band holds 95 % of the null (labels permuted within scenarios)"
 
 
@@ -191,8 +192,8 @@ def measure_words(m: Measure, unit: str) -> str:
     if interval(m.null_low, m.null_high):
         words.append(f"95 % of the null {interval(m.null_low, m.null_high)}")
     if p_value(m.p) != "–":
-        words.append(f"p {p_value(m.p).removeprefix('= ')} (not adjusted)")
-    return "<br>".join([*words, f"n = {m.n_unique}"])
+        words.append(f"p {p_value(m.p)} (not adjusted)")
+    return "\n".join([*words, f"n = {m.n_unique}"])
 
 
 def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
@@ -212,7 +213,7 @@ def _chance(measures: Sequence[Measure]) -> tuple[Level, ...]:
     if not measures:
         return ()
     mean = sum(m.chance for m in measures) / len(measures)
-    return (Level(mean, f"chance {number(mean)}", "dot"),)
+    return (Level(mean, f"chance {mean:.2f}", "dot"),)
 
 
 def _floors(model: ModelResults, emotion: str, position: str, measures: Sequence[Measure]) -> tuple[Level, ...]:
@@ -225,7 +226,7 @@ def _floors(model: ModelResults, emotion: str, position: str, measures: Sequence
     if "embedding" not in floors and embed:
         floors["embedding"] = embed[0]
     return tuple(
-        Level(value, f"{FLOOR_NAMES.get(name, name.replace('_', ' '))} {number(value)}")
+        Level(value, f"{floor_name(name)} {value:.2f}", FLOOR_DASHES.get(name, "dash"))
         for name, value in sorted(floors.items())
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion_circuits._files import whole_file
-from emotion_circuits.report._chart import Chart, Panel, panel_labels, spread_labels
-from emotion_circuits.report._style import COLOURS, MARKERS, SHADE, light
+from emotion_circuits.report._chart import Chart, Panel, panel_labels, rule_label_left, spread_labels
+from emotion_circuits.report._style import COLOURS, SHADE, light
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 WIDTH = 11.0
 """Inches; text of 9 points reads well at the report's width."""
-DPI = 140
-_LEFT, _BOTTOM, _HEAD, _TITLE, _ROW_GAP, _COLUMN_GAP = 0.95, 0.5, 0.34, 0.36, 0.26, 0.3
-_DASHES: dict[str, str | tuple[float, tuple[float, float]]] = {
+DPI = 120
+_LEFT, _BOTTOM, _HEAD, _TITLE, _ROW_GAP, _COLUMN_GAP = 0.95, 0.5, 0.3, 0.3, 0.26, 0.3
+_DASHES: dict[str, str | tuple[float, tuple[float, ...]]] = {
     "solid": "solid",
     "dash": (0, (5, 2.5)),
     "dot": (0, (1.2, 2)),
+    "longdash": (0, (9, 2.5)),
+    "dashdot": (0, (5, 2, 1.2, 2)),
 }
 
 
@@ -36,28 +38,42 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
+def chart_height(chart: Chart, *, with_title: bool) -> float:
+    """Inches."""
+    n_rows = len(chart.panels)
+    head = _HEAD + (_TITLE if with_title else 0.0)
+    return head + n_rows * chart.row_height + (n_rows - 1) * _ROW_GAP + _BOTTOM
+
+
+def panel_places(chart: Chart, *, with_title: bool) -> list[list[tuple[float, float, float, float]]]:
+    """For each row its panels' left, bottom, width and height, in shares of the picture."""
+    height = chart_height(chart, with_title=with_title)
+    share = (WIDTH - _LEFT) / max(len(row) for row in chart.panels)
+    width = share - max(chart.gutter, _COLUMN_GAP)
+    top = height - _HEAD - (_TITLE if with_title else 0.0)
+    places = []
+    for i, row in enumerate(chart.panels):
+        bottom = top - (i + 1) * chart.row_height - i * _ROW_GAP
+        box = (bottom / height, width / WIDTH, chart.row_height / height)
+        places.append([((_LEFT + j * share) / WIDTH, *box) for j in range(len(row))])
+    return places
+
+
 def draw_chart(chart: Chart, *, with_title: bool) -> Figure:
     """Draw all panels; draw and save inside `matplotlib_settings`."""
-    n_rows = len(chart.panels)
-    share = (WIDTH - _LEFT) / max(len(row) for row in chart.panels)
-    panel_width = share - max(chart.gutter, _COLUMN_GAP)
-    head = _HEAD + (_TITLE if with_title else 0.0)
-    height = head + n_rows * chart.row_height + (n_rows - 1) * _ROW_GAP + _BOTTOM
+    height = chart_height(chart, with_title=with_title)
     figure = new_figure(height)
     if with_title:
         figure.text(0.006, 1 - 0.07 / height, chart.title, fontsize=11, fontweight="bold", va="top")
-    for i, row in enumerate(chart.panels):
-        bottom = height - head - (i + 1) * chart.row_height - i * _ROW_GAP
-        middle = (bottom + chart.row_height / 2) / height
+    for i, places in enumerate(panel_places(chart, with_title=with_title)):
+        middle = places[0][1] + places[0][3] / 2
         figure.text(0.1 / WIDTH, middle, chart.row_titles[i], rotation=90, va="center", ha="center", fontweight="bold")
-        for j, panel in enumerate(row):
-            left = _LEFT + j * share
-            place = (left / WIDTH, bottom / height, panel_width / WIDTH, chart.row_height / height)
+        last = i == len(chart.panels) - 1
+        for j, (place, panel) in enumerate(zip(places, chart.panels[i], strict=True)):
             axes = figure.add_axes(place)
             _draw_panel(axes, panel, chart.row_height)
             if i == 0:
                 axes.set_title(panel.title, fontsize=10, fontweight="bold", loc="left", pad=7)
-            last = i == n_rows - 1
             axes.tick_params(labelbottom=last, labelleft=j == 0)
             axes.set_xlabel(panel.x_axis.label if last else "", labelpad=2)
             axes.set_ylabel(panel.y_axis.label if j == 0 else "", fontsize=8.5, labelpad=3)
@@ -67,14 +83,15 @@ def draw_chart(chart: Chart, *, with_title: bool) -> Figure:
 def _draw_panel(axes: Axes, panel: Panel, height: float) -> None:
     _set_axes(axes, panel)
     for band in panel.bands:
-        axes.fill_between(band.x, band.low, band.high, color=light(band.colour), alpha=SHADE, lw=0)
+        axes.fill_between(band.x, band.low, band.high, color=light(band.colour), alpha=SHADE * 1.4, lw=0)
     for level in panel.levels:
         axes.axhline(level.y, color=light("muted"), lw=1, ls=_DASHES[level.dash], zorder=1.5)
     for rule in panel.rules:
         axes.axvline(rule.x, color=light(rule.colour), lw=1.1, ls=_DASHES[rule.dash], zorder=1.6)
+        left = rule_label_left(rule, panel)
         axes.annotate(
-            rule.label, (rule.x, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -1), textcoords="offset points",
-            ha="left", va="top", fontsize=8, color=light(rule.colour),
+            rule.label, (rule.x, 1.0), xycoords=("data", "axes fraction"), xytext=(-3 if left else 3, -1),
+            textcoords="offset points", ha="right" if left else "left", va="top", fontsize=8, color=light(rule.colour),
         )  # fmt: skip
     for series in panel.series:
         colour = light(series.colour)
@@ -96,7 +113,7 @@ def _draw_panel(axes: Axes, panel: Panel, height: float) -> None:
 
 
 def _set_axes(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
     for axis, limits, low_high in ((axes.xaxis, panel.x_axis, axes.set_xlim), (axes.yaxis, panel.y_axis, axes.set_ylim)):
         if limits.log:
@@ -105,13 +122,8 @@ def _set_axes(axes: Axes, panel: Panel) -> None:
         low_high(limits.low, limits.high)
         if limits.ticks:
             axis.set_major_locator(FixedLocator([t for t, _ in limits.ticks]))
-            axis.set_ticklabels([name for _, name in limits.ticks])
+            axis.set_major_formatter(FixedFormatter([name for _, name in limits.ticks]))
     axes.tick_params(length=2.5)
-
-
-def marker_of(emotion: str) -> str:
-    """Emotions differ in shape as well as in colour."""
-    return MARKERS.get(emotion, "o")
 
 
 def svg_text(figure: Figure) -> str:

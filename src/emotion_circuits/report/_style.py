@@ -29,11 +29,11 @@ COLOURS = {
     "all": Colour("#71518f", "#bda0e3"),
     "above": Colour("#2a78b8", "#4f9fdc"),
     "below": Colour("#d97b16", "#e29138"),
-    "ramp-0": Colour("#bcc3cb", "#4d565f"),
-    "ramp-1": Colour("#a3abb5", "#66707a"),
-    "ramp-2": Colour("#88919c", "#808a95"),
-    "ramp-3": Colour("#6d7682", "#9ba5b0"),
-    "ramp-4": Colour("#525b67", "#b8c1cb"),
+    "ramp-0": Colour("#9aa4af", "#66707a"),
+    "ramp-1": Colour("#848e9a", "#7c8691"),
+    "ramp-2": Colour("#6e7885", "#949eaa"),
+    "ramp-3": Colour("#586370", "#aeb7c1"),
+    "ramp-4": Colour("#414d5a", "#c9d1d9"),
 }
 SHADE = 0.2
 """Opacity of bands."""

@@ -23,7 +23,7 @@ TEXT_WORDS = (7, 9, 11)
 EXPLICIT = {"development": 16, "test": 16}
 IMPLICIT = {"development": 12, "test": 32}
 """Scenarios of each split."""
-CONTEXTS = {"development": 8, "test": 16}
+CONTEXTS = {"development": 8, "test": 12}
 N_GENERIC = 64
 
 

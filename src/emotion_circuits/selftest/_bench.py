@@ -13,14 +13,24 @@ from emotion_circuits.directions import (
     fit_with_layers,
     generic_statistics,
 )
-from emotion_circuits.interventions import Choice, SweepResult, choose_layer_and_dose, relative_layers, sweep
+from emotion_circuits.interventions import (
+    Choice,
+    ControlSlopes,
+    SweepResult,
+    choose_layer_and_dose,
+    control_slopes,
+    isotropic_directions,
+    relative_layers,
+    sweep,
+)
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.scoring import ContinuationTask, SlotTask, continuation_task, slot_task
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec
 from emotion_circuits.selftest._planted import PlantedModel, plant
 
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+CONTINUED = 4
+"""How many contexts continuations follow."""
 UNMARKED = ("sentence_end", "last_content", "mean")
 """Positions of texts without spans."""
 WHERE = "mean"
@@ -33,6 +43,7 @@ class Subject:
 
     planted: PlantedModel
     _directions: dict[str, DirectionSet] = field(default_factory=dict)
+    _controls: dict[tuple[Choice, int, int], ControlSlopes] = field(default_factory=dict)
 
     @property
     def lm(self) -> LoadedModel:
@@ -62,9 +73,7 @@ class Subject:
     def directions(self, position: str = WHERE) -> DirectionSet:
         """Every kind at every layer, with layers chosen on development scenarios."""
         if position not in self._directions:
-            self._directions[position] = fit_with_layers(
-                self.explicit, position, self.generic, implicit=self.implicit
-            )
+            self._directions[position] = fit_with_layers(self.explicit, position, self.generic, implicit=self.implicit)
         return self._directions[position]
 
     def slots(self, split: str) -> SlotTask:
@@ -77,11 +86,11 @@ class Subject:
         return slot_task(self.lm, self.planted.bank.cue_contexts(emotion, "test"), self.planted.bank.word_sets)
 
     def continuations(self, split: str) -> ContinuationTask:
-        """The contexts of a split with all its continuations."""
+        """Some contexts of a split with all its continuations."""
         bank = self.planted.bank
         return continuation_task(
             self.lm,
-            [c for c in bank.contexts if c.split == split],
+            [c for c in bank.contexts if c.split == split][:CONTINUED],
             [c for c in bank.continuations if c.split == split],
         )
 
@@ -109,6 +118,16 @@ class Subject:
             layers=[self.choice.layer],
             doses=(-self.choice.dose, self.choice.dose),
         )
+
+    def controls(self, choice: Choice, n: int, seed: int) -> ControlSlopes:
+        """Slopes of `n` isotropic vectors ±v at a layer and dose, on test contexts."""
+        key = (choice, n, seed)
+        if key not in self._controls:
+            units = isotropic_directions(n, self.lm.d_model, centred=self.lm.family.centred_norm, seed=seed)
+            self._controls[key] = control_slopes(
+                self.lm, self.directions(), self.slots("test"), choice, "isotropic", units
+            )
+        return self._controls[key]
 
 
 @dataclass(eq=False)
@@ -141,6 +160,3 @@ def bench(family: str = "gpt2", *, seed: int = 0, full: bool = False) -> Bench:
     """Plant a model of a family and its twin."""
     spec = PlantSpec(family=family)
     return Bench(Subject(plant(spec, seed=seed)), Subject(plant(replace(spec, present=False), seed=seed)), seed, full)
-
-
-__all__ = ["CLASSES", "EMOTIONS", "WHERE", "Bench", "Subject", "bench"]

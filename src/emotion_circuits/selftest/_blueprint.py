@@ -151,6 +151,8 @@ def draw_blueprint(spec: PlantSpec, bank: PlantedBank, seed: int) -> Blueprint:
     embedding *= EMBEDDING_LENGTH / np.linalg.norm(embedding, axis=1, keepdims=True)
     lm_head = _unit_rows(rng.standard_normal((len(words), d))) * FILLER_READ_OUT
     answers = {e: [words[word] for word in answer_words(e)] for e in ("neutral", *EMOTIONS)}
+    # Not that a model says a cue by chance and then obeys it.
+    lm_head[[words[cue] for e in bank.cues for cue in bank.cues[e]]] *= NOISE
     lm_head[sum(answers.values(), [])] *= NOISE
     positions = rng.standard_normal((spec.max_positions, d)) * NOISE
     layers = [_noise_layer(rng, spec) for _ in range(spec.n_layers)]

@@ -13,7 +13,6 @@ from emotion_circuits.engine import Edit, Point, ablate_direction, logits_at
 from emotion_circuits.interventions import (
     Choice,
     against_controls,
-    control_slopes,
     isotropic_directions,
     side_by_side,
     sweep,
@@ -73,9 +72,7 @@ def dose_response(bench: Bench) -> Iterator[SelftestCheck]:
 def chosen_cell(bench: Bench) -> Iterator[SelftestCheck]:
     """Layer and dose are chosen where the plant can act, without harm, and the text's likelihood follows."""
     subject, choice = bench.subject, bench.subject.choice
-    yield check(
-        "layer chosen for steering", choice.layer, subject.facts.layer, subject.lm.n_layers - 1
-    )
+    yield check("layer chosen for steering", choice.layer, subject.facts.layer, subject.lm.n_layers - 1)
     yield check("perplexity ratio at the chosen dose", float(subject.tested.perplexity_ratios().max()), 0, 1.5)
     change = subject.tested.own_minus_neutral().mean(axis=-1)[0]
     yield check("own minus neutral continuations at the chosen dose, nats per token", change[:, 1].min(), 0.1, 10)
@@ -107,9 +104,8 @@ def steering_p(subject: Subject, emotion: str, choice: Choice, n_controls: int, 
     )
     down, up = found.own_log_odds()[0, 0].mean(axis=-1)
     slope = float(up - down) / (2 * choice.dose)
-    units = isotropic_directions(n_controls, lm.d_model, centred=lm.family.centred_norm, seed=seed)
-    controls = control_slopes(lm, directions, slots, choice, "isotropic", units)
-    return SteeringTest(slope, against_controls(slope, controls.for_emotion(emotion))[0])
+    controls = subject.controls(choice, n_controls, seed).for_emotion(emotion)
+    return SteeringTest(slope, against_controls(slope, controls)[0])
 
 
 def ablation(bench: Bench) -> Iterator[SelftestCheck]:

@@ -10,7 +10,7 @@ from emotion_circuits.directions import (
     detection,
     untrained_floor,
 )
-from emotion_circuits.interventions import WORD_SET, against_controls, control_slopes, isotropic_directions
+from emotion_circuits.interventions import WORD_SET, against_controls
 from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.selftest._bench import WHERE, Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, check
@@ -40,15 +40,17 @@ def _separability(subject: Subject, untrained: Subject, emotion: str, seed: int)
     found, layer = subject.directions(), subject.directions().chosen_layer[emotion]
     test = subject.implicit.select(split="test")
     auroc = detection(test, found, emotion, layer + 1, n_bootstrap=N_DRAWS, n_permutations=N_DRAWS, seed=seed)
+    twin_test = untrained.implicit.select(split="test")
+    _, of_untrained = untrained_floor(untrained.explicit, untrained.implicit, twin_test, WHERE, emotion)
     embedding = detection(test, found, emotion, 0, n_bootstrap=2, n_permutations=1)
     return Claim(
         id="rq1.separability", question="RQ1", model=str(subject.lm.name), emotion=emotion, layer=layer,
         statistic="AUROC on implicit texts", value=auroc.value, ci95=(auroc.interval.low, auroc.interval.high),
         chance=auroc.chance, ceiling=1.0,
         floors={
-            "bag_of_words": bag_of_words_floor(subject.explicit.data, test.data, emotion),
+            "bag_of_words": bag_of_words_floor(subject.explicit.data, test.data, emotion).value,
             "embedding": embedding.value,
-            "untrained": untrained_floor([(untrained.explicit, untrained.implicit)], WHERE, emotion),
+            "untrained": of_untrained.value,
         },
         null=f"label permutation within scenario, {N_DRAWS} draws", p=auroc.p, n_unique=auroc.n_groups, evidence=(),
     )  # fmt: skip
@@ -70,9 +72,8 @@ def _stability(subject: Subject, emotion: str, seed: int) -> Claim:
 
 
 def _steering(subject: Subject, n_controls: int, seed: int) -> Iterator[Claim]:
-    choice, found, tested = subject.choice, subject.directions(), subject.tested
-    units = isotropic_directions(n_controls, subject.lm.d_model, centred=found.source.centred_norm, seed=seed)
-    controls = control_slopes(subject.lm, found, subject.slots("test"), choice, "isotropic", units)
+    choice, tested = subject.choice, subject.tested
+    controls = subject.controls(choice, n_controls, seed)
     own, ratios = tested.own_log_odds()[0], tested.perplexity_ratios()[0]
     for i, emotion in enumerate(tested.layout.emotions):
         boot = grouped_bootstrap((own[i, 1] - own[i, 0]) / (2 * choice.dose), n_draws=N_DRAWS, seed=seed)
@@ -88,7 +89,7 @@ def _steering(subject: Subject, n_controls: int, seed: int) -> Iterator[Claim]:
 
 def verdicts(bench: Bench) -> Iterator[SelftestCheck]:
     """All claims are supported for the plant, none for the twin."""
-    n_controls = bench.drawn(200, 1000)
+    n_controls = bench.drawn(100, 1000)
     for name, subject, share in (("planted model", bench.subject, 1), ("twin without a plant", bench.twin, 0)):
         judged = claims(subject, bench.twin, n_controls=n_controls, seed=bench.seed)
         supported = sum(claim.verdict == "supported" for claim in judged) / len(judged)

@@ -89,7 +89,7 @@ def detected(bench: Bench) -> Iterator[SelftestCheck]:
     test = bank.implicit.select(split="test")
     yield check(
         "AUROC of a bag of words on implicit texts",
-        *_around_chance(subject, [bag_of_words_floor(bank.explicit, test, e) for e in EMOTIONS]),
+        *_around_chance(subject, [bag_of_words_floor(bank.explicit, test, e).value for e in EMOTIONS]),
     )
 
 

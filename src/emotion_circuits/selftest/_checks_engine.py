@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from emotion_circuits.directions import POSITIONS, extract
 from emotion_circuits.engine import (
     Batch,
     Edit,
@@ -64,6 +66,16 @@ def _difference(a: Tensor, b: Tensor) -> float:
     return 0.0 if torch.equal(a, b) else float((a - b).abs().max() / b.abs().max())
 
 
+def rows_are_independent(bench: Bench) -> Iterator[SelftestCheck]:
+    """Texts packed side by side in a row give the activations that they give alone."""
+    subject = bench.subject
+    together = extract(replace(subject.lm, packing=True), subject.planted.bank.explicit)
+    worst = max(
+        _difference(torch.from_numpy(together.at(p)), torch.from_numpy(subject.explicit.at(p))) for p in POSITIONS
+    )
+    yield check("activations of texts that share a row, largest difference", worst, 0, EXACT)
+
+
 def hooks_are_removed(bench: Bench) -> Iterator[SelftestCheck]:
     """An exception inside an edit, at any layer, leaves nothing behind."""
     lm, [batch, *_] = bench.subject.lm, bench.subject.slots("test").batches
@@ -96,4 +108,3 @@ def proofs_hold(bench: Bench) -> Iterator[SelftestCheck]:
     """The proofs that run when a model is loaded."""
     proofs = verify(bench.subject.lm).checks
     yield check("failed proofs of the engine", sum(not proof.ok for proof in proofs), 0, 0)
-    yield check("several texts share a row (0 or 1)", float(bench.subject.lm.packing), 1, 1)

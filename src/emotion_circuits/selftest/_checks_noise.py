@@ -46,7 +46,9 @@ def noise_activations(seed: int) -> tuple[Activations, Activations]:
         splits = ["development"] * N_SCENARIOS + ["test"] * N_SCENARIOS
         texts = tuple(Text("noise", c, f"{name}-{g}", split) for g, split in enumerate(splits) for c in CLASSES)
         shape = (N_LAYERS + 1, len(splits), len(CLASSES), WIDTH)
-        values = rng.standard_normal(shape) * np.geomspace(1, 0.1, WIDTH) + 2 * rng.standard_normal((*shape[:2], 1, WIDTH))
+        values = rng.standard_normal(shape) * np.geomspace(1, 0.1, WIDTH) + 2 * rng.standard_normal(
+            (*shape[:2], 1, WIDTH)
+        )
         flat = values.reshape(N_LAYERS + 1, -1, WIDTH).astype(np.float32)
         source = Source(model="noise", revision=f"seed-{seed}", dtype="float32", bos=False, centred_norm=False)
         return Activations(source, Dataset(name, texts), {WHERE: flat}, {})

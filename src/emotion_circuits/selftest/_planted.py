@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from emotion_circuits.engine import packing_error
 from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
 from emotion_circuits.selftest._bank import END, START, UNKNOWN, PlantedBank, planted_bank
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec, draw_blueprint
@@ -15,8 +14,6 @@ from emotion_circuits.selftest._families import build_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-PACKING_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +59,9 @@ def plant(spec: PlantSpec | None = None, *, seed: int = 0) -> PlantedModel:
         bos=True,
         device=torch.device("cpu"),
         dtype=torch.float32,
+        packing=False,  # rows of 128 tokens cost this small model more than they save
     )
-    return PlantedModel(replace(lm, packing=packing_error(lm) <= PACKING_TOLERANCE), blueprint.facts, bank, spec, seed)
+    return PlantedModel(lm, blueprint.facts, bank, spec, seed)
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:

@@ -18,6 +18,7 @@ Method = Callable[[Bench], Iterator[SelftestCheck]]
 
 CHECKS: tuple[Method, ...] = (
     engine.edits_are_exact,
+    engine.rows_are_independent,
     engine.hooks_are_removed,
     engine.proofs_hold,
     directions.recovered,

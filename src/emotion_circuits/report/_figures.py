@@ -1,0 +1,67 @@
+"""Which figures a study has, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion_circuits.report._chart import Chart
+from emotion_circuits.report._cosines import COSINE, draw_cosines
+from emotion_circuits.report._doses import dose_charts
+from emotion_circuits.report._forest import draw_forest
+from emotion_circuits.report._profiles import layer_profiles
+from emotion_circuits.report._results import ModelResults, read_results
+from emotion_circuits.report._static import draw_chart, write_picture
+from emotion_circuits.report._style import matplotlib_settings
+from emotion_circuits.report._words import ids_of
+
+
+class ModelCharts(NamedTuple):
+    """A model's charts and the positions that have cosines."""
+
+    profiles: list[Chart]
+    doses: list[Chart]
+    cosine_positions: tuple[str, ...]
+
+
+def charts_of(model: ModelResults) -> ModelCharts:
+    """Everything that can be drawn of a model."""
+    return ModelCharts(layer_profiles(model), dose_charts(model), model.positions("cosines", COSINE))
+
+
+def write_figures(folder: Path) -> list[Path]:
+    """Draw every figure into `plots/`, as PNG and SVG: claims, and per model profiles, cosines and dose curves.
+
+    The same results give the same bytes. A figure whose table is missing is left out.
+
+    Args:
+        folder: `results/<profile>`.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        InputError: no such folder, a table that cannot be read, or a folder that cannot be written.
+    """
+    results = read_results(folder)
+    plots = folder / "plots"
+    files: list[Path] = []
+    with matplotlib_settings():
+        for identifier in ids_of(results.claims):
+            figure = draw_forest([c for c in results.claims if c.id == identifier], with_title=True)
+            if figure is not None:
+                files += write_picture(figure, plots / "claims" / identifier.replace(".", "_"))
+        for model in results.models:
+            files += _write_model(model, plots / model.slug)
+    return sorted(files)
+
+
+def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
+    charts = charts_of(model)
+    for chart in (*charts.profiles, *charts.doses):
+        yield from write_picture(draw_chart(chart, with_title=True), folder / chart.key)
+    for position in charts.cosine_positions:
+        figure = draw_cosines(model, position, with_title=True)
+        if figure is not None:
+            yield from write_picture(figure, folder / f"cosines_{position}")

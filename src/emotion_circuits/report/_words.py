@@ -1,0 +1,156 @@
+"""Verdicts in plain words: what each claim says, and what came out of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from emotion_circuits.statistics import Claim
+
+VERDICTS = ("supported", "not supported", "underpowered", "not tested")
+
+
+class Badge(NamedTuple):
+    """How a verdict looks: a symbol besides its colour, and what it means."""
+
+    symbol: str
+    css: str
+    meaning: str
+
+
+BADGES = {
+    "supported": Badge("✓", "yes", "significant after Holm's correction, and the whole interval above chance and floors"),
+    "not supported": Badge("✗", "no", "it could have been seen, and was not"),
+    "underpowered": Badge("?", "weak", "not seen, but an effect of the size of interest could have been missed"),
+    "not tested": Badge("–", "none", "the statistic is undefined here"),
+}
+
+
+class Question(NamedTuple):
+    """A research question in plain words."""
+
+    title: str
+    asks: str
+
+
+QUESTIONS = {
+    "RQ1": Question(
+        "Does an emotion have a stable direction of its own?",
+        "whether a direction made from texts that name an emotion also recognises texts that do not, and whether "
+        "independent halves of the scenarios give the same direction",
+    ),
+    "RQ2": Question("Do models share these directions?", "how alike the emotions' subspaces are between models"),
+    "RQ3": Question(
+        "Does changing the direction change what the model would say?",
+        "whether adding the direction to the model's inner state makes the emotion's words more likely next, more "
+        "than other directions of the same size do",
+    ),
+    "RQ4": Question("Which parts carry the emotion?", "which attention heads and units carry an emotion"),
+    "RQ5": Question(
+        "Can one model's emotions be mapped into another?",
+        "whether a linear map made on neutral text carries emotions from one model to another",
+    ),
+}
+_CLAIMS = {
+    "rq1.separability": (
+        "separability",
+        "On texts that never name the emotion, the direction made from explicit texts ranks the emotion's texts above "
+        "all others; floors are what a bag of words, the embedding layer and an untrained model reach.",
+    ),
+    "rq1.stability": (
+        "stability",
+        "Directions made from two independent halves of the scenarios point the same way, more than with labels "
+        "permuted within scenarios.",
+    ),
+    "rq3.steering": (
+        "steering",
+        "Adding the direction raises the log-odds of the emotion's own words on contexts never seen, by more than "
+        "control directions of the same size do, without raising perplexity by more than half.",
+    ),
+}
+
+
+def claim_short(identifier: str) -> str:
+    """A claim's name in a sentence."""
+    known = _CLAIMS.get(identifier)
+    return known[0] if known else identifier.partition(".")[2].replace("_", " ") or identifier
+
+
+def claim_meaning(identifier: str) -> str:
+    """What a claim says, in one sentence; empty for one that is not known here."""
+    known = _CLAIMS.get(identifier)
+    return known[1] if known else ""
+
+
+def floor_name(name: str) -> str:
+    """A floor's name in words."""
+    return name.replace("_", " ").replace("97.5 percent", "97.5 % point")
+
+
+def strongest_floor(claim: Claim) -> tuple[str, float] | None:
+    """The highest floor; on ties the first name."""
+    return max(sorted(claim.floors.items()), key=lambda item: item[1], default=None)
+
+
+def question_of(name: str) -> Question:
+    """A question in words; its name where it is not known here."""
+    return QUESTIONS.get(name, Question(name, f"question {name}"))
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def counted(claims: Sequence[Claim]) -> str:
+    """`supported in 2 of 6 cases`, and what became of the others."""
+    counts = Counter(c.verdict for c in claims)
+    n = len(claims)
+    parts = [f"supported in {counts['supported']} of {n} case{'s' if n != 1 else ''}"]
+    parts += [f"{v} in {counts[v]}" for v in VERDICTS[1:] if counts[v]]
+    return ", ".join(parts)
+
+
+def verdict_sentence(claims: Sequence[Claim]) -> str:
+    """The verdict of one question, in one sentence."""
+    parts = [f"{claim_short(i)} is {counted([c for c in claims if c.id == i])}" for i in ids_of(claims)]
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."
+
+
+def ids_of(claims: Sequence[Claim]) -> list[str]:
+    """Kinds of claims, in the order they come."""
+    return list(dict.fromkeys(c.id for c in claims))
+
+
+def cases(claims: Sequence[Claim]) -> list[tuple[str, str]]:
+    """(verdict, which emotions of which models) for each verdict that occurs."""
+    found = []
+    for verdict in VERDICTS:
+        by_model: dict[str, list[str]] = {}
+        for c in claims:
+            if c.verdict == verdict:
+                by_model.setdefault(c.model, []).append(c.emotion or "all emotions")
+        if by_model:
+            found.append((verdict, "; ".join(f"{listed(e)} in {m}" for m, e in by_model.items())))
+    return found
+
+
+def headline(profile: str, models: Sequence[str], claims: Sequence[Claim]) -> str:
+    """What was studied and what came out, in a paragraph without terms of the trade."""
+    names = listed(list(models)) if models else "no model"
+    count = f"{len(models)} language model{'s' if len(models) != 1 else ''}"
+    text = (
+        f"This study looked inside {count} ({names}) for gratitude, anger and apology, using the texts of the "
+        f"{profile} profile."
+    )
+    questions = list(dict.fromkeys(c.question for c in claims))
+    if not claims:
+        return f"{text} No claim has been judged yet."
+    for question in questions:
+        own = [c for c in claims if c.question == question]
+        text += f" It asked {question_of(question).asks} ({question}): {verdict_sentence(own)[0].lower()}{verdict_sentence(own)[1:]}"
+    counts = Counter(c.verdict for c in claims)
+    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
+    return f"{text} Of {len(claims)} claims in all: {total}."
