@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tiny_models import VARIANTS, Variant, save_tiny
 
 from emotion_circuits.engine import load_verified
 from emotion_circuits.models import LoadedModel
+from tiny_models import VARIANTS, Variant, save_tiny
 
 
 @pytest.fixture(scope="session")

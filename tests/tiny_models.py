@@ -50,7 +50,11 @@ def tiny_config(variant: Variant) -> Any:
         "gpt2": (GPT2Config, {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 160}),
         "gpt_neox": (
             GPTNeoXConfig,
-            {"intermediate_size": 48, "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}, **sizes},
+            {
+                "intermediate_size": 48,
+                "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5},
+                **sizes,
+            },
         ),
         "gpt_neo": (
             GPTNeoConfig,

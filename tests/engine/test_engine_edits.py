@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import ids_of
 
 from emotion_circuits.engine import (
     SITES,
@@ -24,6 +23,7 @@ from emotion_circuits.engine import (
 )
 from emotion_circuits.engine._sites import width
 from emotion_circuits.errors import InputError
+from tiny_models import ids_of
 
 LAYER = 1
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import ids_of
 
 from emotion_circuits.engine import SITES, Point, count_hooks, forward, gradients, hooks, plan_batches, record_tokens
+from tiny_models import ids_of
 
 
 def points_of(lm):

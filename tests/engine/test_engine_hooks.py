@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import ids_of
 
 from emotion_circuits.engine import (
     SITES,
@@ -21,6 +20,7 @@ from emotion_circuits.engine import (
 )
 from emotion_circuits.engine import add as add_edit
 from emotion_circuits.errors import InputError, MeasurementError
+from tiny_models import ids_of
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_models import ids_of
 
 from emotion_circuits.engine import (
     Point,
@@ -21,6 +20,7 @@ from emotion_circuits.engine import (
     record_tokens,
 )
 from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
+from tiny_models import ids_of
 
 LAYERS = 3
 POINTS = [Point("embed", 0), *(Point(s, k) for k in range(LAYERS) for s in ("z", "mlp_act", "attn_out", "resid_post"))]
@@ -280,6 +280,6 @@ def test_a_forward_that_somebody_else_put_on_a_block_survives(lm):
 
 def test_a_point_in_a_skipped_block_is_an_error_and_not_an_empty_result(lm):
     """`resid_mid` and `z` of a block that does not run never fire."""
-    with pytest.raises(MeasurementError, match="z of layer 2 fired 0 times"):
-        with torch.no_grad(), hooks(lm, {Point("z", 2): lambda _: None}), only_blocks(lm, stop=2):
-            forward(lm, torch.tensor([[1, 2, 3]]))
+    said = pytest.raises(MeasurementError, match="z of layer 2 fired 0 times")
+    with said, torch.no_grad(), hooks(lm, {Point("z", 2): lambda _: None}), only_blocks(lm, stop=2):
+        forward(lm, torch.tensor([[1, 2, 3]]))

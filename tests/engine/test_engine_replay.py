@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import ids_of
 
 from emotion_circuits.engine import (
     Point,
@@ -15,6 +14,8 @@ from emotion_circuits.engine import (
     plan_batches,
     record_tokens,
 )
+from emotion_circuits.errors import EmotionCircuitsError
+from tiny_models import ids_of
 
 LAYERS = range(3)
 
@@ -88,7 +89,8 @@ def test_states_recorded_before_are_taken_as_they_are(lm):
     states = record_tokens(lm, batch, [point])[point]
     given = collected(PrefixReplay(lm, batch, 1, states), deltas_of(lm), batch.last())
     assert torch.equal(given, collected(PrefixReplay(lm, batch, 1), deltas_of(lm), batch.last()))
-    moved = collected(PrefixReplay(lm, batch, 1, states * torch.linspace(0, 1, lm.d_model)), deltas_of(lm), batch.last())
+    scaled = states * torch.linspace(0, 1, lm.d_model)
+    moved = collected(PrefixReplay(lm, batch, 1, scaled), deltas_of(lm), batch.last())
     assert not torch.allclose(moved, given, atol=1e-4)
 
 
@@ -117,3 +119,28 @@ def test_doubles_and_no_variants(lm):
     found = collected(replay, deltas.double(), batch.last())
     assert torch.equal(found, collected(replay, deltas, batch.last()))
     assert list(replay.variants(torch.zeros(0, lm.d_model), batch.last())) == []
+
+
+def test_variants_that_do_not_fit_are_halved_until_they_do(lm, monkeypatch):
+    [batch] = plan_batches(ids_of(lm), packed=True)
+    deltas, read = deltas_of(lm, 7), batch.last()
+    replay = PrefixReplay(lm, batch, 0)
+    whole = collected(replay, deltas, read)
+    original, rows = lm.base.forward, []
+
+    def small_device(*args, **kwargs):
+        rows.append(len(kwargs["input_ids"]))
+        if rows[-1] > 2 * batch.shape[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(lm.base, "forward", small_device)
+    torch.testing.assert_close(collected(replay, deltas, read), whole, rtol=0, atol=1e-5)
+    assert max(rows) == 7 * batch.shape[0] and count_hooks(lm) == 0
+
+    def never(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(lm.base, "forward", never)
+    with pytest.raises(EmotionCircuitsError, match="single variant"):
+        collected(replay, deltas, read)

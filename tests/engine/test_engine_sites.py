@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from computed_by_hand import sites_by_hand
-from tiny_models import TEXTS, WINDOW, ids_of
 
 from emotion_circuits.engine import SITES, Point, check_point, matmul_precision, plan_batches, record, record_tokens
 from emotion_circuits.engine._sites import width
 from emotion_circuits.errors import InputError
+from tiny_models import TEXTS, WINDOW, ids_of
 
 REFERENCES = ("gpt2", "gpt-neox", "gpt-neo")
 

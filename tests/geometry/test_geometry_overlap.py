@@ -144,7 +144,7 @@ def test_a_sweep_over_k_equals_single_comparisons_and_is_deterministic() -> None
     for k, result in zip((2, 5), sweep, strict=True):
         [single] = compare_subspaces(a, b, PairedDifferenceSubspace(n_components=k), **FAST)
         assert result.value == pytest.approx(single.value)
-        assert result.interval == pytest.approx(single.interval[:3] + (single.interval.method,))
+        assert result.interval == pytest.approx((*single.interval[:3], single.interval.method))
         assert result.chance == k / 30
     assert sweep == compare_subspaces(a, b, PairedDifferenceSubspace(), k_values=(2, 5), **FAST)
     independent = compare_subspaces(a, b, PairedDifferenceSubspace(), label_draws="independent", **FAST)

@@ -25,6 +25,7 @@ COMMANDS = {
     "sweep": "emotion_circuits.cli._sweep:sweep",
     "generate": "emotion_circuits.cli._generate:generate",
     "score": "emotion_circuits.cli._score:score",
+    "selftest": "emotion_circuits.cli._selftest:selftest",
 }
 
 _HELP = """Find, compare and change how language models represent gratitude, anger and apology.

@@ -47,9 +47,10 @@ def verify(name: Name, /, *, options: ModelOptions = MODEL_OPTIONS, json: Json =
     Exit status 1 if a proof fails.
     """
     from emotion_circuits.engine import verify as prove
+    from emotion_circuits.engine import with_packing
     from emotion_circuits.models import load
 
-    proofs = prove(load(name, device=options.device, dtype=options.dtype))
+    proofs = prove(with_packing(load(name, device=options.device, dtype=options.dtype)))
     checks = [{"name": c.name, "value": c.value, "limit": c.limit, "ok": c.ok} for c in proofs.checks]
     rows = [(c.name, c.value, c.limit, "ok" if c.ok else "FAILED") for c in proofs.checks]
     failed = sum(not c.ok for c in proofs.checks)

@@ -9,7 +9,7 @@ from emotion_circuits.engine._record import Recording, for_each_batch, record, r
 from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
-from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify
+from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
@@ -46,4 +46,5 @@ __all__ = [
     "record_tokens",
     "replace",
     "verify",
+    "with_packing",
 ]

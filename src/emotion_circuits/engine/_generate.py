@@ -6,6 +6,7 @@ random stream, so a row's text depends neither on its neighbours nor on how rows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,13 +42,20 @@ def generate(
         seeds: one per prompt, for sampling; 0, 1, 2 … if not given.
 
     Raises:
-        InputError: no room for the new tokens, or a temperature below 0.
+        InputError: no new tokens or no room for them, a temperature below 0, not one seed per prompt, two edits at
+            one point.
         MeasurementError: the logits are not finite (an edit that overflows).
     """
     if not prompts:
         return []
-    if temperature < 0:
-        raise InputError("The temperature is negative.", found=temperature, accepted="0 (greedy) or more")
+    if max_tokens < 1:
+        raise InputError("No new tokens were asked for.", found=max_tokens, accepted="max_tokens of 1 or more")
+    if not 0 <= temperature < math.inf:
+        raise InputError("This temperature cannot be used.", found=temperature, accepted="0 (greedy) or more")
+    if top_k is not None and top_k < 1:
+        raise InputError("No token is left to sample from.", found=f"top_k {top_k}", accepted="1 or more, or None")
+    if seeds is not None and len(seeds) != len(prompts):
+        raise InputError("Prompts and seeds differ in number.", found=f"{len(prompts)} prompts, {len(seeds)} seeds")
     longest = max(len(p) for p in prompts)
     if longest + max_tokens > lm.max_positions:
         raise InputError(

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -82,9 +82,12 @@ def probe_precision() -> PrecisionProbe:
     """The probe's result for this processor, measured once and then kept in the user's cache folder."""
     path = _cache_file()
     try:
-        return PrecisionProbe(**json.loads(path.read_text()))
+        kept = PrecisionProbe(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
-        probe = measure_precision()
+        kept = None
+    if kept and kept.chosen in get_args(Precision):
+        return kept
+    probe = measure_precision()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")

@@ -16,6 +16,7 @@ from emotion_circuits.engine._edits import Edit, touches_of
 from emotion_circuits.engine._record import record_tokens
 from emotion_circuits.engine._run import forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import Point
+from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.models import LoadedModel
 
 
@@ -58,12 +59,25 @@ class PrefixReplay:
         rows, tokens, width = self.states.shape
         at_once = max(1, batch_tokens // (rows * tokens))
         index = torch.as_tensor(read, device=self.lm.device)
-        for first in range(0, len(deltas), at_once):
+        first = 0
+        while first < len(deltas):
             chunk = deltas[first : first + at_once].to(device=self.lm.device, dtype=self.states.dtype)
-            edited = torch.where(self.editable, self.states + chunk[:, None, None, :], self.states)
-            final = self.run(edited.reshape(-1, tokens, width), copies=len(chunk))
+            try:
+                edited = torch.where(self.editable, self.states + chunk[:, None, None, :], self.states)
+                final = self.run(edited.reshape(-1, tokens, width), copies=len(chunk))
+            except torch.OutOfMemoryError as error:
+                if len(chunk) == 1:
+                    raise EmotionCircuitsError(
+                        "Out of memory with a single variant.",
+                        found=f"{rows * tokens} tokens",
+                        next_step="use fewer or shorter texts, --dtype bfloat16 or --device cpu",
+                    ) from error
+                torch.cuda.empty_cache()
+                at_once = len(chunk) // 2
+                continue
             read_out = final.reshape(len(chunk), rows * tokens, width).index_select(1, index)
             yield slice(first, first + len(chunk)), read_out
+            first += len(chunk)
 
     def run(self, states: Tensor, copies: int = 1) -> Tensor:
         """The blocks after `layer` on given states of shape (copies * rows, tokens, d), then the final norm."""

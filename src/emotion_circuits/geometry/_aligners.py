@@ -100,7 +100,7 @@ class CCA(CrossAligner):
 
     Attributes:
         correlations_: (m,) in the training texts.
-        held_out_correlations_: (m,) in the folds left out, not below 0.
+        held_out_correlations_: (m,) in the folds left out, not below 0 nor above the others.
     """
 
     name = "cca"
@@ -131,9 +131,9 @@ class CCA(CrossAligner):
             pairs = [variates[0] @ left, variates[1] @ right.T]
             lengths = [np.linalg.norm(pair, axis=0) for pair in pairs]
             found.append((pairs[0] * pairs[1]).sum(axis=0) / (lengths[0] * lengths[1]))
-        self.held_out_correlations_ = np.maximum(np.mean(found, axis=0), 0.0)
         cross = source.T @ target
         self.correlations_ = np.asarray(np.linalg.svd(self._whitened(cross), compute_uv=False), dtype=np.float64)
+        self.held_out_correlations_ = np.clip(np.mean(found, axis=0), 0.0, self.correlations_)
         return self.maps_of(cross)
 
     def _whitened(self, cross: FloatArray) -> FloatArray:

@@ -80,8 +80,8 @@ def planted_models(
         n_fit, n_scenarios, width_a, width_b: shape.
         rank: number r of latent variables.
         signal_to_noise: variance of the weakest latent variable, in units of the noise; the strongest has 10 times it.
-        emotion_size: distance of each emotion's texts from neutral, in units of the noise's deviation. An estimated
-            direction misses by about √(2 d / scenarios) of these units.
+        emotion_size: distance of each emotion's texts from neutral, in units of the noise's deviation. A direction
+            estimated from G scenarios misses by about √((2 d + Σ latent variances) / G) of these units.
         seed: of everything.
     """
     n_emotions = len(NAMES) - 1

@@ -5,7 +5,7 @@ of the estimate, and its overlap or cosine with anything comes out lower than th
 that the interval may not hold the estimate. In the rescaled bootstrap (Rao and Wu 1988) a draw moves the weights only a
 small step c from 1 towards the drawn ones, and the statistic's change is divided by c. Changes are taken on a scale
 without bounds, so that no draw leaves the range of the statistic. (On planted models of 40 scenarios, weak and strong,
-these intervals held the expected value in 95–100 % of data sets; those of plain draws, for overlap, in 7–73 %.)
+these intervals held the expected value in 95–100 % of data sets; those of plain draws, for overlap, in 7–72 %.)
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ def control_slopes(
     """Steer along ± every control vector and give the slopes of both signs: v and −v are two controls.
 
     One pair of runs serves both, since the slope along −v is minus the slope along v. With the null symmetric under
-    sign, as it is for isotropic and label-permuted directions, p = (b + 1)/(m + 1) over all 2n of them stays valid: the
-    tested direction beats all of them with probability 1/2 · 1/(n + 1) < 1/(2n + 1).
+    sign, as it is for isotropic directions (and nearly for label-permuted ones, which serve as a floor only),
+    p = (b + 1)/(m + 1) over all 2n of them stays valid: the tested direction beats all of them with probability
+    1/2 · 1/(n + 1) < 1/(2n + 1).
 
     Args:
         units: (n, d) unit vectors.

@@ -49,6 +49,7 @@ class SweepResult:
         log_odds: (layers, emotions, doses, contexts, classes) change of word-set log-odds from the clean run, nats.
         continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
         continuation_classes: class of each continuation.
+        unit: what the doses are: "dose" (median residual norms) or "alpha" (raw difference vectors).
     """
 
     model: str
@@ -58,6 +59,7 @@ class SweepResult:
     log_odds: FloatArray
     continuations: FloatArray
     continuation_classes: tuple[str, ...]
+    unit: str = "dose"
 
     def own_log_odds(self) -> FloatArray:
         """(layers, emotions, doses, contexts): change of the steered emotion's own log-odds."""
@@ -113,7 +115,7 @@ class SweepResult:
             emotion=emotion,
             position=self.position,
             layer=layer,
-            kind=f"{self.kind}, dose {dose:g}",
+            kind=f"{self.kind}, {self.unit} {dose:g}",
             statistic=statistic,
             value=value,
             ci_low=float(interval[0]),
@@ -216,6 +218,7 @@ def sweep(
         odds[:, :, 1:] - odds[:, :, :1],
         likelihood[:, :, 1:] - likelihood[:, :, :1],
         classes,
+        "alpha" if alpha else "dose",
     )
 
 

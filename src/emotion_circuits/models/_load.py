@@ -55,7 +55,7 @@ def load(
     """
     name = ModelName.parse(name)
     torch_dtype = _dtype(dtype)
-    torch_device = _device(device)
+    torch_device = resolve_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     folder, _ = find(name)
@@ -101,7 +101,12 @@ def _dtype(dtype: str) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def _device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device that a name stands for; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: it cannot be used here.
+    """
     if device == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._chart import Axis, Band, Chart, Label, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import ModelResults
-from emotion_circuits.report._style import MARKERS, emotion_colour, interval, number, p_value, ramp
+from emotion_circuits.report._style import MARKERS, emotion_colour, equals, interval, number, ramp
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
 
 SLOPE = "slope of own word-set log-odds"
@@ -74,7 +75,7 @@ def _development(model: ModelResults) -> Chart | None:
         "dose_development",
         f"{model.name}: What does a dose of each direction do, layer by layer?",
         "Development contexts: change from the clean run when the direction is added at one layer (grey curves, "
-        "darker is deeper; 95 % intervals over contexts), which should rise from left to right, while the perplexity "
+        "stronger is deeper; 95 % intervals over contexts), which should rise from left to right, while the perplexity "
         f"ratio below stays under the line at {MAX_PERPLEXITY:g}.{words}",
         f"Dose–response curves of {model.name} on development contexts for {', '.join(emotions)}: change of the "
         "log-odds of the emotion's own words, of the likelihood of its continuations, and the perplexity ratio.",
@@ -95,7 +96,7 @@ def _curve(
     full = sorted([*found, zero], key=lambda f: f[0])
     layer = points[0].layer
     # Bars of different layers stand beside each other, not on each other.
-    width = min((b[0] - a[0] for a, b in zip(full, full[1:], strict=False)), default=0.1)
+    width = min((b[0] - a[0] for a, b in itertools.pairwise(full)), default=0.1)
     shift = 0.0 if chosen else (place - (n - 1) / 2) * width * 0.1
     return Series(
         name=f"layer {layer}",
@@ -153,12 +154,13 @@ def _test(model: ModelResults) -> Chart | None:
     emotions = model.emotions("steering")
     panels, titles = [], []
     for statistic, title, unit, clean in _OUTCOMES:
-        cells = [
-            [m for m in model.rows("steering", statistic, emotion=e) if dose_of(m) is not None] for e in emotions
-        ]
+        cells = [[m for m in model.rows("steering", statistic, emotion=e) if dose_of(m) is not None] for e in emotions]
         if not any(cells):
             continue
-        fans = [_null_fans(_slopes(model, e), cell) if statistic == WORD_SET else () for e, cell in zip(emotions, cells, strict=True)]
+        fans = [
+            _null_fans(_slopes(model, e), cell) if statistic == WORD_SET else ()
+            for e, cell in zip(emotions, cells, strict=True)
+        ]
         y_axis = _outcome_axis(statistic, unit, [m for cell in cells for m in cell])
         edges = [v for fan in fans for band in fan for v in (*band.low, *band.high)]
         if edges:
@@ -182,8 +184,8 @@ def _test(model: ModelResults) -> Chart | None:
         "dose_test",
         f"{model.name}: Does it work on contexts never seen, and better than other directions? (layer {layer})",
         f"Test contexts at the layer and dose chosen before (layer {layer}), with 95 % intervals over contexts: the "
-        "coloured line should leave the grey fans, which hold 95 % of the slopes of random directions (lighter: "
-        "shuffled labels, the harder control; darker: any direction of the same size).",
+        "coloured line should leave the grey fans, which hold 95 % of the slopes of random "
+        "directions of the same size, and of directions made from shuffled labels (the harder control).",
         f"Steering {model.name} on test contexts along {', '.join(emotions)}, beside the range of control directions, "
         "with the perplexity ratio below.",
         tuple(panels),
@@ -209,14 +211,20 @@ def _null_fans(slopes: dict[str, Measure], cell: Sequence[Measure]) -> tuple[Ban
 def _fan_names(slopes: dict[str, Measure], fans: Sequence[Band]) -> tuple[Label, ...]:
     """The controls' names at the upper right ends of their fans."""
     kinds = [k for k in _FANS if k in slopes]
-    return tuple(Label(fan.high[-1], kind.removesuffix("-label"), "muted") for kind, fan in zip(kinds, fans, strict=False))
+    return tuple(
+        Label(fan.high[-1], kind.removesuffix("-label"), "muted") for kind, fan in zip(kinds, fans, strict=False)
+    )
 
 
 def _controls(model: ModelResults) -> Chart | None:
     frame = model.controls
     if frame is None or not len(frame):
         return None
-    emotions = [e for e in dict.fromkeys((*model.emotions("steering"), *sorted(set(frame["emotion"])))) if (frame["emotion"] == e).any()]
+    emotions = [
+        e
+        for e in dict.fromkeys((*model.emotions("steering"), *sorted(set(frame["emotion"]))))
+        if (frame["emotion"] == e).any()
+    ]
     observed = {e: _slopes(model, e) for e in emotions}
     kinds = [k for k in ("isotropic", "shuffled-label") if (frame["kind"] == k).any()]
     kinds += sorted(set(frame["kind"]) - set(kinds))
@@ -262,14 +270,12 @@ def _histogram(
     steps_x = tuple(float(v) for v in np.repeat(edges, 2)[1:-1])
     steps_y = tuple(float(v) for v in np.repeat(heights, 2))
     hover = tuple(f"{number(v)} of {n} {kind} controls" for v in steps_y)
-    outline = Series(
-        f"{kind} controls", steps_x, steps_y, colour="null-strong", width=0.9, marker="", hover=hover
-    )
+    outline = Series(f"{kind} controls", steps_x, steps_y, colour="null-strong", width=0.9, marker="", hover=hover)
     bands = [Band(steps_x, tuple(0.0 for _ in steps_x), steps_y, "null-strong")]
     rules: tuple[Rule, ...] = ()
     if observed is not None:
         colour = emotion_colour(emotion)
-        words = f"{number(observed.value)}, p {p_value(observed.p)}"
+        words = f"{number(observed.value)}, p {equals(observed.p)}"
         rules = (Rule(observed.value, words, colour, "solid"),)
         if math.isfinite(observed.ci_low) and math.isfinite(observed.ci_high):
             top = y_axis.high

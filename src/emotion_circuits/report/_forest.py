@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emotion_circuits.report._chart import finite_range
 from emotion_circuits.report._static import new_figure
@@ -60,7 +60,7 @@ def draw_forest(claims: Sequence[Claim], *, with_title: bool) -> Figure | None:
         name = claim.model if claim.model != previous else ""
         if name and row:
             axes.axhline(row - 0.5, color=light("grid"), lw=0.8)
-        figure_x = {"xycoords": ("figure fraction", "data"), "va": "center"}
+        figure_x: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "va": "center"}
         axes.annotate(_cut(name, 30), (0.006, row), fontweight="bold", **figure_x)
         axes.annotate(claim.emotion or "", (_LEFT / _WIDTH - 0.075, row), color=_colour(claim), **figure_x)
         words = f"{BADGES[claim.verdict].symbol if claim.verdict else ''} {claim.verdict}"

@@ -1,164 +1,106 @@
-"""The same charts for plotly, which the page draws over the static pictures: values on hover, colours of the page."""
+"""The same charts for plotly, which the page draws over the static pictures: values on hover, colours of the page.
+
+The specification is written as plain values, which plotly's own schema checks in the tests: its Python objects check
+every property whenever one is added, and take seconds for one report.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
-from emotion_circuits.report._chart import Axis, Chart, Panel, Series, panel_labels, rule_label_left, spread_labels
+from emotion_circuits.report._chart import (
+    Axis,
+    Chart,
+    Panel,
+    Series,
+    panel_labels,
+    rule_label_left,
+    spread_labels,
+)
 from emotion_circuits.report._static import chart_height, panel_places
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
+Spec = dict[str, Any]
 PIXELS = 96
+"""Per inch of the static picture, so that both have one size."""
 _MARKERS = {"o": "circle", "^": "triangle-up", "s": "square", "ring": "circle-open"}
-_DASHES = {"solid": "solid", "dash": "dash", "dot": "dot", "longdash": "longdash", "dashdot": "dashdot"}
+_SMALL = 11
 
 
 def plotly_json(chart: Chart) -> str:
     """The chart as JSON that can stand inside a script element; colours are CSS variables."""
-    figure = _figure(chart).to_plotly_json()
-    text = json.dumps(_rounded(figure), separators=(",", ":"), ensure_ascii=False, allow_nan=False, sort_keys=True)
+    value = _rounded(plotly_spec(chart))
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, sort_keys=True)
     # Nothing in a name may end the script element or open a comment in it.
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value
-
-
-def _figure(chart: Chart) -> go.Figure:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    height = chart_height(chart, with_title=False)
-    figure.update_layout(
-        template="none", height=round(height * PIXELS), margin={"l": 0, "r": 0, "t": 0, "b": 0}, showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", hovermode="closest", dragmode=False,
-        font={"family": "system-ui, sans-serif", "size": 12, "color": "var(--ink)"},
-        hoverlabel={
-            "bgcolor": "var(--paper)", "bordercolor": "var(--muted)", "align": "left",
-            "font": {"color": "var(--ink)", "size": 12},
+def plotly_spec(chart: Chart) -> Spec:
+    """The chart as plotly's `data` and `layout`."""
+    layout: Spec = {
+        "height": round(chart_height(chart, with_title=False) * PIXELS),
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "var(--ink)"},
+        "hoverlabel": {
+            "bgcolor": "var(--paper)",
+            "bordercolor": "var(--muted)",
+            "align": "left",
+            "font": {"color": "var(--ink)", "size": 12, "family": "system-ui, sans-serif"},
         },
-    )  # fmt: skip
-    place = 0
-    for i, row in enumerate(panel_places(chart, with_title=False)):
-        title = _escape(chart.row_titles[i])
-        box = row[0]
-        figure.add_annotation(
-            text=f"<b>{title}</b>", x=0.0, y=(box[1] + box[3] / 2), xref="paper", yref="paper", textangle=-90,
-            showarrow=False, xanchor="left", yanchor="middle",
+        "annotations": [],
+        "shapes": [],
+    }
+    data: list[Spec] = []
+    number = 0
+    for i, places in enumerate(panel_places(chart, with_title=False)):
+        _, bottom, _, height = places[0]
+        layout["annotations"].append(
+            {
+                "text": f"<b>{_escape(chart.row_titles[i])}</b>", "textangle": -90, "showarrow": False,
+                "x": 0, "xref": "paper", "xanchor": "left",
+                "y": bottom + height / 2, "yref": "paper", "yanchor": "middle",
+            }
         )  # fmt: skip
-        for j, box in enumerate(row):
-            place += 1
-            _add_panel(figure, chart, i, j, place, box)
-    return figure
+        for j, place in enumerate(places):
+            number += 1
+            suffix = "" if number == 1 else str(number)
+            panel = chart.panels[i][j]
+            layout |= _axes(panel, suffix, place, last_row=i == len(chart.panels) - 1, first=j == 0)
+            layout["shapes"] += _shapes(panel, suffix)
+            layout["annotations"] += _annotations(panel, suffix, chart.row_height, titled=i == 0)
+            data += _traces(panel, suffix)
+    return {"data": data, "layout": layout}
 
 
-def _add_panel(
-    figure: go.Figure, chart: Chart, i: int, j: int, place: int, box: tuple[float, float, float, float]
-) -> None:
-    panel = chart.panels[i][j]
-    suffix = "" if place == 1 else str(place)
-    last = i == len(chart.panels) - 1
-    left, bottom, width, height = box
-    common = {"zeroline": False, "showline": True, "linecolor": "var(--muted)", "fixedrange": True, "ticklen": 3}
-    tick_font = {"size": 11, "color": "var(--muted)"}
-    figure.update_layout(
-        {
-            f"xaxis{suffix}": common
-            | _axis(panel.x_axis)
-            | {
-                "domain": [left, left + width], "anchor": f"y{suffix}", "showgrid": False, "tickfont": tick_font,
-                "showticklabels": last, "ticks": "outside",
-                "title": {"text": panel.x_axis.label if last else "", "standoff": 4, "font": {"size": 12}},
-            },
-            f"yaxis{suffix}": common
-            | _axis(panel.y_axis)
-            | {
-                "domain": [bottom, min(bottom + height, 1.0)], "anchor": f"x{suffix}", "gridcolor": "var(--grid)",
-                "tickfont": tick_font, "showticklabels": j == 0, "ticks": "outside", "nticks": 6,
-                "title": {"text": panel.y_axis.label if j == 0 else "", "standoff": 4, "font": {"size": 11.5}},
-            },
-        }
-    )  # fmt: skip
-    axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-    _add_shapes(figure, panel, axes)
-    for band in panel.bands:
-        figure.add_scatter(
-            x=[*band.x, *band.x[::-1]], y=[*band.low, *band.high[::-1]], fill="toself", mode="lines",
-            line={"width": 0}, fillcolor=f"var(--{band.colour}-band)", hoverinfo="skip", **axes,
-        )  # fmt: skip
-    for series in panel.series:
-        _add_series(figure, series, axes)
-    domain = {"xref": f"x{suffix} domain", "showarrow": False, "align": "left"}
-    for label in spread_labels(panel_labels(panel), panel.y_axis, chart.row_height, 0.16):
-        figure.add_annotation(
-            text=_escape(label.text), x=1.0, xshift=5, y=_coordinate(label.y, panel.y_axis), yref=f"y{suffix}",
-            xanchor="left", yanchor="middle", font={"size": 11, "color": f"var(--{label.colour})"}, **domain,
-        )  # fmt: skip
-    for rule in panel.rules:
-        turned = rule_label_left(rule, panel)
-        figure.add_annotation(
-            text=_escape(rule.label), x=rule.x, xref=f"x{suffix}", y=1.0, yref=f"y{suffix} domain", showarrow=False,
-            xanchor="right" if turned else "left", yanchor="top", xshift=-2 if turned else 2,
-            font={"size": 11, "color": f"var(--{rule.colour})"},
-        )  # fmt: skip
-    if i == 0:
-        figure.add_annotation(
-            text=f"<b>{_escape(panel.title)}</b>", x=0.0, y=1.0, yref=f"y{suffix} domain", xanchor="left",
-            yanchor="bottom", yshift=5, font={"size": 13}, **domain,
-        )  # fmt: skip
+def _axes(panel: Panel, suffix: str, place: tuple[float, float, float, float], *, last_row: bool, first: bool) -> Spec:
+    left, bottom, width, height = place
+    common = {
+        "zeroline": False, "showline": True, "linecolor": "var(--muted)", "fixedrange": True,
+        "ticks": "outside", "ticklen": 3, "tickfont": {"size": _SMALL, "color": "var(--muted)"},
+    }  # fmt: skip
+    across = {
+        "domain": [left, left + width], "anchor": f"y{suffix}", "showgrid": False, "showticklabels": last_row,
+        "title": {"text": panel.x_axis.label if last_row else "", "standoff": 4, "font": {"size": 12}},
+    }  # fmt: skip
+    up = {
+        "domain": [bottom, bottom + height], "anchor": f"x{suffix}", "gridcolor": "var(--grid)", "nticks": 6,
+        "showticklabels": first,
+        "title": {"text": panel.y_axis.label if first else "", "standoff": 4, "font": {"size": 11.5}},
+    }  # fmt: skip
+    return {
+        f"xaxis{suffix}": common | across | _scale(panel.x_axis),
+        f"yaxis{suffix}": common | up | _scale(panel.y_axis),
+    }
 
 
-def _add_shapes(figure: go.Figure, panel: Panel, axes: dict[str, str]) -> None:
-    x, y = axes["xaxis"], axes["yaxis"]
-    for level in panel.levels:
-        figure.add_shape(
-            type="line", xref=f"{x} domain", yref=y, x0=0, x1=1, y0=level.y, y1=level.y, layer="below",
-            line={"color": "var(--muted)", "width": 1, "dash": _DASHES[level.dash]},
-        )  # fmt: skip
-    for rule in panel.rules:
-        figure.add_shape(
-            type="line", xref=x, yref=f"{y} domain", x0=rule.x, x1=rule.x, y0=0, y1=1, layer="below",
-            line={"color": f"var(--{rule.colour})", "width": 1.3, "dash": _DASHES[rule.dash]},
-        )  # fmt: skip
-
-
-def _add_series(figure: go.Figure, series: Series, axes: dict[str, str]) -> None:
-    colour = f"var(--{series.colour})"
-    bars = None
-    if series.low and series.shaded:
-        figure.add_scatter(
-            x=[*series.x, *series.x[::-1]], y=[*series.low, *series.high[::-1]], fill="toself", mode="lines",
-            line={"width": 0}, fillcolor=f"var(--{series.colour}-band)", hoverinfo="skip", **axes,
-        )  # fmt: skip
-    elif series.low:
-        bars = {
-            "type": "data", "symmetric": False, "width": 0, "thickness": 1, "color": colour,
-            "array": [h - y for h, y in zip(series.high, series.y, strict=True)],
-            "arrayminus": [y - low for low, y in zip(series.low, series.y, strict=True)],
-        }  # fmt: skip
-    figure.add_scatter(
-        x=list(series.x), y=list(series.y), name=_escape(series.name), error_y=bars,
-        mode="lines+markers" if series.marker else "lines",
-        line={"color": colour, "width": series.width * 1.1, "dash": _DASHES[series.dash]},
-        marker={"color": colour, "symbol": _MARKERS.get(series.marker, "circle"), "size": 6},
-        text=[f"<b>{_escape(series.name)}</b><br>{_escape_lines(h)}" for h in series.hover],
-        hoverinfo="text" if series.hover else "skip", cliponaxis=False, **axes,
-    )  # fmt: skip
-
-
-def _axis(axis: Axis) -> dict[str, object]:
-    spec: dict[str, object] = {"range": [axis.low, axis.high]}
+def _scale(axis: Axis) -> Spec:
+    spec: Spec = {"range": [axis.low, axis.high]}
     if axis.log:
         spec = {"type": "log", "range": [math.log10(axis.low), math.log10(axis.high)]}
     if axis.ticks:
@@ -166,15 +108,99 @@ def _axis(axis: Axis) -> dict[str, object]:
     return spec
 
 
-def _coordinate(y: float, axis: Axis) -> float:
-    """Annotations on a logarithmic axis stand at the logarithm."""
-    return math.log10(y) if axis.log else y
+def _shapes(panel: Panel, suffix: str) -> list[Spec]:
+    levels = [
+        {
+            "type": "line", "layer": "below", "xref": f"x{suffix} domain", "yref": f"y{suffix}", "x0": 0, "x1": 1,
+            "y0": level.y, "y1": level.y, "line": {"color": "var(--muted)", "width": 1, "dash": level.dash},
+        }
+        for level in panel.levels
+    ]  # fmt: skip
+    rules = [
+        {
+            "type": "line", "layer": "below", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1,
+            "x0": rule.x, "x1": rule.x,
+            "line": {"color": f"var(--{rule.colour})", "width": 1.3, "dash": rule.dash},
+        }
+        for rule in panel.rules
+    ]  # fmt: skip
+    return levels + rules
+
+
+def _annotations(panel: Panel, suffix: str, height: float, *, titled: bool) -> list[Spec]:
+    x, y = f"x{suffix}", f"y{suffix}"
+    found: list[Spec] = []
+    for label in spread_labels(panel_labels(panel), panel.y_axis, height, 0.16):
+        # Annotations on a logarithmic axis stand at the logarithm.
+        at = math.log10(label.y) if panel.y_axis.log else label.y
+        found.append(
+            {
+                "text": _escape(label.text), "x": 1, "xref": f"{x} domain", "xanchor": "left", "xshift": 5,
+                "y": at, "yref": y, "yanchor": "middle", "font": {"size": _SMALL, "color": f"var(--{label.colour})"},
+            }
+        )  # fmt: skip
+    for rule in panel.rules:
+        left = rule_label_left(rule, panel)
+        found.append(
+            {
+                "text": _escape(rule.label), "x": rule.x, "xref": x, "xanchor": "right" if left else "left",
+                "xshift": -2 if left else 2, "y": 1, "yref": f"{y} domain", "yanchor": "top",
+                "font": {"size": _SMALL, "color": f"var(--{rule.colour})"},
+            }
+        )  # fmt: skip
+    if titled:
+        found.append(
+            {
+                "text": f"<b>{_escape(panel.title)}</b>", "x": 0, "xref": f"{x} domain", "xanchor": "left",
+                "y": 1, "yref": f"{y} domain", "yanchor": "bottom", "yshift": 4, "font": {"size": 13},
+            }
+        )  # fmt: skip
+    return [{**annotation, "showarrow": False} for annotation in found]
+
+
+def _traces(panel: Panel, suffix: str) -> list[Spec]:
+    areas = [(band.x, band.low, band.high, band.colour) for band in panel.bands]
+    areas += [(s.x, s.low, s.high, s.colour) for s in panel.series if s.low and s.shaded]
+    filled = [
+        {
+            "x": [*x, *x[::-1]], "y": [*low, *high[::-1]], "fill": "toself", "fillcolor": f"var(--{colour}-band)",
+            "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
+        }
+        for x, low, high, colour in areas
+    ]  # fmt: skip
+    place = {"type": "scatter", "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
+    return [{**trace, **place} for trace in (*filled, *(_line(s) for s in panel.series))]
+
+
+def _line(series: Series) -> Spec:
+    colour = f"var(--{series.colour})"
+    trace: Spec = {
+        "x": list(series.x), "y": list(series.y), "name": _escape(series.name), "cliponaxis": False,
+        "mode": "lines+markers" if series.marker else "lines",
+        "line": {"color": colour, "width": series.width * 1.1, "dash": series.dash},
+        "marker": {"color": colour, "symbol": _MARKERS.get(series.marker, "circle"), "size": 6},
+        "hoverinfo": "text" if series.hover else "skip",
+        "text": [f"<b>{_escape(series.name)}</b><br>{_escape(hover)}" for hover in series.hover],
+    }  # fmt: skip
+    if series.low and not series.shaded:
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "width": 0, "thickness": 1, "color": colour,
+            "array": [high - y for high, y in zip(series.high, series.y, strict=True)],
+            "arrayminus": [y - low for low, y in zip(series.low, series.y, strict=True)],
+        }  # fmt: skip
+    return trace
 
 
 def _escape(text: str) -> str:
-    """plotly reads a few tags in its texts."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """plotly reads a few tags in its texts; a line break is one."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br>")
 
 
-def _escape_lines(text: str) -> str:
-    return "<br>".join(_escape(line) for line in text.split("\n"))
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
-from emotion_circuits.report._style import MARKERS, emotion_colour, interval, layer_name, number, p_value
+from emotion_circuits.report._style import MARKERS, emotion_colour, equals, interval, layer_name, number, short
 from emotion_circuits.report._words import floor_name
 from emotion_circuits.statistics import EMBED_LAYER, Measure
 
@@ -16,6 +17,7 @@ AUROC_EXPLICIT = "AUROC on explicit test texts, held out"
 SPLIT_HALF = "split-half cosine"
 PAIR_COSINE = "cosine of a pair's difference with the others' mean"
 ACCURACY = "nearest-centroid accuracy, held out by scenario"
+_TOP = 1.08  # leaves room for the names of the chosen layers
 FLOOR_DASHES = {"embedding": "longdash", "untrained": "dashdot"}
 _NULL_WORDS = "the grey band holds 95 % of the null (labels permuted within scenarios)"
 
@@ -59,7 +61,7 @@ def _by_position(
     rows = [[model.rows("quality", statistic, emotion=e, position=p, kind=kind) for e in emotions] for p in positions]
     if not any(any(row) for row in rows):
         return None
-    y_axis = _y_axis(unit, [cell for row in rows for cell in row], floor, 1.0)
+    y_axis = _y_axis(unit, [cell for row in rows for cell in row], floor, _TOP)
     x_axis = layer_axis([m for row in rows for cell in row for m in cell])
     panels = []
     for position, row in zip(positions, rows, strict=True):
@@ -79,7 +81,7 @@ def _by_position(
     alt = f"{statistic} of {model.name} by layer for {', '.join(emotions)}, one row for each position. " + _best_words(
         model, statistic, kind
     )
-    gutter = 1.15 if statistic == AUROC_IMPLICIT else 0.75
+    gutter = 1.15 if statistic == AUROC_IMPLICIT else 0.95
     return Chart(key, f"{model.name}: {title}", caption, alt, tuple(panels), positions, 1.5, gutter)
 
 
@@ -88,8 +90,8 @@ def _accuracy(model: ModelResults) -> Chart | None:
     rows = [model.rows("quality", ACCURACY, position=p) for p in positions]
     if not any(rows):
         return None
-    y_axis = _y_axis("accuracy", rows, 0.0, 1.0)
-    x_axis = layer_axis([m for row in rows for m in row])
+    y_axis = _y_axis("accuracy", rows, 0.0, _TOP)
+    x_axis = layer_axis([m for row in rows for m in row], 7)
     panels = tuple(
         Panel(p, x_axis, y_axis, (_series(row, "all", "accuracy"),), _null_bands(row), _chance(row))
         for p, row in zip(positions, rows, strict=True)
@@ -104,7 +106,7 @@ def _accuracy(model: ModelResults) -> Chart | None:
         (panels,),
         ("all classes",),
         1.7,
-        0.75,
+        0.95,
     )
 
 
@@ -121,10 +123,8 @@ def _by_texts(model: ModelResults) -> Chart | None:
     x_axis = layer_axis([m for row in found.values() for cell in row for m in cell])
     panels = []
     for statistic, row in found.items():
-        probes = [
-            model.rows("quality", statistic, emotion=e, position=CLAIM_POSITION, kind="probe") for e in emotions
-        ]
-        y_axis = _y_axis("AUROC", [*row, *probes], 0.3, 1.0)
+        probes = [model.rows("quality", statistic, emotion=e, position=CLAIM_POSITION, kind="probe") for e in emotions]
+        y_axis = _y_axis("AUROC", [*row, *probes], 0.3, _TOP)
         panels.append(
             tuple(
                 Panel(
@@ -151,10 +151,10 @@ def _by_texts(model: ModelResults) -> Chart | None:
     )
 
 
-def layer_axis(measures: Sequence[Measure]) -> Axis:
-    """Layers, `embed` first; every tick where there is room, else every few."""
+def layer_axis(measures: Sequence[Measure], room: float = 9.5) -> Axis:
+    """Layers, `embed` first; every tick where there is room for that many, else every few."""
     layers = sorted({m.layer for m in measures}) or [0]
-    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50, 1000) if len(layers) / s <= 9.5)
+    step = next(s for s in (1, 2, 4, 5, 8, 10, 20, 50, 1000) if len(layers) / s <= room)
     ticks = [(float(i), layer_name(i)) for i in layers if i >= 0 and i % step == 0]
     if EMBED_LAYER in layers:
         ticks.insert(0, (float(EMBED_LAYER), "emb" if step == 1 else "embed"))
@@ -191,13 +191,13 @@ def measure_words(m: Measure, unit: str) -> str:
     words.append(f"chance {number(m.chance)}")
     if interval(m.null_low, m.null_high):
         words.append(f"95 % of the null {interval(m.null_low, m.null_high)}")
-    if p_value(m.p) != "–":
-        words.append(f"p {p_value(m.p)} (not adjusted)")
+    if math.isfinite(m.p):
+        words.append(f"p {equals(m.p)} (not adjusted)")
     return "\n".join([*words, f"n = {m.n_unique}"])
 
 
 def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
-    known = [m for m in measures if m.null_low == m.null_low and m.null_high == m.null_high]
+    known = [m for m in measures if math.isfinite(m.null_low) and math.isfinite(m.null_high)]
     if not known:
         return ()
     return (
@@ -210,10 +210,11 @@ def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
 
 
 def _chance(measures: Sequence[Measure]) -> tuple[Level, ...]:
-    if not measures:
+    known = [m.chance for m in measures if math.isfinite(m.chance)]
+    if not known:
         return ()
-    mean = sum(m.chance for m in measures) / len(measures)
-    return (Level(mean, f"chance {mean:.2f}", "dot"),)
+    mean = sum(known) / len(known)
+    return (Level(mean, f"chance {short(mean)}", "dot"),)
 
 
 def _floors(model: ModelResults, emotion: str, position: str, measures: Sequence[Measure]) -> tuple[Level, ...]:
@@ -226,7 +227,7 @@ def _floors(model: ModelResults, emotion: str, position: str, measures: Sequence
     if "embedding" not in floors and embed:
         floors["embedding"] = embed[0]
     return tuple(
-        Level(value, f"{floor_name(name)} {value:.2f}", FLOOR_DASHES.get(name, "dash"))
+        Level(value, f"{floor_name(name)} {short(value)}", FLOOR_DASHES.get(name, "dash"))
         for name, value in sorted(floors.items())
     )
 
@@ -243,7 +244,5 @@ def _best_words(model: ModelResults, statistic: str, kind: str) -> str:
     words = []
     for emotion in dict.fromkeys(m.emotion for m in rows):
         best = max((m for m in rows if m.emotion == emotion), key=lambda m: (m.value, -m.layer))
-        words.append(
-            f"{emotion} {number(best.value)} at layer {layer_name(best.layer)} (chance {number(best.chance)})"
-        )
+        words.append(f"{emotion} {number(best.value)} at layer {layer_name(best.layer)} (chance {number(best.chance)})")
     return f"Highest values at position {CLAIM_POSITION}: {'; '.join(words)}."

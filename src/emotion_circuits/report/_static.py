@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emotion_circuits._files import whole_file
 from emotion_circuits.report._chart import Chart, Panel, panel_labels, rule_label_left, spread_labels
-from emotion_circuits.report._style import COLOURS, SHADE, light
+from emotion_circuits.report._style import COLOURS, light, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def draw_chart(chart: Chart, *, with_title: bool) -> Figure:
 def _draw_panel(axes: Axes, panel: Panel, height: float) -> None:
     _set_axes(axes, panel)
     for band in panel.bands:
-        axes.fill_between(band.x, band.low, band.high, color=light(band.colour), alpha=SHADE * 1.4, lw=0)
+        axes.fill_between(band.x, band.low, band.high, color=light(band.colour), alpha=shade(band.colour), lw=0)
     for level in panel.levels:
         axes.axhline(level.y, color=light("muted"), lw=1, ls=_DASHES[level.dash], zorder=1.5)
     for rule in panel.rules:
@@ -96,7 +96,9 @@ def _draw_panel(axes: Axes, panel: Panel, height: float) -> None:
     for series in panel.series:
         colour = light(series.colour)
         if series.low and series.shaded:
-            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=SHADE, lw=0, zorder=2)
+            axes.fill_between(
+                series.x, series.low, series.high, color=colour, alpha=shade(series.colour), lw=0, zorder=2
+            )
         elif series.low:
             axes.vlines(series.x, series.low, series.high, color=colour, lw=max(series.width * 0.6, 0.8), zorder=2)
         ring = series.marker == "ring"
@@ -115,7 +117,10 @@ def _draw_panel(axes: Axes, panel: Panel, height: float) -> None:
 def _set_axes(axes: Axes, panel: Panel) -> None:
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-    for axis, limits, low_high in ((axes.xaxis, panel.x_axis, axes.set_xlim), (axes.yaxis, panel.y_axis, axes.set_ylim)):
+    for axis, limits, low_high in (
+        (axes.xaxis, panel.x_axis, axes.set_xlim),
+        (axes.yaxis, panel.y_axis, axes.set_ylim),
+    ):
         if limits.log:
             axis.axes.set_yscale("log")
             axis.set_minor_locator(NullLocator())
@@ -159,11 +164,13 @@ def theme_css(selector: str) -> str:
 
     def block(theme: str) -> str:
         solid = "".join(f"--{role}:{getattr(c, theme)};" for role, c in COLOURS.items())
-        return solid + "".join(f"--{role}-band:{_translucent(getattr(c, theme))};" for role, c in COLOURS.items())
+        return solid + "".join(
+            f"--{role}-band:{_translucent(getattr(c, theme), shade(role))};" for role, c in COLOURS.items()
+        )
 
     return f"{selector}{{{block('light')}}}@media (prefers-color-scheme:dark){{{selector}{{{block('dark')}}}}}"
 
 
-def _translucent(colour: str) -> str:
+def _translucent(colour: str, opacity: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{SHADE:g})"
+    return f"rgba({red},{green},{blue},{opacity:g})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Colour(NamedTuple):
@@ -35,8 +35,13 @@ COLOURS = {
     "ramp-3": Colour("#586370", "#aeb7c1"),
     "ramp-4": Colour("#414d5a", "#c9d1d9"),
 }
-SHADE = 0.2
-"""Opacity of bands."""
+
+
+def shade(role: str) -> float:
+    """Opacity of a band; the null's is stronger, because intervals lie over it."""
+    return 0.3 if role.startswith("null") else 0.2
+
+
 MARKERS = {"gratitude": "o", "anger": "^", "apology": "s"}
 _FONTS = ["DejaVu Sans", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 
@@ -67,6 +72,12 @@ def number(value: float | None) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def short(value: float) -> str:
+    """Two decimals, for labels in figures."""
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
 def p_value(value: float | None) -> str:
     """A probability, never as 0."""
     if value is None or not math.isfinite(value):
@@ -84,12 +95,18 @@ def layer_name(layer: int | float | None) -> str:
     return "–" if layer is None else "embed" if layer < 0 else str(int(layer))
 
 
+def equals(p: float) -> str:
+    """A probability behind `p`, with its sign."""
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
 @contextmanager
 def matplotlib_settings() -> Iterator[None]:
     """Drawings that are the same bytes on every run: fixed ids, no dates, one font."""
     import matplotlib as mpl
 
-    settings = {
+    settings: dict[str, Any] = {
         "svg.hashsalt": "emotion-circuits",
         "svg.fonttype": "none",  # text stays text: small, searchable, set in the reader's font
         "font.family": "sans-serif",
@@ -107,6 +124,7 @@ def matplotlib_settings() -> Iterator[None]:
         "grid.color": light("grid"),
         "grid.linewidth": 0.7,
         "text.color": light("ink"),
+        "text.parse_math": False,  # names may hold dollar signs
         "xtick.color": light("muted"),
         "ytick.color": light("muted"),
         "xtick.labelsize": 8.5,
@@ -118,5 +136,5 @@ def matplotlib_settings() -> Iterator[None]:
     # The caller's settings must change nothing here, nor ours anything there.
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(settings)
+        mpl.rcParams.update(settings)  # type: ignore[arg-type]
         yield

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emotion_circuits.statistics import Claim
+from emotion_circuits.statistics import Claim, Verdict
 
-VERDICTS = ("supported", "not supported", "underpowered", "not tested")
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "underpowered", "not tested")
 
 
 class Badge(NamedTuple):
@@ -19,10 +19,14 @@ class Badge(NamedTuple):
     meaning: str
 
 
-BADGES = {
-    "supported": Badge("✓", "yes", "significant after Holm's correction, and the whole interval above chance and floors"),
-    "not supported": Badge("✗", "no", "it could have been seen, and was not"),
-    "underpowered": Badge("?", "weak", "not seen, but an effect of the size of interest could have been missed"),
+BADGES: dict[Verdict, Badge] = {
+    "supported": Badge(
+        "✓",
+        "yes",
+        "significant after Holm's correction, the whole interval above chance and floors, and text not damaged",
+    ),
+    "not supported": Badge("✗", "no", "one of these conditions does not hold"),
+    "underpowered": Badge("?", "weak", "not supported, but an effect of the size of interest could have been missed"),
     "not tested": Badge("–", "none", "the statistic is undefined here"),
 }
 
@@ -107,9 +111,10 @@ def counted(claims: Sequence[Claim]) -> str:
     """`supported in 2 of 6 cases`, and what became of the others."""
     counts = Counter(c.verdict for c in claims)
     n = len(claims)
-    parts = [f"supported in {counts['supported']} of {n} case{'s' if n != 1 else ''}"]
-    parts += [f"{v} in {counts[v]}" for v in VERDICTS[1:] if counts[v]]
-    return ", ".join(parts)
+    yes = counts["supported"]
+    share = "none" if not yes else "all" if yes == n else str(yes)
+    others = ", ".join(f"{v} in {counts[v]}" for v in VERDICTS[1:] if counts[v])
+    return f"supported in {share} of {n} case{'s' if n != 1 else ''}" + (f" ({others})" if others else "")
 
 
 def verdict_sentence(claims: Sequence[Claim]) -> str:
@@ -124,7 +129,7 @@ def ids_of(claims: Sequence[Claim]) -> list[str]:
     return list(dict.fromkeys(c.id for c in claims))
 
 
-def cases(claims: Sequence[Claim]) -> list[tuple[str, str]]:
+def cases(claims: Sequence[Claim]) -> list[tuple[Verdict, str]]:
     """(verdict, which emotions of which models) for each verdict that occurs."""
     found = []
     for verdict in VERDICTS:
@@ -150,7 +155,8 @@ def headline(profile: str, models: Sequence[str], claims: Sequence[Claim]) -> st
         return f"{text} No claim has been judged yet."
     for question in questions:
         own = [c for c in claims if c.question == question]
-        text += f" It asked {question_of(question).asks} ({question}): {verdict_sentence(own)[0].lower()}{verdict_sentence(own)[1:]}"
+        verdict = verdict_sentence(own)
+        text += f" It asked {question_of(question).asks} ({question}): {verdict[:1].lower()}{verdict[1:]}"
     counts = Counter(c.verdict for c in claims)
     total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     return f"{text} Of {len(claims)} claims in all: {total}."

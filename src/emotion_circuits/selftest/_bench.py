@@ -28,7 +28,8 @@ from emotion_circuits.scoring import ContinuationTask, SlotTask, continuation_ta
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec
 from emotion_circuits.selftest._planted import PlantedModel, plant
 
-DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+CANDIDATE_DOSES = (-0.2, -0.1, 0.1, 0.2)
+"""Small enough that every layer keeps the perplexity limit."""
 CONTINUED = 4
 """How many contexts continuations follow."""
 UNMARKED = ("sentence_end", "last_content", "mean")
@@ -103,7 +104,7 @@ class Subject:
             self.slots("development"),
             self.continuations("development"),
             layers=relative_layers(self.lm.n_layers),
-            doses=DOSES,
+            doses=CANDIDATE_DOSES,
         )
         return choose_layer_and_dose(found)
 

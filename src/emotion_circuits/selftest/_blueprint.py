@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.selftest._bank import PlantedBank, answer_words
 
 FloatArray = NDArray[np.float64]
@@ -42,6 +42,9 @@ class Head(NamedTuple):
     head: int
 
 
+MOVING_HEAD = Head(3, 1)
+
+
 @dataclass(frozen=True)
 class PlantSpec:
     """Sizes of a model, and where in it the emotion is planted.
@@ -60,7 +63,7 @@ class PlantSpec:
     d_mlp: int = 256
     max_positions: int = 64
     layer: int = 2
-    head: Head = Head(3, 1)
+    head: Head = MOVING_HEAD
     present: bool = True
 
     def __post_init__(self) -> None:
@@ -150,10 +153,11 @@ def draw_blueprint(spec: PlantSpec, bank: PlantedBank, seed: int) -> Blueprint:
     embedding -= embedding @ basis.T @ basis
     embedding *= EMBEDDING_LENGTH / np.linalg.norm(embedding, axis=1, keepdims=True)
     lm_head = _unit_rows(rng.standard_normal((len(words), d))) * FILLER_READ_OUT
-    answers = {e: [words[word] for word in answer_words(e)] for e in ("neutral", *EMOTIONS)}
-    # Not that a model says a cue by chance and then obeys it.
-    lm_head[[words[cue] for e in bank.cues for cue in bank.cues[e]]] *= NOISE
-    lm_head[sum(answers.values(), [])] *= NOISE
+    answers = {emotion: [words[word] for word in answer_words(emotion)] for emotion in CLASSES}
+    for emotion in CLASSES:
+        # A model that said a cue by chance would then obey it.
+        cues = [words[cue] for cue in bank.cues[emotion]]
+        lm_head[[*answers[emotion], *cues]] *= NOISE
     positions = rng.standard_normal((spec.max_positions, d)) * NOISE
     layers = [_noise_layer(rng, spec) for _ in range(spec.n_layers)]
     directions = dict(zip(EMOTIONS, basis, strict=True))
@@ -164,8 +168,8 @@ def draw_blueprint(spec: PlantSpec, bank: PlantedBank, seed: int) -> Blueprint:
     facts = Facts(directions, spec.layer, units, spec.head, WRITTEN_LENGTH, READ_OUT)
     if spec.present:
         for emotion in EMOTIONS:
-            cues = embedding[[words[cue] for cue in bank.cues[emotion]]]
-            _plant_units(layers[spec.layer], list(units[emotion]), cues, directions[emotion])
+            read = embedding[[words[cue] for cue in bank.cues[emotion]]]
+            _plant_units(layers[spec.layer], list(units[emotion]), read, directions[emotion])
             lm_head[answers[emotion]] += READ_OUT * directions[emotion]
         _plant_head(layers[spec.head.layer], spec, basis)
     return Blueprint(embedding, positions, tuple(layers), lm_head, facts)

@@ -1,4 +1,4 @@
-"""Does changing the stream change what the model says, by as much as the plant foretells, and no more than it should?"""
+"""Does changing the stream change what the model says, and by as much as the plant foretells?"""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from emotion_circuits.interventions import (
 )
 from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.selftest._bank import answer_words
-from emotion_circuits.selftest._bench import DOSES, Bench, Subject
+from emotion_circuits.selftest._bench import Bench, Subject
 from emotion_circuits.selftest._blueprint import Facts
 from emotion_circuits.selftest._check import SelftestCheck, check, furthest
 
 AS_PREDICTED = (0.85, 1.15)
 """Accepted ratios of measured to predicted: the noise of the layers between changes the stream by some per cent."""
+DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 SPEAKING_DOSE = 0.8
 """Large enough that a steered model says the class's answers, whatever the context."""
 N_RANDOM = 8

@@ -12,7 +12,7 @@ from emotion_circuits.scoring import score_texts
 from emotion_circuits.selftest._bench import UNMARKED, WHERE, Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, chance_auroc, chance_cosine, check, furthest
 
-RECOVERED = 0.95
+RECOVERED = 0.93
 # A regularised one-against-rest probe weighs the other emotions less than the specific contrast does.
 RECOVERED_BY_PROBE = 0.6
 DETECTED = 0.95
@@ -48,7 +48,9 @@ def recovered(bench: Bench) -> Iterator[SelftestCheck]:
         values = plant_cosines(subject, WHERE, range(first_layer(subject, WHERE), n_layers), kind)
         yield check(f"{kind} directions, lowest cosine with the plant from its layer on", min(values), least, 1)
     values = plant_cosines(subject, "sentence_end", range(first_layer(subject, "sentence_end"), n_layers))
-    yield check("directions at the sentence's end, lowest cosine after the head that moves them", min(values), 0.95, 1)
+    yield check(
+        "directions at the sentence's end, lowest cosine after the head that moves them", min(values), RECOVERED, 1
+    )
 
 
 def absent_before(bench: Bench) -> Iterator[SelftestCheck]:

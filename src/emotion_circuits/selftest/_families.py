@@ -113,11 +113,11 @@ BUILDERS: dict[str, Callable[[PlantSpec, Blueprint], tuple[Any, Weights]]] = {
 """Family → configuration and weights by name. What is not named is 0, norms are 1."""
 
 
-def _common(blueprint: Blueprint) -> dict[str, int]:
+def _common(blueprint: Blueprint) -> dict[str, Any]:
     return {"vocab_size": len(blueprint.embedding), "bos_token_id": 0, "eos_token_id": 1}
 
 
-def _sizes(spec: PlantSpec) -> dict[str, int]:
+def _sizes(spec: PlantSpec) -> dict[str, Any]:
     return {
         "hidden_size": spec.d_model,
         "num_hidden_layers": spec.n_layers,

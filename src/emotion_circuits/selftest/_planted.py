@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -71,4 +71,6 @@ def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
 
     words = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=START, eos_token=END, unk_token=UNKNOWN)
+    fast: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = fast(tokenizer_object=words, bos_token=START, eos_token=END, unk_token=UNKNOWN)
+    return tokenizer

@@ -9,7 +9,7 @@ from typing import Any
 
 from emotion_circuits import prompts
 from emotion_circuits.engine import probe_precision
-from emotion_circuits.models import revision_of
+from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
@@ -45,7 +45,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     common = {
         "dtype": study.dtype,
-        "device": study.device,
+        "device": resolve_device(study.device).type,
         "bos": study.bos,
         "threads": study.threads,
         "batch_tokens": study.batch_tokens,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from threadpoolctl import threadpool_limits
 
 from emotion_circuits.statistics import Claim, read_claims
@@ -52,8 +53,9 @@ def run_study(
     work = Workshop(study, tell, progress)
     computed: list[str] = []
     kept: list[str] = []
-    # torch gets the study's threads when a model is loaded. numpy's products here are small: one thread is as fast,
-    # never waits for a busy core, and always sums in the same order.
+    # torch's threads decide the last digits of its sums, and which kind of product the probe finds faster. numpy's
+    # products here are small: one thread is as fast, never waits for a busy core, and always sums in the same order.
+    torch.set_num_threads(study.threads)
     with threadpool_limits(1, user_api="blas"):
         stages = plan_study(study)
         keys = keys_of(stages)

@@ -233,6 +233,7 @@ def _stability(
             "value": found.value,
             "ci95": (found.interval.low, found.interval.high),
             "chance": found.null_mean,
+            "floors": {"label_permutation_97.5_percent": found.null_high},
             "p": found.p,
             "n_unique": found.n_groups,
             "smallest_detectable": smallest_from_se(found.standard_error),
