@@ -87,13 +87,19 @@ def read_table(path: Path) -> pd.DataFrame:
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, str]) -> None:
     """Write safetensors with a text header.
 
-    Arrays are made contiguous first: safetensors 0.8.0 stores others wrongly, without an error.
+    Arrays are made contiguous first: safetensors 0.8.0 stores others wrongly, without an error. The same content gives
+    the same bytes: safetensors itself writes the text header in an order that changes from call to call.
     """
     import numpy as np
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    with whole_file(path) as part:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part, metadata=dict(header))
+    written = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=dict(header))
+    start = 8 + int.from_bytes(written[:8], "little")
+    ordered = json.dumps(json.loads(written[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # the format aligns the tensors to eight bytes
+    with whole_file(path) as part, part.open("wb") as file:
+        file.write(len(ordered).to_bytes(8, "little") + ordered)
+        file.write(memoryview(written)[start:])
 
 
 def read_tensors(path: Path, schema: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

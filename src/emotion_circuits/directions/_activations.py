@@ -172,7 +172,8 @@ def load_activations(folder: Path) -> Activations:
     Texts are ordered by class, then as they were.
 
     Raises:
-        InputError: no such files, an older schema, a corrupted file, or classes from different models.
+        InputError: no such files, an older schema, a corrupted file, or classes from different runs: models, data sets
+            or positions.
     """
     paths = sorted(folder.glob("activations_*.safetensors")) if folder.is_dir() else []
     if not paths:
@@ -185,7 +186,7 @@ def load_activations(folder: Path) -> Activations:
     parts = [_read(path) for path in paths]
     first = parts[0]
     for path, part in zip(paths, parts, strict=True):
-        if part.source != first.source:
+        if (part.source, part.data.name, set(part.values)) != (first.source, first.data.name, set(first.values)):
             raise InputError(f"{path.name} comes from another model or run than {paths[0].name}.", found=folder)
     return Activations(
         first.source,
@@ -214,4 +215,7 @@ def _read(path: Path) -> Activations:
         rates = json.loads(header["match_rate"])
     except (KeyError, ValueError, TypeError, ValidationError) as error:
         raise InputError(f"{path} lacks what an activations file holds.", found=error) from error
+    if not tensors or any(values.ndim != 3 or values.shape[1] != len(texts) for values in tensors.values()):
+        shapes = {position: values.shape for position, values in tensors.items()}
+        raise InputError(f"{path} lacks what an activations file holds.", found=f"{shapes} for {len(texts)} texts")
     return Activations(source, Dataset(data["name"], texts), tensors, rates)

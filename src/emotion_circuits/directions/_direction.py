@@ -81,20 +81,21 @@ class Direction:
             )
 
     def __add__(self, other: Direction) -> Direction:
-        self._check_compatible(other)
-        a, b = self.provenance, other.provenance
-        combined = {
-            name: f"{getattr(a, name)} + {getattr(b, name)}"
-            for name in ("emotion", "kind")
-            if getattr(a, name) != getattr(b, name)
-        }
-        return Direction.from_vector(self.vector + other.vector, a.model_copy(update=combined))
+        return self._combined(other, self.vector + other.vector, "+")
 
     def __neg__(self) -> Direction:
         return Direction(-self.unit, self.norm, self.provenance)
 
     def __sub__(self, other: Direction) -> Direction:
-        return self + (-other)
+        return self._combined(other, self.vector - other.vector, "−")
+
+    def _combined(self, other: Direction, vector: NDArray[np.float64], sign: str) -> Direction:
+        self._check_compatible(other)
+        a, b = self.provenance, other.provenance
+        names = ("emotion", "kind", "position", "estimator", "data_hash")
+        both = {name: (getattr(a, name), getattr(b, name)) for name in names}
+        changed = {name: f"{mine} {sign} {theirs}" for name, (mine, theirs) in both.items() if mine != theirs}
+        return Direction.from_vector(vector, a.model_copy(update=changed))
 
     def __mul__(self, factor: float) -> Direction:
         if not np.isfinite(factor):
@@ -104,6 +105,8 @@ class Direction:
     __rmul__ = __mul__
 
     def __truediv__(self, factor: float) -> Direction:
+        if factor == 0:
+            raise InputError("A direction cannot be divided by 0.")
         return self * (1 / factor)
 
 

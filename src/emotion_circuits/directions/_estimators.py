@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from emotion_circuits.errors import InputError, MeasurementError
 
 NEUTRAL = "neutral"
+CONSTANT = 1e-9
+"""Share of its size that a float32 dimension must vary by: far below float32's resolution, far above float64's."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -112,10 +115,11 @@ class LogisticProbe:
         values, names, _ = _checked(X, labels, scenarios)
         centred = values - values.mean(axis=0)
         spread = centred.std(axis=0)
-        if not (spread > 0).any():
-            raise MeasurementError("All activations are the same: nothing to learn from.")
-        scale = np.where(spread > 0, spread, 1.0)
-        standardised = centred / scale
+        # What rounding leaves of a dimension that does not vary would be blown up. Where none does, as at `embed` for a
+        # final mark that all texts share, the direction is 0, as that of a contrast is.
+        varies = spread > CONSTANT * np.abs(values).max(axis=0)
+        scale = np.where(varies, spread, 1.0)
+        standardised = np.where(varies, centred / scale, 0.0)
         self.directions_ = {}
         for emotion in np.unique(names):
             if emotion == NEUTRAL:

@@ -16,6 +16,7 @@ from emotion_circuits.directions._activations import Activations, Source
 from emotion_circuits.directions._direction import Direction, Provenance
 from emotion_circuits.directions._estimators import ESTIMATORS
 from emotion_circuits.directions._generic import GenericStatistics
+from emotion_circuits.directions._positions import check_position
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import EMBED_LAYER
@@ -178,6 +179,7 @@ def fit_directions(
     unknown = [kind for kind in kinds if kind not in ESTIMATORS]
     if unknown:
         raise InputError(f"Unknown kind of direction {unknown[0]!r}.", accepted=", ".join(ESTIMATORS))
+    position = check_position(position)
     activations.data.require_matched("A direction")
     values = cleaned_values(activations, position, generic, share)
     vectors: dict[str, dict[str, FloatArray]] = {}
@@ -222,6 +224,8 @@ def load_directions(path: Path) -> DirectionSet:
         for name in sorted(tensors):
             kind, emotion = name.split(".", 1)
             vectors.setdefault(kind, {})[emotion] = tensors[name]
+        if not vectors:
+            raise ValueError("no directions")
         return DirectionSet(
             Source.model_validate_json(header["source"]),
             header["position"],
@@ -231,5 +235,5 @@ def load_directions(path: Path) -> DirectionSet:
             {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()},
             float(header["cleaned"]),
         )
-    except (KeyError, ValueError, ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path} lacks what a directions file holds.", found=error) from error

@@ -229,10 +229,15 @@ def _shrunk(covariances: FloatArray, shrinkage: float, table: ScenarioTable) -> 
 
 def _principal(rows: FloatArray, weights: FloatArray, k: int, table: ScenarioTable, what: str) -> FloatArray:
     """(B, r, k) leading directions of (B or 1, N, r) rows counted `weights` (B, N) times."""
-    scatter = np.matmul(rows.transpose(0, 2, 1) * weights[:, None, :], rows)
-    variances, directions = np.linalg.eigh(scatter)
-    _require_rank(np.sqrt(np.maximum(variances[:, ::-1], 0.0)), k, table, what)
-    result: FloatArray = directions[:, :, ::-1][:, :, :k]
+    weighted = rows * np.sqrt(weights)[:, :, None]
+    across = weighted.transpose(0, 2, 1)
+    by_texts = rows.shape[1] < rows.shape[2]  # the smaller of the two products has the same components
+    variances, vectors = np.linalg.eigh(weighted @ across if by_texts else across @ weighted)
+    sizes = np.sqrt(np.maximum(variances[:, ::-1], 0.0))
+    _require_rank(sizes, k, table, what)
+    leading = vectors[:, :, ::-1][:, :, :k]
+    # From the side of the texts they come out as long as their size, and orthogonal to rounding only.
+    result: FloatArray = np.linalg.qr(across @ (leading / sizes[:, None, :k]))[0] if by_texts else leading
     return result
 
 

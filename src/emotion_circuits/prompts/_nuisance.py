@@ -164,7 +164,7 @@ def separability(
     """
     import numpy as np
     from sklearn import config_context
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     labels = np.array([train.classes.index(text.emotion) for text in train])
     groups = np.unique([text.scenario for text in train], return_inverse=True)[1]

@@ -151,8 +151,9 @@ def spread_labels(labels: Sequence[Label], axis: Axis, height: float, line: floa
                 moved = True
         if not moved:
             break
-    if places and places[0] < low:
-        places = [p + low - places[0] for p in places]
+    if places:  # the whole stack stays beside its panel, and rather runs over its top than into the axis' name
+        shift = max(min(high - places[-1], 0.0), low - places[0])
+        places = [place + shift for place in places]
     return [label._replace(y=backward(p)) for label, p in zip(ordered, places, strict=True)]
 
 

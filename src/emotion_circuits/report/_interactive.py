@@ -109,14 +109,7 @@ def _scale(axis: Axis) -> Spec:
 
 
 def _shapes(panel: Panel, suffix: str) -> list[Spec]:
-    levels = [
-        {
-            "type": "line", "layer": "below", "xref": f"x{suffix} domain", "yref": f"y{suffix}", "x0": 0, "x1": 1,
-            "y0": level.y, "y1": level.y, "line": {"color": "var(--muted)", "width": 1, "dash": level.dash},
-        }
-        for level in panel.levels
-    ]  # fmt: skip
-    rules = [
+    return [
         {
             "type": "line", "layer": "below", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1,
             "x0": rule.x, "x1": rule.x,
@@ -124,7 +117,6 @@ def _shapes(panel: Panel, suffix: str) -> list[Spec]:
         }
         for rule in panel.rules
     ]  # fmt: skip
-    return levels + rules
 
 
 def _annotations(panel: Panel, suffix: str, height: float, *, titled: bool) -> list[Spec]:
@@ -168,8 +160,17 @@ def _traces(panel: Panel, suffix: str) -> list[Spec]:
         }
         for x, low, high, colour in areas
     ]  # fmt: skip
+    # As traces, because plotly draws shapes either under the grid, which hides them, or over the data.
+    ends = [panel.x_axis.low, panel.x_axis.high]
+    levels = [
+        {
+            "x": ends, "y": [level.y, level.y], "mode": "lines", "hoverinfo": "skip",
+            "line": {"color": "var(--muted)", "width": 1, "dash": level.dash},
+        }
+        for level in panel.levels
+    ]  # fmt: skip
     place = {"type": "scatter", "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-    return [{**trace, **place} for trace in (*filled, *(_line(s) for s in panel.series))]
+    return [{**trace, **place} for trace in (*filled, *levels, *(_line(s) for s in panel.series))]
 
 
 def _line(series: Series) -> Spec:

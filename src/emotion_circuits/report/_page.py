@@ -26,6 +26,7 @@ from emotion_circuits.report._words import (
     claim_short,
     headline,
     ids_of,
+    model_count,
     question_of,
     verdict_sentence,
 )
@@ -90,7 +91,7 @@ def _page(results: Results, body: str) -> str:
 
 def _body(results: Results) -> Iterator[str]:
     questions = list(dict.fromkeys(c.question for c in results.claims))
-    yield f'<header class="top"><h1>Gratitude, anger and apology inside {_count(len(results.models))}</h1>'
+    yield f'<header class="top"><h1>Gratitude, anger and apology inside {model_count(len(results.models))}</h1>'
     names = [m.name for m in results.models]
     yield f'<p class="lead">{escape(headline(results.profile, names, results.claims))}</p>'
     yield _warning(names)
@@ -108,10 +109,6 @@ def _body(results: Results) -> Iterator[str]:
     yield f"<footer>Profile {escape(results.profile)}. Figures lie in <code>plots/</code>, claims in "
     yield "<code>claims.json</code>, tables in <code>emotion_vectors/</code> and <code>patching/</code>."
     yield "</footer></main>"
-
-
-def _count(n: int) -> str:
-    return "one language model" if n == 1 else f"{n} language models"
 
 
 def _warning(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ def _claim_row(claim: Claim) -> str:
         f'<td class="n">{layer_name(claim.layer)}</td>',
         f'<td>{number(claim.value)} <span class="ci">{ci}</span></td>',
         f'<td class="n">{number(claim.chance)}</td>',
-        f"<td>{floor_text}</td>",
+        f'<td class="w">{floor_text}</td>',
         f'<td class="n">{p_value(claim.p_adjusted)}</td>',
         f'<td class="n">{claim.n_unique}</td>',
         f"<td>{badge(claim.verdict or 'not tested')}</td>",

@@ -142,13 +142,17 @@ def cases(claims: Sequence[Claim]) -> list[tuple[Verdict, str]]:
     return found
 
 
+def model_count(n: int) -> str:
+    """`one language model`, `3 language models`."""
+    return "one language model" if n == 1 else f"{n} language models"
+
+
 def headline(profile: str, models: Sequence[str], claims: Sequence[Claim]) -> str:
     """What was studied and what came out, in a paragraph without terms of the trade."""
     names = listed(list(models)) if models else "no model"
-    count = f"{len(models)} language model{'s' if len(models) != 1 else ''}"
     text = (
-        f"This study looked inside {count} ({names}) for gratitude, anger and apology, using the texts of the "
-        f"{profile} profile."
+        f"This study looked inside {model_count(len(models))} ({names}) for gratitude, anger and apology, using the "
+        f"texts of the {profile} profile."
     )
     questions = list(dict.fromkeys(c.question for c in claims))
     if not claims:

@@ -30,7 +30,7 @@ from emotion_circuits.selftest._planted import PlantedModel, plant
 
 CANDIDATE_DOSES = (-0.2, -0.1, 0.1, 0.2)
 """Small enough that every layer keeps the perplexity limit."""
-CONTINUED = 4
+CONTINUED = 3
 """How many contexts continuations follow."""
 UNMARKED = ("sentence_end", "last_content", "mean")
 """Positions of texts without spans."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
+from threadpoolctl import threadpool_limits
 
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.selftest import _checks_causal as causal
@@ -78,17 +82,30 @@ def run_selftest(
     """
     found: list[SelftestCheck] = []
     steps = 0
-    for family in BUILDERS:
-        shared = bench(family, seed=seed, full=full)
-        for method in (*CHECKS, *(NOISE_CHECKS if family == NOISE_FAMILY else ())):
-            for one in checked(method, shared):
-                found.append(one._replace(name=f"{family}: {one.name}") if method in CHECKS else one)
-                if on_check:
-                    on_check(found[-1])
-            steps += 1
-            if on_step:
-                on_step(steps)
+    with one_thread():
+        for family in BUILDERS:
+            shared = bench(family, seed=seed, full=full)
+            for method in (*CHECKS, *(NOISE_CHECKS if family == NOISE_FAMILY else ())):
+                for one in checked(method, shared):
+                    found.append(one._replace(name=f"{family}: {one.name}") if method in CHECKS else one)
+                    if on_check:
+                        on_check(found[-1])
+                steps += 1
+                if on_step:
+                    on_step(steps)
     return SelftestReport(tuple(found))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep small products on one core: spread over two busy ones they took ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def checked(method: Method, bench: Bench) -> Iterator[SelftestCheck]:

@@ -1,0 +1,189 @@
+"""One battery over `ESTIMATORS`: a new estimator is tested as soon as it is in the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import matched_data, planted_values, planted_vectors
+
+from emotion_circuits.directions import ESTIMATORS, LogisticProbe, MatchedContrast, SpecificContrast, matched_texts
+from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.prompts import EMOTIONS
+
+# The probe standardises every dimension, which no rotation leaves alone, and takes texts as they come.
+NOT_ROTATING = {"probe"}
+NOT_MATCHED = {"probe"}
+
+battery = pytest.mark.parametrize("kind", ESTIMATORS)
+
+
+def material(n=24, d=10, signal=4.0, seed=0):
+    data = matched_data(n)
+    labels = np.array([t.emotion for t in data])
+    scenarios = np.array([t.scenario for t in data])
+    return planted_values(data, d, signal, seed=seed), labels, scenarios
+
+
+def fitted(kind, values, labels, scenarios):
+    return ESTIMATORS[kind]().fit(values, labels, scenarios).directions_
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@battery
+def test_a_planted_direction_is_found(kind):
+    """A contrast with neutral holds what all emotions share, one among emotions does not."""
+    values, labels, scenarios = material(n=200, signal=6.0)
+    vectors = planted_vectors(10)
+    found = fitted(kind, values, labels, scenarios)
+    assert set(found) == set(EMOTIONS)
+    for emotion in EMOTIONS:
+        own = vectors[emotion] - np.mean([vectors[e] for e in EMOTIONS], axis=0)
+        truth = {"matched": vectors[emotion] + vectors["common"], "specific": own}.get(kind, own)
+        assert cosine(found[emotion], truth) > (0.98 if kind in ("matched", "specific") else 0.75)
+        assert all(cosine(found[emotion], vectors[e]) < cosine(found[emotion], vectors[emotion]) for e in EMOTIONS if e != emotion)  # fmt: skip
+
+
+@battery
+def test_texts_of_an_emotion_score_higher_on_its_direction(kind):
+    train, labels, scenarios = material(n=60, signal=3.0)
+    fresh, fresh_labels, _ = material(n=60, signal=3.0, seed=1)
+    for emotion, vector in fitted(kind, train, labels, scenarios).items():
+        scores = fresh @ vector
+        others = np.isin(fresh_labels, EMOTIONS) & (fresh_labels != emotion)
+        error = np.sqrt(2 / 60) * scores.std()
+        assert scores[fresh_labels == emotion].mean() > scores[others].mean() + 3 * error
+
+
+@battery
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), factor=st.floats(0.01, 100), shift=st.floats(-50, 50))
+def test_scale_and_offset_of_the_stream_do_not_turn_a_direction(kind, seed, factor, shift):
+    values, labels, scenarios = material(seed=seed)
+    moved = factor * values + shift * np.linspace(-1, 1, values.shape[1])
+    here, there = fitted(kind, values, labels, scenarios), fitted(kind, moved, labels, scenarios)
+    for emotion in EMOTIONS:
+        assert cosine(here[emotion], there[emotion]) > 1 - 1e-5
+        if kind in ("matched", "specific"):
+            np.testing.assert_allclose(there[emotion], factor * here[emotion], rtol=1e-6, atol=1e-6 * factor)
+
+
+@battery
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_a_rotated_stream_has_rotated_directions(kind, seed):
+    if kind in NOT_ROTATING:
+        return
+    values, labels, scenarios = material(seed=seed)
+    rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((10, 10)))[0]
+    here, there = fitted(kind, values, labels, scenarios), fitted(kind, values @ rotation, labels, scenarios)
+    for emotion in EMOTIONS:
+        np.testing.assert_allclose(there[emotion], here[emotion] @ rotation, atol=1e-9)
+
+
+@battery
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_texts_does_not_matter(kind, seed):
+    values, labels, scenarios = material(seed=seed)
+    order = np.random.default_rng(seed).permutation(len(values))
+    here = fitted(kind, values, labels, scenarios)
+    there = fitted(kind, values[order], labels[order], scenarios[order])
+    for emotion in EMOTIONS:
+        np.testing.assert_allclose(here[emotion], there[emotion], atol=1e-4 * np.linalg.norm(here[emotion]))
+
+
+@battery
+def test_an_offset_of_a_scenario_is_no_emotion(kind):
+    """Topics move all texts of a scenario alike: matched contrasts must not see them at all."""
+    values, labels, scenarios = material()
+    names = np.unique(scenarios)
+    offsets = dict(zip(names, np.random.default_rng(5).standard_normal((len(names), 10)), strict=True))
+    moved = values + np.stack([offsets[s] for s in scenarios])
+    if kind not in NOT_MATCHED:
+        here, there = fitted(kind, values, labels, scenarios), fitted(kind, moved, labels, scenarios)
+        for emotion in EMOTIONS:
+            np.testing.assert_allclose(here[emotion], there[emotion], atol=1e-9)
+
+
+@battery
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(kind, bad):
+    values, labels, scenarios = material()
+    values[3, 2] = bad
+    with pytest.raises(MeasurementError, match="NaN or infinity"):
+        fitted(kind, values, labels, scenarios)
+
+
+@battery
+def test_shapes_that_do_not_fit_are_refused(kind):
+    values, labels, scenarios = material()
+    for wrong in ((values[:-1], labels, scenarios), (values, labels[:-1], scenarios), (values[0], labels, scenarios)):
+        with pytest.raises(InputError, match="differ in number"):
+            fitted(kind, *wrong)
+
+
+@battery
+@pytest.mark.parametrize("spoil", ["missing", "twice", "no neutral", "only neutral"])
+def test_incomplete_scenarios_are_refused_where_they_matter(kind, spoil):
+    values, labels, scenarios = material()
+    keep = np.ones(len(labels), dtype=bool)
+    if spoil == "missing":
+        keep[5] = False
+    elif spoil == "no neutral":
+        keep = labels != "neutral"
+    elif spoil == "only neutral":
+        keep = labels == "neutral"
+    elif spoil == "twice":
+        labels = labels.copy()
+        labels[5] = labels[6]
+    if kind not in NOT_MATCHED:
+        with pytest.raises(InputError, match="matched contrast"):
+            fitted(kind, values[keep], labels[keep], scenarios[keep])
+
+
+def test_contrasts_are_the_differences_of_means():
+    values, labels, scenarios = material()
+    means = {c: values[labels == c].mean(axis=0) for c in ("neutral", *EMOTIONS)}
+    matched = MatchedContrast().fit(values, labels, scenarios).directions_
+    specific = SpecificContrast().fit(values, labels, scenarios).directions_
+    for emotion in EMOTIONS:
+        np.testing.assert_allclose(matched[emotion], means[emotion] - means["neutral"], atol=1e-12)
+        np.testing.assert_allclose(specific[emotion], means[emotion] - np.mean([means[e] for e in EMOTIONS], axis=0), atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(sum(specific.values()), 0, atol=1e-12)
+
+
+def test_matched_texts_pair_by_scenario_and_not_by_row():
+    labels = np.array(["anger", "neutral", "neutral", "anger"])
+    found = matched_texts(labels, np.array(["b", "a", "b", "a"]))
+    assert {c: list(i) for c, i in found.items()} == {"anger": [3, 0], "neutral": [1, 2]}
+
+
+def test_the_probe_is_scikit_learn_s_on_standardised_activations():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    values, labels, scenarios = material(signal=1.0)
+    scaler = StandardScaler().fit(values)
+    found = LogisticProbe(strength=0.1).fit(values, labels, scenarios).directions_
+    for emotion in EMOTIONS:
+        oracle = LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000, tol=1e-10)
+        oracle.fit(scaler.transform(values), labels == emotion)
+        assert cosine(found[emotion], oracle.coef_[0] / scaler.scale_) > 1 - 1e-6
+
+
+@battery
+@pytest.mark.parametrize("constant", [3.0, 0.1, -1e6, 0.0])
+def test_what_never_varies_but_for_rounding_is_in_no_direction(kind, constant):
+    """A dimension, or all of them: nothing is learnt there, and above all not from rounding."""
+    values, labels, scenarios = material()
+    rounding = 1 + 1e-15 * np.random.default_rng(0).standard_normal(values.shape)
+    values[:, 4] = constant * rounding[:, 4]
+    for vector in fitted(kind, values, labels, scenarios).values():
+        assert np.isfinite(vector).all() and abs(vector[4]) <= 1e-12 * max(1, abs(constant)) < np.linalg.norm(vector)
+    for vector in fitted(kind, constant * rounding, labels, scenarios).values():
+        assert np.linalg.norm(vector) <= 1e-12 * max(1, abs(constant))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from report_folder import write_folder
+from report_pages import MODELS, Page, read_page
+
+from emotion_circuits.report import write_report
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with its report; not to be changed."""
+    folder = write_folder(tmp_path_factory.mktemp("results") / "baseline", MODELS)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    """A copy without the report, to be changed."""
+    target = tmp_path / "baseline"
+    shutil.copytree(finished, target, ignore=shutil.ignore_patterns("report"))
+    return target
+
+
+@pytest.fixture(scope="session")
+def page(finished: Path) -> Page:
+    return read_page(finished)

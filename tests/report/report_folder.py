@@ -1,0 +1,139 @@
+"""A small results folder as a study writes it, of invented numbers."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
+from emotion_circuits.report._results import EMOTIONS
+from emotion_circuits.statistics import Claim, Measure, judge, measures_table, write_claims
+
+POSITIONS = ("mean", "sentence_end")
+DOSES = (-0.2, 0.2)
+
+
+def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Path:
+    """Write every table, claims and a manifest.
+
+    Args:
+        models: name → slug.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    claims = []
+    for place, (model, slug) in enumerate(models.items()):
+        rng = np.random.default_rng(place)
+        _write(folder / "emotion_vectors" / f"{slug}_quality.parquet", _quality(model, n_layers, rng))
+        _write(folder / "emotion_vectors" / f"{slug}_cosines.parquet", _cosines(model, n_layers, rng))
+        _write(folder / "patching" / f"{slug}_sweep.parquet", _steering(model, range(n_layers), rng))
+        _write(folder / "patching" / f"{slug}_steering.parquet", [*_steering(model, [1], rng), *_slopes(model)])
+        controls = [
+            {"model": model, "emotion": e, "layer": 1, "dose": 0.2, "kind": kind, "slope": float(slope)}
+            for e in EMOTIONS
+            for kind in ("isotropic", "shuffled-label")
+            for slope in rng.normal(size=40)
+        ]
+        pd.DataFrame(controls).to_parquet(folder / "patching" / f"{slug}_controls.parquet", index=False)
+        claims += _claims(model, slug)
+    write_claims(folder / "claims.json", judge(claims))
+    write_manifest(folder, list(models.values()), seconds=1.0)
+    return folder
+
+
+def write_manifest(folder: Path, slugs: list[str], seconds: float) -> None:
+    """A manifest as the store writes it."""
+    entry = {
+        "key": "0123456789abcdef", "parameters": {"dtype": "float32", "revision": "abc123", "seed": 0},
+        "files": {"a": "b"},
+        "seconds": seconds, "finished": f"2031-01-01T00:00:{int(seconds):02d}+00:00", "versions": {"numpy": "2.0.0"},
+    }  # fmt: skip
+    stages = {f"activations/{slug}": entry for slug in slugs} | {"report": entry}
+    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
+
+
+def _write(path: Path, rows: list[Measure]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measures_table(rows).to_parquet(path, index=False)
+
+
+def _row(model: str, emotion: str, position: str, layer: int, kind: str, statistic: str, value: float) -> Measure:
+    return Measure(
+        model, emotion, position, layer, kind, statistic, value, value - 0.1, value + 0.1, 0.5, 0.4, 0.6, 1.0, 0.01, 24
+    )
+
+
+def _quality(model: str, n_layers: int, rng: np.random.Generator) -> list[Measure]:
+    rows = []
+    for position in POSITIONS:
+        for layer in range(-1, n_layers):
+            accuracy = "nearest-centroid accuracy, held out by scenario"
+            rows.append(_row(model, "all", position, layer, "centroid", accuracy, float(rng.uniform(0.3, 0.8))))
+            for e in EMOTIONS:
+                for statistic, kind in (
+                    ("AUROC on implicit texts", "specific"),
+                    ("AUROC on implicit texts", "probe"),
+                    ("AUROC on real-world texts", "specific"),
+                    ("split-half cosine", "specific"),
+                ):
+                    rows.append(_row(model, e, position, layer, kind, statistic, float(rng.uniform(0.5, 0.9))))
+    return rows
+
+
+def _cosines(model: str, n_layers: int, rng: np.random.Generator) -> list[Measure]:
+    return [
+        _row(model, f"{a}–{b}", p, layer, kind, "cosine between emotions", float(rng.uniform(-0.5, 0.5)))
+        for p in POSITIONS
+        for layer in range(-1, n_layers)
+        for kind in ("matched", "specific")
+        for a, b in combinations(sorted(EMOTIONS), 2)
+    ]
+
+
+def _steering(model: str, layers: range | list[int], rng: np.random.Generator) -> list[Measure]:
+    rows = []
+    for layer in layers:
+        for e in EMOTIONS:
+            for dose in DOSES:
+                for statistic, clean in ((WORD_SET, 0.0), (CONTINUATIONS, 0.0), (PERPLEXITY, 1.0)):
+                    value = clean + dose * float(rng.uniform(1, 3))
+                    rows.append(
+                        _row(model, e, "mean", layer, f"specific, dose {dose:g}", statistic, value)._replace(
+                            chance=clean, null_low=np.nan, null_high=np.nan, ceiling=np.nan, p=np.nan
+                        )
+                    )
+    return rows
+
+
+def _slopes(model: str) -> list[Measure]:
+    return [
+        _row(model, e, "mean", 1, f"specific, against {kind} controls", "slope of own word-set log-odds", 4.0)._replace(
+            chance=0.0, null_low=-2.0, null_high=2.0
+        )
+        for e in EMOTIONS
+        for kind in ("isotropic", "shuffled-label")
+    ]
+
+
+def _claims(model: str, slug: str) -> list[Claim]:
+    claims = []
+    for i, e in enumerate(EMOTIONS):
+        common = {"model": model, "emotion": e, "layer": 1, "n_unique": 24, "ceiling": 1.0}
+        claims.append(
+            Claim(
+                id="rq1.separability", question="RQ1", statistic="AUROC on implicit texts", value=0.81234,
+                ci95=(0.72, 0.9), chance=0.5, floors={"bag_of_words": 0.58, "untrained": 0.61 + 0.2 * i},
+                null="label permutation", p=0.001, evidence=(f"emotion_vectors/{slug}_quality.parquet",), **common,
+            )
+        )  # fmt: skip
+        claims.append(
+            Claim(
+                id="rq3.steering", question="RQ3", statistic="slope", value=4.0, ci95=(3.0, 5.0), chance=0.0,
+                floors={"isotropic_97.5_percent": 2.0}, null="isotropic directions", p=0.001,
+                evidence=(f"patching/{slug}_steering.parquet",), side_conditions={"perplexity_ratio": 1.2}, **common,
+            )
+        )  # fmt: skip
+    return claims

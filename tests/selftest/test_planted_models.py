@@ -1,0 +1,156 @@
+"""The plant is what the facts say, seen without any of the methods that are to find it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from emotion_circuits.engine import Point, plan_batches, record_tokens
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import CLASSES, EMOTIONS
+from emotion_circuits.selftest import BUILDERS, Head, PlantedModel, PlantSpec, plant, planted_bank
+
+FAMILIES = tuple(BUILDERS)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def planted(request: pytest.FixtureRequest) -> PlantedModel:
+    return plant(PlantSpec(family=request.param), seed=1)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def twin(request: pytest.FixtureRequest) -> PlantedModel:
+    return plant(PlantSpec(family=request.param, present=False), seed=1)
+
+
+def see(model: PlantedModel, text: str, *points: tuple[str, int]) -> dict[tuple[str, int], np.ndarray]:
+    """(tokens, width) at each point."""
+    [batch] = plan_batches([model.lm.encode([text])[0].ids], packed=False)
+    found = record_tokens(model.lm, batch, [Point(*point) for point in points])  # type: ignore[arg-type]
+    return {point: found[Point(*point)][0].numpy() for point in points}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("emotion", CLASSES)
+def test_units_fire_at_their_own_cue_and_nowhere_else(planted, emotion):
+    facts = planted.facts
+    own = {e: list(units) for e, units in facts.units.items()}
+    for cue in planted.bank.cues[emotion][::7]:
+        text = f"word_00 word_01 {cue} word_02 ."
+        active = see(planted, text, ("mlp_act", facts.layer))["mlp_act", facts.layer]
+        for e in EMOTIONS:
+            at_cue = active[3, own[e]]
+            elsewhere = np.delete(active, 3, axis=0)[:, own[e]]
+            assert np.abs(elsewhere).max() < 1.5
+            assert (at_cue > 5).sum() == (e == emotion)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_the_direction_is_written_at_the_cue_and_then_moved(planted, emotion):
+    facts, direction = planted.facts, planted.facts.directions[emotion]
+    points = (("embed", 0), ("resid_post", facts.layer), ("resid_post", facts.head.layer))
+    seen = see(planted, f"word_03 word_04 {planted.bank.cues[emotion][5]} word_05 word_06 .", *points)
+    embedded, written, moved = (seen[p] @ direction for p in points)
+    assert np.abs(embedded).max() < 0.1
+    assert written[3] == pytest.approx(facts.length, rel=0.15)
+    assert np.abs(np.delete(written, 3)).max() < 0.4
+    assert moved[4:] == pytest.approx(np.full(3, facts.length), rel=0.15)
+    assert np.abs(moved[:3]).max() < 0.4
+
+
+def test_only_the_named_head_moves_it(planted):
+    facts, lm = planted.facts, planted.lm
+    text = f"word_03 {planted.bank.cues['anger'][0]} word_05 ."
+    weight = lm.attention_out(facts.head.layer).weight.detach().numpy().astype(np.float64)
+    out = weight if planted.spec.family != "gpt2" else weight.T  # (d, heads side by side)
+    z = see(planted, text, ("z", facts.head.layer))["z", facts.head.layer][-1]
+    effect = [
+        facts.directions["anger"] @ (out[:, part] @ z[part])
+        for part in (slice(h * lm.d_head, (h + 1) * lm.d_head) for h in range(lm.n_heads))
+    ]
+    assert int(np.argmax(effect)) == facts.head.head
+    assert np.abs(np.delete(effect, facts.head.head)).max() < 0.1 * max(effect)
+
+
+def test_directions_are_orthonormal_and_no_word_has_a_part_in_them(planted):
+    basis = np.stack([planted.facts.directions[e] for e in EMOTIONS])
+    assert basis @ basis.T == pytest.approx(np.eye(3), abs=1e-9)
+    assert basis.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-9)
+    embedding = planted.lm.embedding.weight.numpy()
+    assert np.abs(embedding @ basis.T).max() < 1e-5
+
+
+def test_the_twin_has_the_same_words_and_noise_but_no_plant(planted, twin):
+    if planted.spec.family != twin.spec.family:
+        pytest.skip("another family")
+    assert torch.equal(planted.lm.embedding.weight, twin.lm.embedding.weight)
+    assert planted.bank.explicit.hash == twin.bank.explicit.hash
+    for emotion in EMOTIONS:
+        assert np.array_equal(planted.facts.directions[emotion], twin.facts.directions[emotion])
+    last = ("resid_post", twin.lm.n_layers - 1)
+    seen = see(twin, f"word_03 {twin.bank.cues['anger'][0]} word_05 .", last)[last]
+    assert np.abs(seen @ twin.facts.directions["anger"]).max() < 0.4
+
+
+def test_families_compute_nearly_the_same():
+    """They differ in positions, activation function and order of blocks only."""
+    last = ("resid_post", 5)
+    seen = []
+    for family in FAMILIES:
+        model = plant(PlantSpec(family=family))
+        seen.append(see(model, f"word_03 {model.bank.cues['gratitude'][2]} word_05 .", last)[last][-1])
+    for other in seen[1:]:
+        assert seen[0] @ other / np.linalg.norm(seen[0]) / np.linalg.norm(other) > 0.95
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another():
+    first, again, other = plant(), plant(), plant(seed=1)
+    for a, b in zip(first.lm.hf.parameters(), again.lm.hf.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.lm.embedding.weight, other.lm.embedding.weight)
+    assert first.bank.explicit.hash != other.bank.explicit.hash
+
+
+def test_building_leaves_the_random_state_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    plant()
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_no_cue_stands_in_two_texts():
+    bank = planted_bank()
+    seen: dict[str, int] = {}
+    cues = {cue for words in bank.cues.values() for cue in words}
+    for text in (*bank.explicit, *bank.implicit):
+        found = cues & set(text.text.split())
+        assert len(found) == 1
+        seen[found.pop()] = seen.get(found and "", 0) + 1
+    assert len(seen) == len(bank.explicit) + len(bank.implicit)
+
+
+def test_the_bank_is_matched_and_its_spans_are_the_cues():
+    bank = planted_bank(4)
+    assert bank.explicit.is_matched and bank.implicit.is_matched
+    assert all(t.marked_word in bank.cues[t.emotion] for t in bank.explicit)
+    assert all(t.span is None for t in bank.implicit)
+    known = set(bank.vocabulary)
+    lines = [t.text for t in (*bank.explicit, *bank.implicit)] + list(bank.generic) + [c.text for c in bank.contexts]
+    assert all(set(line.split()) <= known for line in lines)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"layer": 3}, {"layer": -1}, {"head": Head(6, 0)}, {"head": Head(3, 4)}, {"head": Head(2, 0)}],
+)
+def test_a_plant_that_does_not_fit_is_refused(changes):
+    with pytest.raises(InputError):
+        replace(PlantSpec(), **changes)
+
+
+def test_too_few_units_are_refused():
+    with pytest.raises(InputError, match="too few units"):
+        plant(PlantSpec(d_mlp=32))

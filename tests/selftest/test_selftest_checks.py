@@ -1,0 +1,216 @@
+"""Checks pass on a healthy model, and every one of them fails on some model that is spoilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from emotion_circuits import engine
+from emotion_circuits.engine import Check, Point, Verification
+from emotion_circuits.interventions import Choice
+from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant
+from emotion_circuits.selftest import _checks_causal as causal
+from emotion_circuits.selftest import _checks_claims as claims
+from emotion_circuits.selftest import _checks_directions as directions
+from emotion_circuits.selftest import _checks_engine as exact
+from emotion_circuits.selftest._run import checked
+
+PASSED: set[str] = set()
+FAILED: set[str] = set()
+"""Names of checks that the healthy model passed, and that some spoilt model failed; the last test compares them."""
+
+Spoil = Callable[[pytest.MonkeyPatch], Bench]
+
+
+@pytest.mark.parametrize("method", CHECKS, ids=lambda m: m.__name__)
+def test_a_healthy_model_passes(healthy, method):
+    found = list(method(healthy))
+    assert found
+    for one in found:
+        assert one.ok, one
+        assert one.low <= one.high
+        PASSED.add(one.name)
+
+
+def spoilt(**changes: object) -> Bench:
+    """A model to spoil. It stands for its own twin, which most methods do not look at."""
+    subject = Subject(plant(replace(PlantSpec(), **changes)))
+    return Bench(subject, subject)
+
+
+def no_plant(patch: pytest.MonkeyPatch) -> Bench:
+    return spoilt(present=False)
+
+
+def plant_in_the_twin(patch: pytest.MonkeyPatch) -> Bench:
+    return spoilt()
+
+
+def planted_at(layer: int) -> Spoil:
+    def spoil(patch: pytest.MonkeyPatch) -> Bench:
+        """The facts are those of another layer."""
+        model = plant(PlantSpec(layer=layer, head=Head(layer + 1, 1)))
+        facts = replace(model.facts, layer=2, head=Head(3, 1))
+        subject = Subject(replace(model, facts=facts))
+        return Bench(subject, subject)
+
+    return spoil
+
+
+def signs_flipped(patch: pytest.MonkeyPatch) -> Bench:
+    model = plant()
+    facts = replace(model.facts, directions={e: -v for e, v in model.facts.directions.items()})
+    subject = Subject(replace(model, facts=facts))
+    return Bench(subject, subject)
+
+
+def read_out_flipped(patch: pytest.MonkeyPatch) -> Bench:
+    """The model says the less of a class's words, the more of its direction there is."""
+    bench = spoilt()
+    weight = bench.subject.lm.lm_head.weight
+    for vector in bench.subject.facts.directions.values():
+        v = torch.from_numpy(vector).float()
+        weight -= 2 * (weight @ v)[:, None] * v
+    return bench
+
+
+def directions_do_nothing(patch: pytest.MonkeyPatch) -> Bench:
+    """The head does not read them: steering and ablation move nothing."""
+    bench = spoilt()
+    bench.subject.lm.lm_head.weight *= 0.01
+    return bench
+
+
+def words_leak(patch: pytest.MonkeyPatch) -> Bench:
+    model = plant()
+    subject = Subject(replace(model, bank=replace(model.bank, implicit=model.bank.explicit)))
+    return Bench(subject, subject)
+
+
+def chosen(choice: Choice) -> Spoil:
+    def spoil(patch: pytest.MonkeyPatch) -> Bench:
+        bench = spoilt()
+        bench.subject.choice = choice
+        return bench
+
+    return spoil
+
+
+def randomness_is_the_plant(patch: pytest.MonkeyPatch) -> Bench:
+    """ "Random" directions are the planted ones, and every word counts as an answer."""
+    bench = spoilt()
+    vectors = [bench.subject.facts.directions[e] for e in EMOTIONS]
+
+    def drawn(n: int, *args: object, **kwargs: object) -> np.ndarray:
+        return np.stack([vectors[i % 3] for i in range(n)])
+
+    patch.setattr(causal, "isotropic_directions", drawn)
+    patch.setattr("emotion_circuits.selftest._bench.isotropic_directions", drawn)
+    patch.setattr(causal, "answer_words", lambda emotion: tuple(bench.subject.planted.bank.vocabulary))
+    return bench
+
+
+def a_sloppy_replay(patch: pytest.MonkeyPatch) -> Bench:
+    """Replays add what nobody asked for."""
+    original = engine.PrefixReplay.run
+    patch.setattr(engine.PrefixReplay, "run", lambda self, states, copies=1: original(self, states * 1.001, copies))
+    return spoilt()
+
+
+def edits_do_nothing(patch: pytest.MonkeyPatch) -> Bench:
+    def nothing(point: Point, *_: object) -> engine.Edit:
+        return engine.Edit(point, lambda hidden, editable: hidden)
+
+    patch.setattr(exact, "add", nothing)
+    patch.setattr(exact, "Edit", nothing)
+    return spoilt()
+
+
+def texts_see_each_other(patch: pytest.MonkeyPatch) -> Bench:
+    """Packed rows lose their mask."""
+    patch.setattr(engine.Batch, "plain", True)
+    return spoilt(family="gpt_neox")  # GPT-2 has no positions for a whole row
+
+
+def a_hook_stays(patch: pytest.MonkeyPatch) -> Bench:
+    from emotion_circuits.engine._sites import attach
+
+    bench = spoilt()
+    calls = []
+
+    def grows(hidden: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return hidden * (1 + 0.01 * len(calls))
+
+    attach(bench.subject.lm, Point("resid_post", 5), grows)
+    return bench
+
+
+def a_proof_fails(patch: pytest.MonkeyPatch) -> Bench:
+    patch.setattr(exact, "verify", lambda lm: Verification("planted", (Check("residual stream adds up", 1.0, 0.5),)))
+    return spoilt()
+
+
+SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
+    # What is spoilt, and for each method how many of its checks must fail at least.
+    (
+        no_plant,
+        [
+            (directions.recovered, 4),
+            (directions.right_layer, 1),
+            (directions.detected, 2),
+            (directions.scored, 1),
+            (causal.dose_response, 2),
+            (causal.beyond_controls, 1),
+            (causal.ablation, 2),
+            (causal.generated, 1),
+            (claims.verdicts, 1),
+        ],
+    ),
+    (plant_in_the_twin, [(directions.nothing_in_the_twin, 2), (claims.verdicts, 1)]),
+    (planted_at(1), [(directions.absent_before, 3), (directions.right_layer, 1)]),
+    (planted_at(3), [(directions.recovered, 4), (directions.right_layer, 1)]),
+    (signs_flipped, [(directions.recovered, 4), (causal.dose_response, 2), (causal.ablation, 1)]),
+    (
+        read_out_flipped,
+        [
+            (causal.dose_response, 2),
+            (causal.chosen_cell, 2),
+            (causal.beyond_controls, 2),
+            (causal.ablation, 1),
+            (causal.generated, 1),
+        ],
+    ),
+    (directions_do_nothing, [(causal.dose_response, 2), (causal.ablation, 1)]),
+    (words_leak, [(directions.detected, 1)]),
+    (chosen(Choice(0, 0.1)), [(causal.chosen_cell, 2)]),
+    (chosen(Choice(5, 40.0)), [(causal.chosen_cell, 1)]),
+    (randomness_is_the_plant, [(causal.ablation, 1), (causal.generated, 2), (causal.beyond_controls, 1)]),
+    (a_sloppy_replay, [(exact.edits_are_exact, 2)]),
+    (edits_do_nothing, [(exact.edits_are_exact, 2), (exact.hooks_are_removed, 1)]),
+    (texts_see_each_other, [(exact.rows_are_independent, 1)]),
+    (a_hook_stays, [(exact.hooks_are_removed, 2)]),
+    (a_proof_fails, [(exact.proofs_hold, 1)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"), SABOTAGES, ids=[f"{i}-{spoil.__name__}" for i, (spoil, _) in enumerate(SABOTAGES)]
+)
+def test_sabotage_is_seen(monkeypatch, spoil, expected):
+    bench = spoil(monkeypatch)
+    for method, at_least in expected:
+        failed = [one for one in checked(method, bench) if not one.ok]
+        assert len(failed) >= at_least, (method.__name__, [one.name for one in failed])
+        FAILED.update(one.name for one in failed)
+
+
+def test_every_check_can_fail():
+    """Runs last: there is no check that passes whatever was done to the model."""
+    assert PASSED, "the tests above did not run"
+    assert PASSED <= FAILED, sorted(PASSED - FAILED)
