@@ -12,9 +12,17 @@ from emotion_circuits.directions import Direction, Provenance, cosine_matrix
 from emotion_circuits.errors import InputError, MeasurementError
 
 PROVENANCE = Provenance(
-    model="m", revision="r", site="resid_post", layer=3, position="mean", bos=True, estimator="mean difference",
-    kind="specific", emotion="anger", data_hash="h",
-)  # fmt: skip
+    model="m",
+    revision="r",
+    site="resid_post",
+    layer=3,
+    position="mean",
+    bos=True,
+    estimator="mean difference",
+    kind="specific",
+    emotion="anger",
+    data_hash="h",
+)
 VECTORS = arrays(np.float64, 6, elements=st.floats(-100, 100)).filter(lambda v: np.linalg.norm(v) > 1e-3)
 FACTORS = st.floats(-1e3, 1e3).filter(lambda f: abs(f) > 1e-3)
 
@@ -116,4 +124,6 @@ def test_cosine_matrix(vectors, factors):
     for i, a in enumerate(vectors):
         for j, b in enumerate(vectors):
             assert found[i, j] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-9)
-    np.testing.assert_allclose(cosine_matrix([abs(f) * v for f, v in zip(factors, vectors, strict=False)]), found, atol=1e-9)  # fmt: skip
+    np.testing.assert_allclose(
+        cosine_matrix([abs(f) * v for f, v in zip(factors, vectors, strict=False)]), found, atol=1e-9
+    )

@@ -45,7 +45,11 @@ def test_a_planted_direction_is_found(kind):
         own = vectors[emotion] - np.mean([vectors[e] for e in EMOTIONS], axis=0)
         truth = {"matched": vectors[emotion] + vectors["common"], "specific": own}.get(kind, own)
         assert cosine(found[emotion], truth) > (0.98 if kind in ("matched", "specific") else 0.75)
-        assert all(cosine(found[emotion], vectors[e]) < cosine(found[emotion], vectors[emotion]) for e in EMOTIONS if e != emotion)  # fmt: skip
+        assert all(
+            cosine(found[emotion], vectors[e]) < cosine(found[emotion], vectors[emotion])
+            for e in EMOTIONS
+            if e != emotion
+        )
 
 
 @battery
@@ -153,7 +157,9 @@ def test_contrasts_are_the_differences_of_means():
     specific = SpecificContrast().fit(values, labels, scenarios).directions_
     for emotion in EMOTIONS:
         np.testing.assert_allclose(matched[emotion], means[emotion] - means["neutral"], atol=1e-12)
-        np.testing.assert_allclose(specific[emotion], means[emotion] - np.mean([means[e] for e in EMOTIONS], axis=0), atol=1e-12)  # fmt: skip
+        np.testing.assert_allclose(
+            specific[emotion], means[emotion] - np.mean([means[e] for e in EMOTIONS], axis=0), atol=1e-12
+        )
     np.testing.assert_allclose(sum(specific.values()), 0, atol=1e-12)
 
 

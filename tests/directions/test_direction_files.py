@@ -181,7 +181,9 @@ def test_directions_come_back_bit_for_bit(tmp_path):
         for emotion, v in of_kind.items():
             assert found.vectors[kind][emotion].dtype == np.float32
             np.testing.assert_array_equal(found.vectors[kind][emotion], v)
-    for a, b in zip(found.generic.components + found.generic.shares, made.generic.components + made.generic.shares, strict=True):  # fmt: skip
+    for a, b in zip(
+        found.generic.components + found.generic.shares, made.generic.components + made.generic.shares, strict=True
+    ):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(found.generic.mean, made.generic.mean)
     np.testing.assert_array_equal(found.generic.norm, made.generic.norm)

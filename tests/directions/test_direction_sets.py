@@ -108,7 +108,7 @@ def test_a_direction_knows_where_it_comes_from(kind, layer):
     assert (about.model, about.revision, about.bos, about.data_hash) == ("m", "r", True, found.data_hash)
     assert ("logistic" in about.estimator) == (kind == "probe")
     for emotion, of_kind in (("joy", kind), ("apology", "median")):
-        with pytest.raises(InputError, match="joy|median"):
+        with pytest.raises(InputError, match=r"joy|median"):
             found.direction(emotion, layer, of_kind)
 
 
@@ -182,7 +182,13 @@ def test_halves_judge_each_other_and_never_themselves():
     made = planted(n=12, d=400, signals=(0.0, 0.0, 6.0), seed=1)
     signature = rng.standard_normal((len(made.data), 400)) * 3
     made.values["mean"][1] = signature
-    generic = GenericStatistics(np.zeros((3, 400), np.float32), np.ones(3, np.float32), tuple(np.eye(400, dtype=np.float32)[:1] for _ in range(3)), tuple(np.ones(1, np.float32) for _ in range(3)), 9)  # fmt: skip
+    generic = GenericStatistics(
+        np.zeros((3, 400), np.float32),
+        np.ones(3, np.float32),
+        tuple(np.eye(400, dtype=np.float32)[:1] for _ in range(3)),
+        tuple(np.ones(1, np.float32) for _ in range(3)),
+        9,
+    )
     assert choose_layers_within(made, "mean", generic) == dict.fromkeys(EMOTIONS, 1)
 
 

@@ -48,9 +48,14 @@ def test_cleaning_is_a_projection(spectrum, share, seed):
     values = np.random.default_rng(seed).standard_normal((2, 4, len(spectrum)))
     once = found.clean(values, 0, share)
     np.testing.assert_allclose(found.clean(once, 0, share), once, atol=1e-5)
-    np.testing.assert_allclose(found.clean(2 * values - 3, 0, share), 2 * once + found.clean(-3 * np.ones_like(values), 0, share), atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        found.clean(2 * values - 3, 0, share), 2 * once + found.clean(-3 * np.ones_like(values), 0, share), atol=1e-5
+    )
     assert np.linalg.norm(once) <= np.linalg.norm(values) + 1e-9
-    assert np.abs(once @ axes[np.argmax(spectrum)]).max() < 1e-4 * np.abs(values).max() or sorted(spectrum)[-1] - sorted(spectrum)[-2] < 1e-3  # fmt: skip
+    assert (
+        np.abs(once @ axes[np.argmax(spectrum)]).max() < 1e-4 * np.abs(values).max()
+        or sorted(spectrum)[-1] - sorted(spectrum)[-2] < 1e-3
+    )
     quiet = axes[np.argmin(spectrum)]
     if sorted(spectrum)[0] < 0.9 * sorted(spectrum)[1]:
         np.testing.assert_allclose(found.clean(quiet, 0, 0.3), quiet, atol=1e-4)
@@ -104,8 +109,13 @@ def test_statistics_of_a_model_against_a_loop_over_texts(lm):
     tokens: list[list[np.ndarray]] = [[] for _ in range(lm.n_layers + 1)]
     for encoded in lm.encode(TEXTS):
         seen: list[torch.Tensor] = []
-        handles = [b.register_forward_pre_hook(lambda _m, a, k: seen.append(a[0] if a else k["hidden_states"]), with_kwargs=True) for b in lm.blocks]  # fmt: skip
-        last = lm.final_norm.register_forward_pre_hook(lambda _m, a: seen.append(a[0]))
+        handles = [
+            b.register_forward_pre_hook(
+                lambda _m, a, k, seen=seen: seen.append(a[0] if a else k["hidden_states"]), with_kwargs=True
+            )
+            for b in lm.blocks
+        ]
+        last = lm.final_norm.register_forward_pre_hook(lambda _m, a, seen=seen: seen.append(a[0]))
         with torch.no_grad():
             lm.base(torch.tensor([encoded.ids]), use_cache=False)
         for handle in (*handles, last):
