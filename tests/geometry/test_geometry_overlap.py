@@ -133,6 +133,9 @@ def test_an_aligned_plant_lies_above_every_null_and_an_unaligned_one_at_chance()
     assert all(null.high < aligned.interval.low for null in aligned.nulls)
     assert aligned.interval.low < aligned.value < aligned.interval.high <= 1
     assert aligned.split_half <= aligned.ceiling + 0.02
+    halves = [split_half_overlap(t, BetweenClassSubspace(), n_splits=10, seed=0) for t in (mapped, planted.table_b)]
+    assert halves[0] != pytest.approx(halves[1])
+    assert aligned.ceiling == pytest.approx(np.sqrt(halves[0] * halves[1]))
     [unaligned] = compare_subspaces(planted.table_a, planted.table_b, BetweenClassSubspace(), **FAST)
     assert abs(unaligned.corrected) < 0.05
     assert unaligned.p > 0.05

@@ -104,7 +104,7 @@ def chosen(choice: Choice) -> Spoil:
 def randomness_is_the_plant(patch: pytest.MonkeyPatch) -> Bench:
     """ "Random" directions are the planted ones, and every word counts as an answer."""
     bench = spoilt()
-    vectors = [bench.subject.facts.directions[e] for e in EMOTIONS]
+    vectors = [bench.subject.facts.specific(e) for e in EMOTIONS]
 
     def drawn(n: int, *args: object, **kwargs: object) -> np.ndarray:
         return np.stack([vectors[i % 3] for i in range(n)])
@@ -175,7 +175,7 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     (plant_in_the_twin, [(directions.nothing_in_the_twin, 2), (claims.verdicts, 1)]),
     (planted_at(1), [(directions.absent_before, 3), (directions.right_layer, 1)]),
     (planted_at(3), [(directions.recovered, 4), (directions.right_layer, 1)]),
-    (signs_flipped, [(directions.recovered, 4), (causal.dose_response, 2), (causal.ablation, 1)]),
+    (signs_flipped, [(directions.recovered, 4)]),
     (
         read_out_flipped,
         [
