@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from _common import Row, fastest_rate, gpt2_small, print_rows, summarise, write_rows
@@ -60,7 +60,9 @@ def ours(lm: LoadedModel, ids: list[tuple[int, ...]]) -> torch.Tensor:
     return torch.stack([recording.at(POSITION, p) for p in points])
 
 
-def run(repeats: int = 7, device: str = "cpu", threads: int = 2) -> list[Row]:
+def run(
+    repeats: int = 7, settings: Sequence[str] = ("highest", "medium"), device: str = "cpu", threads: int = 2
+) -> list[Row]:
     """Medians over interleaved runs, in both settings of torch's float32 products."""
     torch.set_num_threads(threads)
     lm = gpt2_small(device)
@@ -71,7 +73,7 @@ def run(repeats: int = 7, device: str = "cpu", threads: int = 2) -> list[Row]:
         "huggingface batches of 32, padded": padded_batches,
     }
     rows = []
-    for setting in ("highest", "medium"):
+    for setting in settings:
         with matmul_precision(lm.device, setting):  # type: ignore[arg-type]
             seconds: dict[str, list[float]] = {name: [] for name in arms}
             rates: list[float] = []
@@ -91,7 +93,8 @@ def run(repeats: int = 7, device: str = "cpu", threads: int = 2) -> list[Row]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--settings", nargs="+", default=("highest", "medium"), choices=("highest", "medium"))
     arguments = parser.parse_args()
-    table = run(arguments.repeats)
+    table = run(arguments.repeats, arguments.settings)
     print_rows(table)
     write_rows(table)

@@ -16,7 +16,7 @@ def selftest(
     seed: Seed = 0,
     json: Json = False,
 ) -> int:
-    """Find what was planted in models built by hand, and nothing where nothing was planted.
+    """Find what was planted in models built by hand, and nothing in noise.
 
     Small models of several families, in which an emotion's direction and what it does are known, are measured like any
     other. Exit status 1 if a check fails.

@@ -158,7 +158,6 @@ def sweep(
             )  # fmt: skip
             rows = with_bands(result, bands, rows)
     unit = "alpha" if alpha else "dose"
-    rows = [row._replace(kind=row.kind.replace(", dose ", f", {unit} ")) for row in rows]
     write_table(output, measures_table(rows))
     emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
 

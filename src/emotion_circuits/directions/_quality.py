@@ -222,9 +222,7 @@ def pair_cosine_null(
     return result
 
 
-def _pair_differences(
-    explicit: Activations, values: NDArray[np.float64], emotion: str
-) -> NDArray[np.float64]:
+def _pair_differences(explicit: Activations, values: NDArray[np.float64], emotion: str) -> NDArray[np.float64]:
     """(scenarios, d) h(emotion) − h(neutral), scenarios in sorted order."""
     order = np.argsort(explicit.scenarios, kind="stable")
     labels = explicit.labels[order]

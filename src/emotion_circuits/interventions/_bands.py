@@ -74,7 +74,7 @@ def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -
     """
     layout = result.layout
     null = {
-        (layer, emotion, f"{result.kind}, dose {dose:g}"): (dose, bands.changes[i, j, k])
+        (layer, emotion, f"{result.kind}, {result.unit} {dose:g}"): (dose, bands.changes[i, j, k])
         for i, layer in enumerate(layout.layers)
         for j, emotion in enumerate(layout.emotions)
         for k, dose in enumerate(layout.doses)

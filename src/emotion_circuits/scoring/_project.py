@@ -48,6 +48,8 @@ def score_texts(
     if kind not in directions.vectors:
         raise InputError(f"No directions of kind {kind!r}.", accepted=", ".join(directions.vectors))
     layers = {emotion: directions.layer_of(emotion, layer) for emotion in directions.emotions}
+    if not texts:
+        return []
     # Class and scenario play no part in a projection.
     data = Dataset("texts", tuple(Text(t, "neutral", str(i), "test") for i, t in enumerate(texts)))
     found = extract(lm, data, positions=[position])
