@@ -137,6 +137,10 @@ def test_show_refuses_a_filter_that_the_kind_lacks(run):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+def restore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_quietly():
     process = subprocess.Popen(
         [sys.executable, "-m", "emotion_circuits", "prompts", "validate", "--permutations", "100000"],
@@ -144,6 +148,8 @@ def test_ctrl_c_ends_quietly():
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        # A shell that starts jobs in the background has them ignore the signal, and children inherit that.
+        preexec_fn=restore_interrupt,
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Checking")
