@@ -85,14 +85,17 @@ class SweepResult:
         """One row per layer, emotion, dose and outcome; chance is no change, which the clean run defines as 0."""
         rows = []
         ratios = self.perplexity_ratios()
-        for statistic, values in ((WORD_SET, self.own_log_odds()), (CONTINUATIONS, self.own_minus_neutral())):
+        outcomes = [(WORD_SET, self.own_log_odds())]
+        if self.continuation_classes:
+            outcomes.append((CONTINUATIONS, self.own_minus_neutral()))
+        for statistic, values in outcomes:
             for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
                 units = values[i, j, k]
                 interval = grouped_bootstrap(units, n_draws=500, seed=seed).interval
                 rows.append(
                     self._measure(emotion, layer, dose, statistic, float(units.mean()), interval[:2], 0.0, units)
                 )
-        for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
+        for (i, layer), (j, emotion), (k, dose) in _cells(self.layout) if self.continuation_classes else []:
             neutral = self.continuations[i, j, k][:, np.array(self.continuation_classes) == "neutral"].mean(axis=1)
             interval = grouped_bootstrap(neutral, n_draws=500, seed=seed).interval
             ends = (float(np.exp(-interval.high)), float(np.exp(-interval.low)))
@@ -140,14 +143,14 @@ def _cells(layout: Layout) -> list[tuple[tuple[int, int], tuple[int, str], tuple
 
 def relative_layers(n_layers: int, n: int = 5) -> tuple[int, ...]:
     """`n` layers at even relative depths, from a sixth of the way up to five sixths; fewer in very shallow models."""
-    return tuple(sorted({int((k + 1) / (n + 1) * n_layers) for k in range(n)}))
+    return tuple(sorted({k * n_layers // (n + 1) for k in range(1, n + 1)}))
 
 
 def sweep_cost(lm: LoadedModel, slots: SlotTask, continuations: ContinuationTask | None, layout: Layout) -> int:
     """How many tokens a sweep sends through blocks, in whole-model equivalents."""
     tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
     tokens += sum(b.shape[0] * b.shape[1] for b in continuations.batches) if continuations else 0
-    variants = 1 + len(layout.doses) * len(layout.emotions)
+    variants = (1 + len(layout.doses)) * len(layout.emotions)  # every emotion has a clean run of its own
     depth = sum(1 - (layer + 1) / lm.n_layers for layer in layout.layers)
     return int(tokens * (1 + variants * depth))
 
@@ -189,6 +192,8 @@ def sweep(
     layout = Layout(tuple(layers), steps, tuple(emotions or directions.emotions))
     if not steps:
         raise InputError("Only dose 0 was given, which is the clean run.", accepted="at least one other dose")
+    if not layout.layers:
+        raise InputError("No layers were given to steer at.", accepted=f"0 to {lm.n_layers - 1}")
     parts = []
     for layer in layout.layers:
         if not 0 <= layer < lm.n_layers:
@@ -245,13 +250,15 @@ def choose_layer_and_dose(result: SweepResult) -> Choice:
     magnitudes = sorted({abs(d) for d in layout.doses if d > 0 and -d in layout.doses})
     if not magnitudes:
         raise InputError("Choosing a dose needs doses of both signs.", found=layout.doses, accepted="such as -.2 .2")
+    if "neutral" not in result.continuation_classes:
+        raise InputError("Choosing a dose needs its damage, which neutral continuations show.", found="a sweep without")
     own, ratio = result.own_log_odds().mean(axis=-1), result.perplexity_ratios()
     best: tuple[float, Choice] | None = None
-    for i, layer in enumerate(layout.layers):
+    for layer, i in sorted((layer, i) for i, layer in enumerate(layout.layers)):
         for d in magnitudes:
             up, down = layout.doses.index(d), layout.doses.index(-d)
             harmless = bool((ratio[i][:, [up, down]] <= MAX_PERPLEXITY_RATIO).all())
             change = float((own[i, :, up] - own[i, :, down]).mean())
             if harmless and np.isfinite(change) and (best is None or change > best[0] + 1e-9):
                 best = (change, Choice(layer, d))
-    return best[1] if best else Choice(layout.layers[0], magnitudes[0])
+    return best[1] if best else Choice(min(layout.layers), magnitudes[0])

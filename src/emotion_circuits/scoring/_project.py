@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from emotion_circuits.directions import DirectionSet, check_position, extract, project
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -12,7 +14,8 @@ from emotion_circuits.prompts import Dataset, Text
 
 
 class Score(NamedTuple):
-    """One text's scores: emotion → ⟨h − μ_generic, v̂⟩ / s; higher is more."""
+    """One text's scores: emotion → ⟨h − μ_generic, v̂⟩ / s; higher is more. NaN where a text lacks the position, as one
+    of punctuation only lacks `mean`."""
 
     scores: dict[str, float]
     layers: dict[str, int]
@@ -50,9 +53,13 @@ def score_texts(
     layers = {emotion: directions.layer_of(emotion, layer) for emotion in directions.emotions}
     if not texts:
         return []
+    if not texts:
+        return []
     # Class and scenario play no part in a projection.
     data = Dataset("texts", tuple(Text(t, "neutral", str(i), "test") for i, t in enumerate(texts)))
     found = extract(lm, data, positions=[position])
+    if np.isnan(found.values[position]).all():  # as for a single such text among others
+        return [Score(dict.fromkeys(directions.emotions, np.nan), layers, position) for _ in texts]
     columns = {e: project(found, directions, e, kind, layers[e] + 1) for e in directions.emotions}
     return [
         Score({emotion: float(values[i]) for emotion, values in columns.items()}, layers, position)
