@@ -70,6 +70,16 @@ def test_profile_holds_null_floors_and_chosen_layer(charts: dict[str, Chart], mo
         assert [rule.x for rule in panel.rules] == [claim.layer]
 
 
+def test_floors_stand_on_their_own_texts(charts: dict[str, Chart]) -> None:
+    rows = dict(zip(charts["auroc_by_texts"].row_titles, charts["auroc_by_texts"].panels, strict=True))
+    for panel in rows["real-world"]:
+        names = {level.label.rpartition(" ")[0]: level.y for level in panel.levels}
+        assert (names["bag of words"], names["untrained"]) == (0.73, 0.66)  # the best untrained model is the floor
+        assert names["embedding"] == panel.series[0].y[0]
+    for panel in rows["implicit"]:
+        assert 0.73 not in {level.y for level in panel.levels}
+
+
 def test_every_point_says_its_chance_and_n(charts: dict[str, Chart]) -> None:
     for key in ("auroc_implicit", "split_half", "accuracy", "auroc_by_texts"):
         for series in _all_series(charts[key]):

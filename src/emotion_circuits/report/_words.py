@@ -112,9 +112,9 @@ def counted(claims: Sequence[Claim]) -> str:
     counts = Counter(c.verdict for c in claims)
     n = len(claims)
     yes = counts["supported"]
-    share = "none" if not yes else "all" if yes == n else str(yes)
+    share = "none of" if not yes else "all" if yes == n else f"{yes} of"
     others = ", ".join(f"{v} in {counts[v]}" for v in VERDICTS[1:] if counts[v])
-    return f"supported in {share} of {n} case{'s' if n != 1 else ''}" + (f" ({others})" if others else "")
+    return f"supported in {share} {n} case{'s' if n != 1 else ''}" + (f" ({others})" if others else "")
 
 
 def verdict_sentence(claims: Sequence[Claim]) -> str:
