@@ -203,6 +203,8 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     ("spoil", "expected"), SABOTAGES, ids=[f"{i}-{spoil.__name__}" for i, (spoil, _) in enumerate(SABOTAGES)]
 )
 def test_sabotage_is_seen(monkeypatch, spoil, expected):
+    monkeypatch.setattr("emotion_circuits.selftest._bench.CANDIDATE_DOSES", (-0.2, 0.2))
+    monkeypatch.setattr(Bench, "drawn", lambda self, few, many: 40)
     bench = spoil(monkeypatch)
     for method, at_least in expected:
         failed = [one for one in checked(method, bench) if not one.ok]

@@ -1,0 +1,78 @@
+"""Rates of false positives: bounds that a valid test keeps and a broken one does not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from emotion_circuits.selftest import _checks_noise as noise
+from emotion_circuits.selftest import bench
+from emotion_circuits.selftest._check import chance_auroc, chance_cosine, check, false_positives, furthest
+
+
+@pytest.mark.parametrize("n", [20, 200, 2000])
+def test_the_bound_is_the_largest_rate_that_an_exact_binomial_lets_pass(n):
+    bound = false_positives("p", np.linspace(0.001, 1, n), 6).high
+    most = round(bound * n)
+    assert stats.binomtest(most + 1, n, 0.05, alternative="greater").pvalue <= 0.05 / 6
+    assert stats.binomtest(most, n, 0.05, alternative="greater").pvalue > 0.05 / 6
+
+
+def test_valid_and_conservative_tests_pass_and_loose_ones_fail():
+    uniform = np.random.default_rng(0).random(200)
+    assert false_positives("valid", uniform, 6).ok
+    assert false_positives("conservative", uniform**0.5, 6).ok
+    assert not false_positives("loose", uniform**3, 6).ok
+
+
+def test_a_p_that_is_not_a_number_fails():
+    assert not false_positives("undefined", [0.5, math.nan], 6).ok
+    assert not check("undefined", math.nan, 0, 1).ok
+    assert math.isnan(furthest([0.1, math.nan, 3], 0))
+
+
+def test_chance_levels_hold_what_chance_gives():
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((4000, 9, 64))
+    cosines = np.abs(draws[..., 0] / np.linalg.norm(draws, axis=-1)).max(axis=1)
+    assert np.mean(cosines > chance_cosine(64, 9)) <= 0.003
+    assert np.quantile(cosines, 0.99) > 0.8 * chance_cosine(64, 9)
+    ranks = rng.random((2000, 3, 128)).argsort(axis=-1).argsort(axis=-1)
+    aurocs = (ranks[..., :32].sum(axis=-1) - 32 * 31 / 2) / (32 * 96)
+    far = np.abs(aurocs - 0.5).max(axis=1)
+    assert np.mean(far > chance_auroc(32, 96, 3)) <= 0.004
+    assert np.quantile(far, 0.99) > 0.7 * chance_auroc(32, 96, 3)
+
+
+def test_rates_see_a_leak_between_the_classes(monkeypatch):
+    """Noise to which a small constant of the class is added is no noise."""
+    original = noise.noise_activations
+
+    def leaking(seed):
+        both = original(seed)
+        for activations in both:
+            for k, name in enumerate(("gratitude", "anger", "apology")):
+                activations.values[noise.WHERE][:, activations.labels == name, k] += 1.2
+        return both
+
+    monkeypatch.setattr(noise, "noise_activations", leaking)
+    found = list(noise._rates("noise", noise.noise_p_values, 30, 0))
+    assert found and not any(one.ok for one in found)
+
+
+def test_few_draws_of_noise_and_of_a_twin():
+    found = list(noise._rates("noise", noise.noise_p_values, 40, 0))
+    assert all(one.ok for one in found), found
+    p_values = noise.twin_p_values(3)
+    assert set(p_values) == {"AUROC", "split-half cosine", "steering slope"}
+    assert all(0 < p <= 1 for p in p_values.values())
+
+
+def test_the_number_of_rates_is_what_the_bounds_assume(monkeypatch):
+    monkeypatch.setattr(noise, "_rates", lambda where, p_values, n, seed: p_values(seed))
+    shared = bench("gpt2")
+    names = [*noise.false_positives_in_noise(shared), *noise.false_positives_in_twins(shared)]
+    assert len(names) == noise.N_TESTS
