@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import SOURCE, matched_data, plain_generic, planted, planted_vectors, reordered
+from planted import SOURCE, matched_data, plain_generic, planted, reordered
 
 from emotion_circuits import prompts
 from emotion_circuits.directions import (
@@ -211,4 +211,3 @@ def test_a_position_that_no_text_has_is_an_error():
     )
     with pytest.raises(InputError, match="No text of x has the position emotion_token"):
         empty.at("emotion-token")
-    assert planted_vectors(12)["anger"] @ planted_vectors(12)["apology"] == pytest.approx(0, abs=1e-12)

@@ -194,3 +194,16 @@ def test_an_interrupted_save_leaves_the_old_map(tmp_path, monkeypatch) -> None:
     loaded, metadata = load_aligner(path)
     assert isinstance(loaded, Ridge)
     assert metadata == {"pair": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    "view", [lambda a: a.T.copy().T, lambda a: np.repeat(a, 2, axis=1)[:, ::2], lambda a: a[::-1][::-1]]
+)
+def test_arrays_are_saved_right_whatever_their_memory(tmp_path, view) -> None:
+    models = small()
+    fitted = Ridge().fit(models.fit_a, models.fit_b)
+    before = fitted.transform(models.fit_a)
+    fitted.map_ = view(fitted.map_)
+    loaded, _ = load_aligner(save_aligner(fitted, tmp_path / "map.safetensors"))
+    np.testing.assert_array_equal(loaded.map_, fitted.map_)
+    np.testing.assert_allclose(loaded.transform(models.fit_a), before)

@@ -75,8 +75,10 @@ class SweepResult:
         return difference
 
     def perplexity_ratios(self) -> FloatArray:
-        """(layers, emotions, doses): perplexity of neutral continuations, steered over clean."""
-        neutral = self.continuations[..., np.array(self.continuation_classes) == "neutral"]
+        """(layers, emotions, doses): perplexity of neutral continuations, steered over clean; NaN without any."""
+        neutral = self.continuations[..., np.array(self.continuation_classes, dtype=str) == "neutral"]
+        if not neutral.size:
+            return np.full(self.continuations.shape[:3], np.nan)
         with np.errstate(over="ignore"):
             ratio: FloatArray = np.exp(-neutral.mean(axis=(-1, -2)))
         return ratio

@@ -1,0 +1,63 @@
+"""Steering one text at a time: whole forward passes with a plain PyTorch hook, no batches, no replay."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import CLASSES, EMOTIONS
+
+
+def direction_set(lm: LoadedModel, seed: int = 0) -> DirectionSet:
+    """Random directions of different lengths in every layer, and norms that differ by layer."""
+    rng = np.random.default_rng(seed)
+    rows = lm.n_layers + 1
+    norm = np.linspace(1.0, 3.0, rows).astype(np.float32)
+    generic = GenericStatistics(np.zeros((rows, lm.d_model), np.float32), norm, (), (), 9)
+    vectors = {
+        kind: {
+            e: (0.5 + k) * rng.standard_normal((rows, lm.d_model)).astype(np.float32) for k, e in enumerate(EMOTIONS)
+        }
+        for kind in ("matched", "specific")
+    }
+    return DirectionSet(source_of(lm), "mean", "hash", vectors, generic, {}, 0.5)
+
+
+def log_p(lm: LoadedModel, text: str, layer: int, vector: np.ndarray | None) -> np.ndarray:
+    """(tokens, vocabulary) log probabilities in float64 with `vector` added after a block, but not to token 0."""
+
+    def add(_module, _inputs, output):
+        tensor = output[0] if isinstance(output, tuple) else output
+        tensor[:, 1:] += torch.from_numpy(vector).float()
+
+    handle = None if vector is None else lm.blocks[layer].register_forward_hook(add)
+    try:
+        with torch.no_grad():
+            logits = lm.hf(torch.tensor([lm.encode([text])[0].ids]), use_cache=False).logits[0]
+    finally:
+        if handle is not None:
+            handle.remove()
+    return logits.double().log_softmax(-1).numpy()
+
+
+def word_odds(lm, context, slot, layer, vector):
+    """(classes,) log-odds of each class's words after a context."""
+    p = np.exp(log_p(lm, context.text, layer, vector)[-1])
+    of_class = np.array([p[list(slot.tokens[c])].sum() for c in CLASSES])
+    return np.log(of_class) - np.log(of_class.sum() - of_class)
+
+
+def continuation_mean(lm, context, continuation, layer, vector):
+    """Mean log probability of the continuation's tokens that touch no masked character."""
+    text, start = context.text + continuation.text, len(context.text)
+    encoded = lm.encode([text])[0]
+    values = log_p(lm, text, layer, vector)
+    hidden = {start + k for a, b in continuation.masked for k in range(a, b)}
+    kept = [
+        k
+        for k, (a, b) in enumerate(encoded.offsets)
+        if k > 0 and a >= start and b > a and not hidden & set(range(a, b))
+    ]
+    return np.mean([values[k - 1, encoded.ids[k]] for k in kept])
