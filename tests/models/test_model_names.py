@@ -34,6 +34,11 @@ def test_string_and_back(text: str) -> None:
     assert ModelName.parse(str(name)) == name
 
 
+@pytest.mark.parametrize("text", ["./~0", "./~nobody-of-this-name/model", "~nobody-of-this-name/model.gguf"])
+def test_a_tilde_that_names_nobody_is_part_of_the_path(text: str) -> None:
+    assert ModelName.parse(text).path == Path(text.removeprefix("./"))
+
+
 @settings(max_examples=60)
 @given(names)
 def test_slugs_are_file_names_everywhere(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,8 +90,9 @@ class ModelName:
 
     @property
     def path(self) -> Path:
-        """The path that a folder or `.gguf` name means, with `~` expanded."""
-        return Path(self.source).expanduser()
+        """The path that a folder or `.gguf` name means, with `~` expanded where it names a home."""
+        # Not Path.expanduser: it drops a leading "./" first, and raises where a name after "~" is nobody's.
+        return Path(os.path.expanduser(self.source))  # noqa: PTH111
 
     @property
     def is_untrained(self) -> bool:
