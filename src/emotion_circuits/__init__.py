@@ -17,8 +17,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emotion_circuits import directions, engine, interventions, models, prompts, scoring, statistics
-    from emotion_circuits._api import LanguageModel, generate, load, record, score, sweep
+    from emotion_circuits import (
+        comparison,
+        directions,
+        engine,
+        geometry,
+        interventions,
+        models,
+        prompts,
+        scoring,
+        statistics,
+    )
+    from emotion_circuits._api import LanguageModel, align, generate, load, record, score, sweep
     from emotion_circuits._api import record as extract
     from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
@@ -26,7 +36,17 @@ if TYPE_CHECKING:
     __version__: str
 
 # What the type checker sees above is what the tables below load, and what `__all__` lists; a test compares them.
-_ROOMS = ("directions", "engine", "interventions", "models", "prompts", "scoring", "statistics")
+_ROOMS = (
+    "comparison",
+    "directions",
+    "engine",
+    "geometry",
+    "interventions",
+    "models",
+    "prompts",
+    "scoring",
+    "statistics",
+)
 
 # A verb must not have the name of a room: whichever was imported last would win. A room that is to be a verb too
 # says so itself, with `_rooms.callable_room`.
@@ -35,6 +55,7 @@ _VERBS = {
     "InputError": "emotion_circuits.errors:InputError",
     "LanguageModel": "emotion_circuits._api:LanguageModel",
     "MeasurementError": "emotion_circuits.errors:MeasurementError",
+    "align": "emotion_circuits._api:align",
     "extract": "emotion_circuits._api:record",
     "generate": "emotion_circuits._api:generate",
     "load": "emotion_circuits._api:load",
@@ -50,10 +71,13 @@ __all__ = [
     "LanguageModel",
     "MeasurementError",
     "__version__",
+    "align",
+    "comparison",
     "directions",
     "engine",
     "extract",
     "generate",
+    "geometry",
     "interventions",
     "load",
     "models",

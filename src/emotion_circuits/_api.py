@@ -22,6 +22,15 @@ import torch
 
 from emotion_circuits import engine, interventions, scoring
 from emotion_circuits import prompts as bank
+from emotion_circuits.comparison import (
+    N_FIT_TEXTS,
+    PairAlignment,
+    align_pair,
+    fit_texts,
+    record_side,
+    require_same_texts,
+    twins_of,
+)
 from emotion_circuits.directions import (
     POSITIONS,
     Activations,
@@ -304,3 +313,40 @@ def _set_of_one(lm: LanguageModel, direction: Direction) -> DirectionSet:
         source_of(lm), made.position, made.data_hash, {made.kind: {made.emotion: vectors}}, lm.generic,
         {made.emotion: made.layer}, 0.0,
     )  # fmt: skip
+
+
+def align(
+    acts_a: Activations,
+    acts_b: Activations,
+    *,
+    method: str = "ridge",
+    fit: str = "neutral",
+    n_fit: int = N_FIT_TEXTS,
+    untrained: int = 5,
+    layers: Sequence[int] | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> PairAlignment:
+    """Map one model's residual stream onto another's, on neutral text, and judge the map on the emotion texts.
+
+    Both models and their untrained twins are loaded to record the texts that the map is fitted on.
+
+    Args:
+        acts_a, acts_b: of `record`, on the same data set; its test scenarios judge, its development scenarios choose.
+        method: `ridge`, `procrustes`, `cca`, `least-squares` or `anchors`.
+        fit: `neutral`, `generic` or `generic+target` texts; n_fit: how many.
+        untrained: twins of each model to compare with.
+        layers: blocks of both models, -1 for `embed`; all by default.
+        n_draws: of each null. seed: of everything.
+    """
+    require_same_texts(acts_a, acts_b)
+    sides, texts = [], fit_texts(fit, n_fit)
+    for acts in (acts_a, acts_b):
+        names = [acts.source.model, *twins_of(acts.source.model, untrained)]
+        models = (engine.load_verified(name, dtype=acts.source.dtype, bos=acts.source.bos) for name in names)
+        sides.append([record_side(lm, acts.data if i else acts, texts) for i, lm in enumerate(models)])
+    rows = None if layers is None else [layer + 1 for layer in layers]
+    (one, *twins_a), (two, *twins_b) = sides
+    return align_pair(
+        one, two, twins_a, twins_b, rows_a=rows, rows_b=rows, method=method, n_draws=n_draws, seed=seed, n_jobs=2
+    )

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emotion_circuits import prompts
 from emotion_circuits.directions import (
+    ESTIMATORS,
     POSITIONS,
     RELATIVE_NORM,
     choose_layers,
+    cleaning_rows,
     fit_directions,
+    foil_rows,
     generic_statistics,
+    intensity_rows,
     load_activations,
     load_directions,
     load_generic,
+    save_activations,
+    save_generic,
     stability_rows,
 )
 from emotion_circuits.directions import extract as record
@@ -67,7 +74,7 @@ def test_vectors_writes_fitted_directions_with_layers_chosen_on_implicit_develop
     fitted = fit_directions(acts, "mean", load_generic(recorded / "acts"))
     implicit = load_activations(recorded / "acts" / "implicit").select(split="development")
     assert found.chosen_layer == choose_layers(implicit, fitted)
-    assert set(found.vectors) == {"specific", "matched", "probe"}
+    assert set(found.vectors) == set(ESTIMATORS)
     for kind, by_emotion in fitted.vectors.items():
         for emotion, vector in by_emotion.items():
             assert np.array_equal(found.vectors[kind][emotion], vector)
@@ -113,6 +120,57 @@ def refused(outcome, *said):
     assert "Traceback" not in outcome.err
     for words in said:
         assert words in outcome.err
+
+
+def test_foils_and_intensity_series_are_recorded_at_mean(recorded):
+    for name, data in (("foils", prompts.foils()), ("intensity", prompts.intensity_series())):
+        found = load_activations(recorded / "acts" / name)
+        assert set(found.data) == set(data) and set(found.values) == {"mean"}
+
+
+@pytest.fixture(scope="module")
+def halves(recorded, tmp_path_factory):
+    """The recorded activations with half of the scenarios for test, which the first ones of the bank are not."""
+    folder = tmp_path_factory.mktemp("halves")
+    for name in ("", "implicit", "foils", "intensity"):
+        found = load_activations(recorded / "acts" / name)
+        for_test = set(found.data.scenarios[1::2]) if name in ("", "implicit") else ()
+        texts = tuple(replace(t, split="test") if t.scenario in for_test else t for t in found.data)
+        save_activations(replace(found, data=replace(found.data, texts=texts)), folder / name)
+    save_generic(load_generic(recorded / "acts"), folder)
+    return folder
+
+
+@pytest.mark.parametrize("show", ["cleanings", "foils", "intensity"])
+def test_every_table_of_vectors_shows_what_the_library_gives(run, halves, tmp_path, show):
+    argv = ("vectors", "--activations-dir", halves, "--output", tmp_path / "v", "--kinds", "specific")
+    outcome = run(*argv, "--show", show)
+    assert (outcome.status, outcome.err) == (0, "")
+    acts, fitted = halves, load_directions(tmp_path / "v.safetensors")
+    explicit, implicit = load_activations(acts), load_activations(acts / "implicit")
+    expected = {
+        "cleanings": lambda: cleaning_rows(explicit, implicit, "mean", fitted.generic),
+        "foils": lambda: foil_rows(explicit, implicit, load_activations(acts / "foils"), fitted),
+        "intensity": lambda: intensity_rows(load_activations(acts / "intensity"), fitted, explicit.data),
+    }[show]()
+    rows = json.loads(run(*argv, "--show", show, "--json").out)["measures"]
+    assert [row["value"] for row in rows] == [m.value if m.value == m.value else None for m in expected]
+    lines = [line for line in outcome.out.splitlines() if any(f" {e} " in f" {line} " for e in prompts.EMOTIONS)]
+    assert len(lines) == {"cleanings": 18, "foils": 3 * (9 + 1), "intensity": 3 * (9 + 2)}[show]
+    assert "chance" in outcome.out
+
+
+def test_vectors_fits_what_was_asked_for(run, recorded, tmp_path):
+    argv = ("vectors", "--activations-dir", recorded / "acts", "--output", tmp_path / "v", "--kinds", "pca", "lda")
+    result = json.loads(run(*argv, "--cleaning", "whitened", "--json").out)
+    assert (result["kinds"], result["cleaned"]) == (["specific", "pca", "lda"], "whitened")
+    found = load_directions(tmp_path / "v.safetensors")
+    assert found.cleaned == "whitened" and set(found.vectors) == {"specific", "pca", "lda"}
+    assert json.loads(run(*argv, "--share", "0.3", "--json").out)["cleaned"] == 0.3
+    refused(run(*argv, "--share", "0.9"), "0 to 0.7")
+    refused(run(*argv, "--share", "0.3", "--cleaning", "none"), "--cleaning components")
+    refused(run(*argv, "--position", "emotion-token", "--show", "cleanings"), "emotion_token")
+    refused(run(*argv, "--show", "foils"), "test scenarios")
 
 
 def test_extract_refuses_data_sets_it_cannot_read(run, tmp_path):

@@ -17,6 +17,7 @@ from emotion_circuits.directions import (
     choose_layers,
     choose_layers_within,
     cleaned_values,
+    default_kinds,
     extract,
     fit_directions,
     generic_statistics,
@@ -40,8 +41,8 @@ def cleaned_by_hand(values, generic, row, share, centred):
 def test_directions_are_the_estimators_on_cleaned_activations(share, centred):
     made = replace(planted(), source=SOURCE.model_copy(update={"centred_norm": centred}))
     generic = plain_generic()
-    found = fit_directions(made, "mean", generic, share=share)
-    assert set(found.vectors) == set(KINDS) == set(ESTIMATORS) and set(found.emotions) == set(EMOTIONS)
+    found = fit_directions(made, "mean", generic, tuple(ESTIMATORS), share=share)
+    assert set(found.vectors) == set(ESTIMATORS) and set(found.emotions) == set(EMOTIONS)
     assert (found.cleaned, found.data_hash, found.n_layers) == (share, made.data.hash, 3)
     values = cleaned_values(made, "mean", generic, share)
     for row in range(4):
@@ -62,7 +63,7 @@ def test_both_spellings_of_a_position_give_one_name():
     assert found.direction("anger", 0).provenance.position == "sentence_end"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ESTIMATORS)
 def test_incomplete_scenarios_are_refused_for_every_kind(kind):
     made = planted()
     keep = np.array([i for i in range(len(made.data)) if i != 5])
@@ -70,12 +71,22 @@ def test_incomplete_scenarios_are_refused_for_every_kind(kind):
         fit_directions(reordered(made, keep), "mean", plain_generic(), (kind,))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ESTIMATORS)
 def test_a_text_without_the_position_is_refused(kind):
     made = planted()
     made.values["mean"][:, 3] = np.nan
     with pytest.raises(MeasurementError, match="NaN"):
         fit_directions(made, "mean", plain_generic(), (kind,))
+
+
+def test_what_is_fitted_unless_asked_otherwise():
+    assert default_kinds("mean") == tuple(ESTIMATORS)
+    assert {default_kinds(p) for p in ("sentence-end", "emotion_token")} == {KINDS}
+    found = fit_directions(planted(), "mean", plain_generic())
+    assert tuple(found.vectors) == KINDS == ("matched", "specific", "probe")
+    with pytest.raises(InputError, match="kind 'pca'") as caught:
+        found.direction("anger", 0, "pca")
+    assert "vectors --kinds pca" in str(caught.value)
 
 
 def test_kinds_and_positions_that_are_not_there():
@@ -96,10 +107,10 @@ def test_which_layer_is_meant():
         assert "0 to 2" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ESTIMATORS)
 @pytest.mark.parametrize("layer", [-1, 0, 2])
 def test_a_direction_knows_where_it_comes_from(kind, layer):
-    found = fit_directions(planted(), "mean", plain_generic())
+    found = fit_directions(planted(), "mean", plain_generic(), (kind,))
     one = found.direction("apology", layer, kind)
     np.testing.assert_allclose(one.vector, found.vectors[kind]["apology"][layer + 1], rtol=1e-6)
     about = one.provenance
@@ -140,8 +151,8 @@ def test_projections_are_above_generic_text_in_units_of_the_norm():
 def test_a_projection_on_nothing_is_an_error():
     made = planted()
     made.values["mean"][0] = 0.1
-    found = fit_directions(made, "mean", plain_generic())
-    for kind in KINDS:
+    found = fit_directions(made, "mean", plain_generic(), tuple(ESTIMATORS))
+    for kind in ESTIMATORS:
         with pytest.raises(MeasurementError, match="no direction for anger at embed"):
             project(made, found, "anger", kind, 0)
 
@@ -152,8 +163,8 @@ def test_texts_that_all_end_alike_have_directions_in_every_layer_but_embed(refer
     texts = [Text(f"{c} {k} went home.", c, str(k), "test") for k in range(4) for c in CLASSES]
     made = extract(lm, Dataset("ends", tuple(texts)), positions=["sentence_end"])
     generic = generic_statistics(lm, [t.text for t in prompts.generic(limit=10)])
-    found = fit_directions(made, "sentence_end", generic)
-    for kind in KINDS:
+    found = fit_directions(made, "sentence_end", generic, tuple(ESTIMATORS))
+    for kind in ESTIMATORS:
         with pytest.raises(MeasurementError, match="no direction"):
             project(made, found, "anger", kind, 0)
         assert np.isfinite(project(made, found, "anger", kind, 1)).all()

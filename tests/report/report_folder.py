@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE, IMPLICIT_OVER_FOILS, INTENSITY
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._results import EMOTIONS
 from emotion_circuits.statistics import Claim, Measure, judge, measures_table, write_claims
@@ -72,6 +73,14 @@ def _quality(model: str, n_layers: int, rng: np.random.Generator) -> list[Measur
         for e in EMOTIONS
         for floor, value in (("bag of words", 0.73), ("untrained 0", 0.55), ("untrained 1", 0.66))
     ]
+    for e in EMOTIONS:
+        for statistic in (FOIL_RATE, HIT_RATE, EXPLICIT_OVER_FOILS, IMPLICIT_OVER_FOILS, INTENSITY):
+            rows.append(_row(model, e, "mean", -1, "floor: bag of words", statistic, 0.31))
+            rows += [
+                _row(model, e, "mean", layer, "specific", statistic, float(rng.uniform(0.2, 0.9)))
+                for layer in range(-1, n_layers)
+            ]
+        rows.append(_row(model, e, "mean", -1, "floor: number of words", INTENSITY, 0.11))
     for position in POSITIONS:
         for layer in range(-1, n_layers):
             accuracy = "nearest-centroid accuracy, held out by scenario"
@@ -80,6 +89,8 @@ def _quality(model: str, n_layers: int, rng: np.random.Generator) -> list[Measur
                 for statistic, kind in (
                     ("AUROC on implicit texts", "specific"),
                     ("AUROC on implicit texts", "probe"),
+                    ("AUROC on implicit texts", "pca"),
+                    ("AUROC on implicit texts", "lda"),
                     ("AUROC on real-world texts", "specific"),
                     ("split-half cosine", "specific"),
                 ):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from report_folder import write_folder
 from report_pages import MODELS
 
+from emotion_circuits.directions import FOIL_RATE, HIT_RATE
 from emotion_circuits.report import write_figures
 from emotion_circuits.report._chart import Axis, Chart, Label, Panel, spread_labels
 from emotion_circuits.report._figures import charts_of
@@ -80,8 +81,34 @@ def test_floors_stand_on_their_own_texts(charts: dict[str, Chart]) -> None:
         assert 0.73 not in {level.y for level in panel.levels}
 
 
+def test_foils_stand_beside_neutral_texts_and_word_counts(charts: dict[str, Chart], model: ModelResults) -> None:
+    shares, *aurocs = charts["foils"].panels
+    for panel in shares:
+        rows = model.rows("quality", FOIL_RATE, emotion=panel.title, kind="specific")
+        foils, hits, neutral = panel.series
+        assert foils.y == tuple(m.value for m in rows) and neutral.y == tuple(m.chance for m in rows)
+        assert hits.y == tuple(m.value for m in model.rows("quality", HIT_RATE, emotion=panel.title, kind="specific"))
+        assert [level.y for level in panel.levels] == [0.31] and panel.bands
+    for row in aurocs:
+        for panel in row:
+            assert {0.31, 0.5, panel.series[0].y[0]} <= {level.y for level in panel.levels}
+    for panel in charts["intensity"].panels[0]:
+        names = {level.label.rpartition(" ")[0]: level.y for level in panel.levels}
+        assert (names["bag of words"], names["number of words"]) == (0.31, 0.11)
+        assert names["embedding"] == panel.series[0].y[0]
+
+
+def test_estimators_stand_beside_the_mean_difference(charts: dict[str, Chart], model: ModelResults) -> None:
+    for panel in charts["estimators"].panels[0]:
+        assert [s.label for s in panel.series] == ["mean diff.", "probe", "pca", "lda"]
+        for series, kind in zip(panel.series, ("specific", "probe", "pca", "lda"), strict=True):
+            rows = model.rows("quality", "AUROC on implicit texts", emotion=panel.title, position="mean", kind=kind)
+            assert series.y == tuple(m.value for m in rows)
+        assert len({(s.dash, s.colour) for s in panel.series}) == 4
+
+
 def test_every_point_says_its_chance_and_n(charts: dict[str, Chart]) -> None:
-    for key in ("auroc_implicit", "split_half", "accuracy", "auroc_by_texts"):
+    for key in ("auroc_implicit", "split_half", "accuracy", "auroc_by_texts", "estimators", "foils", "intensity"):
         for series in _all_series(charts[key]):
             assert len(series.hover) == len(series.x)
             assert all("chance" in hover and "n = 24" in hover for hover in series.hover)
@@ -115,7 +142,7 @@ def test_controls_lie_in_fans_and_histograms(charts: dict[str, Chart]) -> None:
 
 
 def test_plotly_accepts_every_chart(charts: dict[str, Chart]) -> None:
-    assert len(charts) == 7
+    assert len(charts) == 10
     for chart in charts.values():
         go.Figure(plotly_spec(chart))
         text = plotly_json(chart)

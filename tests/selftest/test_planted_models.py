@@ -12,6 +12,8 @@ from emotion_circuits.engine import Point, plan_batches, record_tokens
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.selftest import BUILDERS, Head, PlantedModel, PlantSpec, plant, planted_bank
+from emotion_circuits.selftest._bank import neutral_texts
+from emotion_circuits.selftest._coordinates import Coordinates
 
 FAMILIES = tuple(BUILDERS)
 
@@ -144,3 +146,38 @@ def test_a_plant_that_does_not_fit_is_refused(changes):
 def test_too_few_units_are_refused():
     with pytest.raises(InputError, match="too few units"):
         plant(PlantSpec(d_mlp=32))
+
+
+def test_a_rotated_model_is_the_same_in_other_coordinates(planted):
+    other = plant(planted.spec, seed=planted.seed, coordinates=3)
+    text = f"word_03 {planted.bank.cues['anger'][0]} word_05 ."
+    ids = [model.lm.encode([text])[0].ids for model in (planted, other)]
+    assert len(ids[0]) == len(ids[1]) and ids[0][0] == ids[1][0] and ids[0][1:] != ids[1][1:]
+    point = ("resid_post", planted.lm.n_layers - 1)
+    seen = [see(model, text, point)[point].astype(np.float64) for model in (planted, other)]
+    turn = Coordinates.drawn(planted.spec.d_model, len(planted.bank.vocabulary), 3).turn
+    assert seen[1] == pytest.approx(seen[0] @ turn.T, abs=1e-4)
+    assert np.abs(seen[1] - seen[0]).max() > 0.5
+    for emotion in EMOTIONS:
+        assert other.facts.directions[emotion] == pytest.approx(turn @ planted.facts.directions[emotion])
+    with torch.no_grad():
+        logits = [model.lm.hf(torch.tensor([i])).logits[0] for model, i in zip((planted, other), ids, strict=True)]
+    words = [model.lm.tokenizer.get_vocab() for model in (planted, other)]
+    said = [[words[k][word] for word in planted.bank.vocabulary] for k in (0, 1)]
+    assert said[0] != said[1]
+    assert logits[0][:, said[0]].numpy() == pytest.approx(logits[1][:, said[1]].numpy(), abs=1e-3)
+
+
+def test_turns_are_rotations_that_keep_the_mean():
+    first, again, other = (Coordinates.drawn(20, 30, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.turn, again.turn) and not np.allclose(first.turn, other.turn)
+    assert first.turn @ first.turn.T == pytest.approx(np.eye(20), abs=1e-12)
+    assert first.turn @ np.ones(20) == pytest.approx(np.ones(20))
+    assert sorted(first.number) == list(range(30)) and list(first.number[:3]) == [0, 1, 2]
+
+
+def test_neutral_texts_are_fillers_and_never_the_same():
+    texts = neutral_texts(400, 0)
+    assert len({text.text for text in texts}) == 400
+    words = {word for text in texts for word in text.text.split()}
+    assert all(word.startswith("word_") or word in ".!?" for word in words)

@@ -18,6 +18,8 @@ from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as exact
+from emotion_circuits.selftest import _checks_rotated as rotated
+from emotion_circuits.selftest._bench import WHERE
 from emotion_circuits.selftest._run import checked
 
 PASSED: set[str] = set()
@@ -115,6 +117,29 @@ def randomness_is_the_plant(patch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
+def another_turn(patch: pytest.MonkeyPatch) -> Bench:
+    """The facts of the rotated twin are those of other coordinates."""
+    bench = spoilt()
+    bench.rotated = Subject(replace(bench.rotated.planted, facts=bench.subject.facts))
+    return bench
+
+
+def not_rotated(patch: pytest.MonkeyPatch) -> Bench:
+    bench = spoilt()
+    bench.rotated = bench.subject
+    return bench
+
+
+def texts_do_not_correspond(patch: pytest.MonkeyPatch) -> Bench:
+    """Maps are fitted on the texts of one model and other texts of the other."""
+    bench = spoilt()
+    for subject in (bench.rotated, bench.rotated_twin):
+        texts = subject.neutral
+        order = np.random.default_rng(0).permutation(len(texts.data))
+        subject.neutral = replace(texts, values={WHERE: texts.values[WHERE][:, order]})
+    return bench
+
+
 def a_sloppy_replay(patch: pytest.MonkeyPatch) -> Bench:
     """Replays add what nobody asked for."""
     original = engine.PrefixReplay.run
@@ -172,7 +197,10 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
             (claims.verdicts, 1),
         ],
     ),
-    (plant_in_the_twin, [(directions.nothing_in_the_twin, 2), (claims.verdicts, 1)]),
+    (
+        plant_in_the_twin,
+        [(directions.nothing_in_the_twin, 2), (claims.verdicts, 1), (rotated.nothing_in_a_twin_without_plant, 2)],
+    ),
     (planted_at(1), [(directions.absent_before, 3), (directions.right_layer, 1)]),
     (planted_at(3), [(directions.recovered, 4), (directions.right_layer, 1)]),
     (signs_flipped, [(directions.recovered, 4)]),
@@ -196,6 +224,12 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     (texts_see_each_other, [(exact.rows_are_independent, 1)]),
     (a_hook_stays, [(exact.hooks_are_removed, 2)]),
     (a_proof_fails, [(exact.proofs_hold, 1)]),
+    (another_turn, [(rotated.recovered_by_maps, 2)]),
+    (not_rotated, [(rotated.overlap_after_maps, 1)]),
+    (
+        texts_do_not_correspond,
+        [(rotated.recovered_by_maps, 4), (rotated.overlap_after_maps, 1), (rotated.nothing_in_a_twin_without_plant, 1)],
+    ),
 ]
 
 

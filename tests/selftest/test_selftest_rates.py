@@ -6,11 +6,22 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from emotion_circuits.selftest import _checks_noise as noise
 from emotion_circuits.selftest import bench
-from emotion_circuits.selftest._check import chance_auroc, chance_cosine, check, false_positives, furthest
+from emotion_circuits.selftest._check import (
+    chance_auroc,
+    chance_cosine,
+    check,
+    false_positive_family,
+    false_positives,
+    furthest,
+    unbiased,
+)
+from emotion_circuits.statistics import holm
 
 
 @pytest.mark.parametrize("n", [20, 200, 2000])
@@ -26,6 +37,36 @@ def test_valid_and_conservative_tests_pass_and_loose_ones_fail():
     assert false_positives("valid", uniform, 6).ok
     assert false_positives("conservative", uniform**0.5, 6).ok
     assert not false_positives("loose", uniform**3, 6).ok
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=12))
+def test_a_family_of_rates_is_judged_by_holm_and_its_bounds_say_so(counts):
+    n = 60
+    p_values = {str(i): [0.01] * k + [0.5] * (n - k) for i, k in enumerate(counts)}
+    adjusted = holm([stats.binomtest(k, n, 0.05, alternative="greater").pvalue for k in counts])
+    found = false_positive_family(p_values)
+    assert [one.ok for one in found] == [p > 0.05 for p in adjusted]
+    for i, one in enumerate(found):
+        assert one.value == counts[i] / n
+        # One more than the bound would have failed beside the same others.
+        more = p_values | {one.name: [0.01] * round(one.high * n + 1) + [0.5] * round(n - one.high * n - 1)}
+        assert not false_positive_family(more)[i].ok or not one.ok
+
+
+def test_an_undefined_rate_fails_without_moving_the_others():
+    fine = [0.01] * 2 + [0.5] * 58
+    alone, [among, undefined] = (
+        false_positive_family({"fine": fine})[0],
+        false_positive_family({"fine": fine, "undefined": [math.nan] * 60}),
+    )
+    assert among == alone and alone.ok and not undefined.ok
+
+
+def test_bias_is_seen_and_its_absence_passes():
+    values = np.random.default_rng(0).normal(0, 2, 400)
+    assert unbiased("healthy", values, 0.0, 2.0).ok
+    assert not unbiased("biased", values + 0.5, 0.0, 2.0).ok
+    assert not unbiased("undefined", [*values, math.nan], 0.0, 2.0).ok
 
 
 def test_a_p_that_is_not_a_number_fails():

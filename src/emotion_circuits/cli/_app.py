@@ -25,6 +25,12 @@ COMMANDS = {
     "sweep": "emotion_circuits.cli._sweep:sweep",
     "generate": "emotion_circuits.cli._generate:generate",
     "score": "emotion_circuits.cli._score:score",
+    "subspace": "emotion_circuits.cli._compare:subspace",
+    "k-sweep": "emotion_circuits.cli._compare:k_sweep",
+    "compare": "emotion_circuits.cli._compare:compare",
+    "align": "emotion_circuits.cli._align:align",
+    "transfer": "emotion_circuits.cli._align:transfer",
+    "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._inputs import check_writable
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -48,8 +48,9 @@ def extract(
 ) -> None:
     """Record a model's activations on a data set.
 
-    Besides the data set's, those of the bundled implicit texts, on which `vectors` chooses layers,
-    and the statistics of generic text: later commands that need only these need no model.
+    Besides the data set's, those of the bundled implicit texts, on which `vectors` chooses layers, of
+    foils and intensity series at the position mean, and the statistics of generic text: later commands
+    that need only these need no model.
     """
     from emotion_circuits import prompts
     from emotion_circuits.directions import (
@@ -72,11 +73,15 @@ def extract(
     lm = load_verified(model, device=model_options.device, dtype=model_options.dtype, bos=BOS[bos])
     files: list[Path] = []
     rates: dict[str, float | None] = {}
-    for target, texts in ((folder, data), (folder / "implicit", prompts.implicit())):
+    sets = (
+        (folder, data, wanted),
+        (folder / "implicit", prompts.implicit(), wanted),
+        (folder / "foils", prompts.foils(), (DEFAULT_POSITION,)),
+        (folder / "intensity", prompts.intensity_series(), (DEFAULT_POSITION,)),
+    )
+    for target, texts, where in sets:
         with progress(f"Recording {texts.name}", len(texts)) as done:
-            found = record(
-                lm, texts, positions=wanted, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_batch=done
-            )
+            found = record(lm, texts, positions=where, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_batch=done)
         files += save_activations(found, target)
         rates = rates or found.match_rate
     files.append(save_generic(generic_statistics(lm, [t.text for t in prompts.generic_sample(256)]), folder))
@@ -94,7 +99,7 @@ def extract(
     }
     rows = [(emotion, n, rates.get(emotion)) for emotion, n in counts.items()]
     notes = (f"{lm.name}: embed and {lm.n_layers} layers of width {lm.d_model}, at {', '.join(wanted)}.",
-             f"Written to {folder}, with implicit texts and generic statistics.")  # fmt: skip
+             f"Written to {folder}, with implicit texts, foils, intensity series and generic statistics.")  # fmt: skip
     emit(result, json, table=Table(("class", "texts", "marked spans found"), rows, notes=notes))
 
 

@@ -27,9 +27,10 @@ Vectors = Annotated[
 DirectionModel = Annotated[
     str | None, flag("--model1", help="Named as in `models list`; by default the model the directions came from.")
 ]
+KindName = Literal["specific", "matched", "probe", "pca", "lda"]
 Kind = Annotated[
-    Literal["specific", "matched", "probe"],
-    flag(help="Direction: against the other emotions, against neutral, or a probe's."),
+    KindName,
+    flag(help="Direction: against the other emotions, against neutral, or a probe's; pca and lda if they were fitted."),
 ]
 Where = Annotated[
     str | None, flag(help="sentence-end, last-content, emotion-token or mean: where the directions were read.")

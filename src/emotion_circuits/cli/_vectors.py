@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, KindName, check_writable
 from emotion_circuits.cli._options import STORE_OPTIONS, Json, Seed, StoreOptions, command, flag
-from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._output import emit
 from emotion_circuits.cli._paths import output_path
+from emotion_circuits.cli._vector_tables import Show, table_of
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.directions import DirectionSet
+    from emotion_circuits.directions import Activations, DirectionSet
     from emotion_circuits.statistics import Measure
 
 
@@ -28,26 +29,42 @@ def vectors(
         str, flag(help="Where texts are read: sentence-end, last-content, emotion-token or mean.")
     ] = DEFAULT_POSITION,
     kinds: Annotated[
-        tuple[Literal["specific", "matched", "probe"], ...],
-        flag("--kind", help="Which to fit beside `specific`, which is always fitted.", show_default=False),
-    ] = ("specific", "matched", "probe"),
+        tuple[KindName, ...],
+        flag(
+            "--kind",
+            help="Which to fit beside `specific`; by default all, pca and lda at the position mean only.",
+            show_default=False,
+        ),
+    ] = (),
+    cleaning: Annotated[
+        Literal["components", "standardised", "whitened", "none"],
+        flag(help="What is done to activations before: generic text's top components are projected out, or rescaling."),
+    ] = "components",
+    share: Annotated[
+        float | None, flag(help="Of generic text's variance, for `--cleaning components`: 0 to 0.7; 0.5 by default.")
+    ] = None,
+    show: Annotated[
+        Show, flag(help="Which table: how stable directions are, every cleaning side by side, foils, or intensity.")
+    ] = "stability",
     seed: Seed = 0,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Find every emotion's directions, and how stable they are.
+    """Find every emotion's directions, and how good they are.
 
     Per emotion and layer: the specific direction's norm (over the layer's median residual norm) and
-    its split-half cosine, each beside what labels permuted within scenarios give. The layer marked *
-    was chosen on development scenarios. Needs no model.
+    its split-half cosine, each beside what labels permuted within scenarios give; with `--show`, AUROC
+    by cleaning, texts that hold an emotion's word without the emotion, or series in which an emotion
+    grows. The layer marked * was chosen on development scenarios. Needs no model.
     """
     from emotion_circuits.directions import (
+        DEFAULT_SHARE,
         check_position,
+        default_kinds,
         fit_with_layers,
         load_activations,
         load_generic,
         save_directions,
-        stability_rows,
     )
     from emotion_circuits.models import ModelName
 
@@ -55,6 +72,8 @@ def vectors(
         if model is None:
             raise InputError("Neither activations nor a model were named.", next_step="give --activations-dir")
         activations_dir = store_options.folder / "activations" / ModelName.parse(model).slug
+    if share is not None and cleaning != "components":
+        raise InputError("A share belongs to --cleaning components.", found=f"--cleaning {cleaning}")
     where = check_position(position)
     if output is not None:
         output = output_path(output, ".safetensors")
@@ -66,55 +85,43 @@ def vectors(
         name = f"{ModelName.parse(explicit.source.model).slug}_{where}.safetensors"
         output = store_options.folder / "emotion_vectors" / name
         check_writable(output)
-    implicit = load_activations(activations_dir / "implicit") if (activations_dir / "implicit").is_dir() else None
-    if implicit is not None and implicit.source != explicit.source:
-        raise InputError("The implicit texts were recorded in another model or run.", found=activations_dir)
+    has_implicit = (activations_dir / "implicit").is_dir()
+    implicit = _beside(explicit, activations_dir, "implicit") if has_implicit else None
     fitted = fit_with_layers(
         explicit, where, load_generic(activations_dir), implicit=implicit,
-        kinds=tuple(dict.fromkeys(("specific", *kinds))),
+        kinds=tuple(dict.fromkeys(("specific", *(kinds or default_kinds(where))))), cleaning=cleaning,
+        share=DEFAULT_SHARE if share is None else share,
     )  # fmt: skip
-    rows = stability_rows(explicit, fitted, seed=seed)
+    rows = _measures(show, explicit, fitted, activations_dir, seed)
     save_directions(fitted, output)
     result = {"file": output, "model": fitted.source.model, "position": where, "kinds": tuple(fitted.vectors),
-              "chosen_layer": fitted.chosen_layer, "measures": rows}  # fmt: skip
-    emit(result, json, table=_table(fitted, rows, output))
+              "cleaned": fitted.cleaned, "chosen_layer": fitted.chosen_layer, "measures": rows}  # fmt: skip
+    emit(result, json, table=table_of(show, fitted, rows, str(output)))
 
 
-def _table(fitted: DirectionSet, rows: list[Measure], output: Path) -> Table:
-    from emotion_circuits.directions import RELATIVE_NORM, SPLIT_HALF
+def _measures(show: Show, explicit: Activations, fitted: DirectionSet, folder: Path, seed: int) -> list[Measure]:
+    from emotion_circuits.directions import cleaning_rows, foil_rows, intensity_rows, stability_rows
 
-    by_key = {(row.emotion, row.layer, row.statistic): row for row in rows}
-    columns = ("emotion", "layer", "", "norm", "norm by chance", "p norm", "split-half", "95 % interval", "chance",
-               "by chance, 95 %", "ceiling", "p", "n")  # fmt: skip
-    lines = []
-    for emotion in fitted.emotions:
-        for layer in range(-1, fitted.n_layers):
-            norm, half = by_key[emotion, layer, RELATIVE_NORM], by_key[emotion, layer, SPLIT_HALF]
-            chosen = "*" if fitted.chosen_layer.get(emotion) == layer else ""
-            lines.append(
-                (
-                    emotion, "embed" if layer < 0 else str(layer), chosen,
-                    f"{norm.value:.3f}", f"{norm.chance:.3f}", _p(norm.p),
-                    _two(half.value), _band(half.ci_low, half.ci_high), _two(half.chance),
-                    _band(half.null_low, half.null_high), _two(half.ceiling), _p(half.p), half.n_unique,
-                )
-            )  # fmt: skip
-    unchosen = "" if fitted.chosen_layer else "; no layer chosen: too few development scenarios"
-    notes = (
-        f"* chosen on development scenarios{unchosen}. n counts scenarios; chance: labels permuted within them.",
-        f"Written to {output}",
-    )
-    title = f"{fitted.source.model}, {fitted.position}, specific directions"
-    return Table(columns, lines, title=title, notes=notes)
+    if show == "stability":
+        return stability_rows(explicit, fitted, seed=seed)
+    if show == "cleanings":
+        implicit = _beside(explicit, folder, "implicit")
+        return cleaning_rows(explicit, implicit, fitted.position, fitted.generic, seed=seed)
+    if show == "foils":
+        implicit = _beside(explicit, folder, "implicit")
+        return foil_rows(explicit, implicit, _beside(explicit, folder, "foils"), fitted, seed)
+    return intensity_rows(_beside(explicit, folder, "intensity"), fitted, explicit.data, seed=seed)
 
 
-def _two(value: float) -> str:
-    return "–" if value != value else f"{value:z.2f}"
+def _beside(explicit: Activations, folder: Path, name: str) -> Activations:
+    """Activations of the bundled texts that `extract` writes beside a data set's.
 
+    Raises:
+        InputError: none, or of another model or run.
+    """
+    from emotion_circuits.directions import load_activations
 
-def _p(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
-
-
-def _band(low: float, high: float) -> str:
-    return "–" if low != low else f"[{low:z.2f}, {high:z.2f}]"
+    found = load_activations(folder / name)
+    if found.source != explicit.source:
+        raise InputError(f"The {name} texts were recorded in another model or run.", found=folder)
+    return found

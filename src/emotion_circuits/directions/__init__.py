@@ -10,18 +10,38 @@ from emotion_circuits.directions._activations import (
     source_of,
 )
 from emotion_circuits.directions._centroids import CentroidAccuracy, centroid_accuracy
+from emotion_circuits.directions._cleaning import (
+    CLEANINGS,
+    DEFAULT_SHARE,
+    RESCALINGS,
+    Cleaning,
+    CleaningName,
+    cleaned_values,
+    cleaning_words,
+)
+from emotion_circuits.directions._cleaning_rows import cleaning_rows
 from emotion_circuits.directions._direction import Direction, Provenance, cosine_matrix
 from emotion_circuits.directions._estimators import (
     ESTIMATORS,
     Estimator,
+    FisherDirection,
     LogisticProbe,
     MatchedContrast,
+    PairedComponent,
     SpecificContrast,
     matched_texts,
 )
 from emotion_circuits.directions._fit import RELATIVE_NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
 from emotion_circuits.directions._floors import bag_of_words_floor, floor_rows, untrained_floor
+from emotion_circuits.directions._foils import (
+    EXPLICIT_OVER_FOILS,
+    FOIL_RATE,
+    HIT_RATE,
+    IMPLICIT_OVER_FOILS,
+    foil_rows,
+)
 from emotion_circuits.directions._generic import GenericStatistics, generic_statistics, load_generic, save_generic
+from emotion_circuits.directions._intensity import INTENSITY, intensity_rows
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
     CLAIM_BOOTSTRAP,
@@ -39,10 +59,9 @@ from emotion_circuits.directions._quality import (
     quality_profile,
 )
 from emotion_circuits.directions._sets import (
-    DEFAULT_SHARE,
     KINDS,
     DirectionSet,
-    cleaned_values,
+    default_kinds,
     fit_directions,
     load_directions,
     save_directions,
@@ -52,23 +71,34 @@ __all__ = [
     "CLAIM_BOOTSTRAP",
     "CLAIM_PERMUTATIONS",
     "CLAIM_SPLITS",
+    "CLEANINGS",
     "DEFAULT_SHARE",
     "ESTIMATORS",
+    "EXPLICIT_OVER_FOILS",
+    "FOIL_RATE",
+    "HIT_RATE",
     "IMPLICIT",
+    "IMPLICIT_OVER_FOILS",
+    "INTENSITY",
     "KINDS",
     "POSITIONS",
     "REAL_WORLD",
     "RELATIVE_NORM",
+    "RESCALINGS",
     "SPLIT_HALF",
     "Activations",
     "CentroidAccuracy",
+    "Cleaning",
+    "CleaningName",
     "Direction",
     "DirectionSet",
     "Estimator",
     "EvaluationTexts",
+    "FisherDirection",
     "GenericStatistics",
     "LogisticProbe",
     "MatchedContrast",
+    "PairedComponent",
     "Position",
     "Provenance",
     "Source",
@@ -80,15 +110,20 @@ __all__ = [
     "choose_layers",
     "choose_layers_within",
     "cleaned_values",
+    "cleaning_rows",
+    "cleaning_words",
     "cosine_matrix",
     "cosine_rows",
+    "default_kinds",
     "detection",
     "directions_of",
     "extract",
     "fit_directions",
     "fit_with_layers",
     "floor_rows",
+    "foil_rows",
     "generic_statistics",
+    "intensity_rows",
     "load_activations",
     "load_directions",
     "load_generic",

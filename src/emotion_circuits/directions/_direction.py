@@ -26,7 +26,8 @@ class Provenance(BaseModel):
     bos: bool
     estimator: str
     kind: str
-    """`matched` (class minus neutral), `specific` (that minus its mean over emotions), `probe`, or a sum of such."""
+    """`matched` (class minus neutral), `specific` (that minus its mean over emotions), `probe`, `pca`, `lda`, or a sum
+    of such."""
     emotion: str
     data_hash: str
 

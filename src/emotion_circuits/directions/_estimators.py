@@ -16,6 +16,8 @@ from emotion_circuits.errors import InputError, MeasurementError
 NEUTRAL = "neutral"
 CONSTANT = 1e-9
 """Share of its size that a float32 dimension must vary by: far below float32's resolution, far above float64's."""
+RIDGE = 1e-6
+"""Least share of the mean variance on a covariance's diagonal: keeps it solvable where nothing was shrunk."""
 
 FloatArray = NDArray[np.float64]
 
@@ -24,6 +26,7 @@ class Estimator(Protocol):
     """What every estimator offers."""
 
     kind: str
+    method: str
     directions_: dict[str, FloatArray]
 
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
@@ -68,6 +71,7 @@ class MatchedContrast:
     """Mean over scenarios of h(emotion) − h(neutral)."""
 
     kind = "matched"
+    method = "mean difference"
     directions_: dict[str, FloatArray]
 
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
@@ -85,6 +89,7 @@ class SpecificContrast:
     """The matched contrast minus its mean over emotions: what tells an emotion from the others."""
 
     kind = "specific"
+    method = "mean difference"
     directions_: dict[str, FloatArray]
 
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
@@ -103,6 +108,7 @@ class LogisticProbe:
     """
 
     kind = "probe"
+    method = "logistic regression"
     directions_: dict[str, FloatArray]
 
     def __init__(self, strength: float = 0.01):
@@ -130,8 +136,72 @@ class LogisticProbe:
         return self
 
 
-ESTIMATORS: dict[str, type[MatchedContrast] | type[SpecificContrast] | type[LogisticProbe]] = {
+class PairedComponent:
+    """First principal component of the paired differences h(emotion) − h(neutral), over scenarios.
+
+    The differences are not centred: centring would take out their mean, which is the emotion, and leave how scenarios
+    differ (Zou et al. 2023, arXiv 2310.01405, orient pairs at random, which comes to the same). A component has neither
+    sign nor length; here it is as long as the mean difference's projection on it, and points where that points.
+    """
+
+    kind = "pca"
+    method = "first principal component of paired differences"
+    directions_: dict[str, FloatArray]
+
+    def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
+        """See `Estimator`."""
+        values, names, groups = _checked(X, labels, scenarios)
+        texts = matched_texts(names, groups)
+        self.directions_ = {}
+        for emotion, index in texts.items():
+            if emotion != NEUTRAL:
+                differences = values[index] - values[texts[NEUTRAL]]
+                component = np.linalg.svd(differences, full_matrices=False)[2][0]
+                self.directions_[emotion] = (component @ differences.mean(axis=0)) * component
+        return self
+
+
+class FisherDirection:
+    """Fisher's linear discriminant of an emotion against the rest: Σ⁻¹ (its mean − the mean of the other classes).
+
+    Σ is the covariance of texts about their own class's mean, one for all classes, shrunk after Ledoit and Wolf (2004).
+    It has a direction but no length: here it is as long as the means' difference projected on it, so that it is
+    measured in the stream's units as a contrast is.
+    """
+
+    kind = "lda"
+    method = "linear discriminant, shrunk covariance"
+    directions_: dict[str, FloatArray]
+
+    def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
+        """See `Estimator`."""
+        from scipy.linalg import solve
+        from sklearn.covariance import ledoit_wolf
+
+        values, names, _ = _checked(X, labels, scenarios)
+        classes, codes = np.unique(names, return_inverse=True)
+        emotions = [str(c) for c in classes if c != NEUTRAL]
+        if len(classes) < 2 or not emotions:
+            raise InputError("A discriminant needs texts of two classes.", found=", ".join(classes))
+        means = np.stack([values[codes == c].mean(axis=0) for c in range(len(classes))])
+        differences = np.stack([means[classes == e][0] - means[classes != e].mean(axis=0) for e in emotions])
+        covariance, _ = ledoit_wolf(values - means[codes], assume_centered=True)
+        variance = np.trace(covariance) / len(covariance)
+        solved = differences
+        if variance > 0:  # no covariance at all is, shrunk to the full, the identity
+            scaled = covariance / variance + RIDGE * np.eye(len(covariance))
+            solved = solve(scaled, differences.T, assume_a="pos").T
+        lengths = np.linalg.norm(solved, axis=1, keepdims=True)
+        unit = np.divide(solved, lengths, out=np.zeros_like(solved), where=lengths > 0)
+        projected = (unit * differences).sum(axis=1, keepdims=True) * unit
+        self.directions_ = dict(zip(emotions, projected, strict=True))
+        return self
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {
     "matched": MatchedContrast,
     "specific": SpecificContrast,
     "probe": LogisticProbe,
+    "pca": PairedComponent,
+    "lda": FisherDirection,
 }

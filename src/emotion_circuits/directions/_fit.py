@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
+from emotion_circuits.directions._cleaning import DEFAULT_SHARE, CleaningName, cleaned_values, cleaning_named
 from emotion_circuits.directions._estimators import matched_texts
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._positions import check_position
@@ -19,7 +20,7 @@ from emotion_circuits.directions._quality import (
     choose_layers,
     choose_layers_within,
 )
-from emotion_circuits.directions._sets import KINDS, DirectionSet, cleaned_values, fit_directions
+from emotion_circuits.directions._sets import DirectionSet, default_kinds, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import Measure, exceedance_p, permute_within_groups, split_half_cosine
 
@@ -35,7 +36,9 @@ def fit_with_layers(
     generic: GenericStatistics,
     *,
     implicit: Activations | None = None,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] | None = None,
+    cleaning: CleaningName = "components",
+    share: float = DEFAULT_SHARE,
 ) -> DirectionSet:
     """Fit directions and choose every emotion's layer on development scenarios.
 
@@ -45,20 +48,25 @@ def fit_with_layers(
         generic: of the same model.
         implicit: of texts that name no emotion, to choose layers on. Without them, and at the position
             `emotion_token`, which they lack, halves of the explicit development scenarios judge each other.
-        kinds: which kinds.
+        kinds: which kinds; None for those of `default_kinds`.
+        cleaning: what is done to activations before (see `cleaned_values`); `none` still leaves out the all-ones
+            direction where a model cannot see it.
+        share: of generic text's variance whose components are projected out, for `components`.
 
     Returns:
         The directions; without chosen layers where there are fewer than two development scenarios.
     """
     name = check_position(position)
-    directions = fit_directions(explicit, name, generic, kinds)
+    kinds = default_kinds(name) if kinds is None else kinds
+    chosen = cleaning_named(cleaning, share)
+    directions = fit_directions(explicit, name, generic, kinds, chosen)
     development = explicit.select(split="development")
     if implicit is not None and name != "emotion_token":
         judged_by = "specific" if "specific" in kinds else kinds[0]
         return directions.with_layers(choose_layers(implicit.select(split="development"), directions, judged_by))
     if len(development.data.scenarios) < MIN_DEVELOPMENT_SCENARIOS:
         return directions
-    return directions.with_layers(choose_layers_within(development, name, generic))
+    return directions.with_layers(choose_layers_within(development, name, generic, chosen))
 
 
 def directions_of(
@@ -85,7 +93,11 @@ def directions_of(
 
 
 def stability_rows(
-    explicit: Activations, directions: DirectionSet, kind: ContrastKind = "specific", seed: int = 0
+    explicit: Activations,
+    directions: DirectionSet,
+    kind: ContrastKind = "specific",
+    seed: int = 0,
+    layers: Mapping[str, int] | None = None,
 ) -> list[Measure]:
     """How long every direction is and how well halves of the scenarios agree on it, each beside its permutation null.
 
@@ -97,13 +109,17 @@ def stability_rows(
         directions: the directions.
         kind: `specific` or `matched`.
         seed: of splits and permutations.
+        layers: emotion → the only layer to measure; None for all layers.
     """
     values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)
     rows = []
     for row, layer_values in enumerate(values):
+        emotions = [e for e in directions.emotions if layers is None or layers[e] == row - 1]
+        if not emotions:
+            continue
         scale = float(directions.generic.norm[row])
         null = _norms_by_chance(layer_values, explicit, kind, seed) / scale
-        for emotion in directions.emotions:
+        for emotion in emotions:
             raw = directions.vectors[kind][emotion][row].astype(np.float64)
             length = float(np.linalg.norm(raw)) / scale
             low, high = np.quantile(null, [0.025, 0.975])

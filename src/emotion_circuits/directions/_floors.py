@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,17 @@ from emotion_circuits.directions._quality import PROFILE_BOOTSTRAP, PROFILE_PERM
 from emotion_circuits.directions._sets import fit_directions
 from emotion_circuits.prompts import EMOTIONS, Dataset
 from emotion_circuits.statistics import EMBED_LAYER, AurocResult, Measure, grouped_auroc
+
+BAG_OF_WORDS = "floor: bag of words"
+
+
+def word_classifier() -> Any:
+    """A logistic regression on word counts: `fit(texts, labels)`, `decision_function(texts)`."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(CountVectorizer(lowercase=True), LogisticRegression(max_iter=1000, class_weight="balanced"))
 
 
 def _judge(scores: NDArray[np.float64], data: Dataset, emotion: str, seed: int) -> AurocResult:
@@ -28,13 +40,8 @@ def _judge(scores: NDArray[np.float64], data: Dataset, emotion: str, seed: int) 
 
 def bag_of_words_floor(explicit: Dataset, judged_on: Dataset, emotion: str, seed: int = 0) -> AurocResult:
     """AUROC of a logistic regression on word counts, trained on the explicit texts."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    counts = CountVectorizer(lowercase=True)
-    model = LogisticRegression(max_iter=1000, class_weight="balanced")
-    model.fit(counts.fit_transform([t.text for t in explicit]), [t.emotion == emotion for t in explicit])
-    scores = model.decision_function(counts.transform([t.text for t in judged_on]))
+    model = word_classifier().fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
+    scores = model.decision_function([t.text for t in judged_on])
     return _judge(np.asarray(scores, dtype=np.float64), judged_on, emotion, seed)
 
 
@@ -82,7 +89,7 @@ def floor_rows(
     for emotion in EMOTIONS:
         for k, (statistic, texts) in enumerate(judged_on):
             found = bag_of_words_floor(explicit, texts.data, emotion, seed)
-            rows.append(_row(model, emotion, position, EMBED_LAYER, "floor: bag of words", statistic, found))
+            rows.append(_row(model, emotion, position, EMBED_LAYER, BAG_OF_WORDS, statistic, found))
             for number, (own_explicit, own_implicit, own_sets) in enumerate(twins):
                 layer, found = untrained_floor(own_explicit, own_implicit, own_sets[k], position, emotion, seed)
                 rows.append(_row(model, emotion, position, layer, f"floor: untrained {number}", statistic, found))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._centroids import centroid_accuracy
+from emotion_circuits.directions._cleaning import DEFAULT_SHARE, Cleaning, cleaned_values
 from emotion_circuits.directions._generic import GenericStatistics
-from emotion_circuits.directions._sets import DirectionSet, cleaned_values, fit_directions
+from emotion_circuits.directions._sets import DirectionSet, fit_directions
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.prompts import Dataset
 from emotion_circuits.statistics import (
@@ -106,13 +107,15 @@ class EvaluationTexts(NamedTuple):
     real_world: Activations
 
 
-def choose_layers_within(development: Activations, position: str, generic: GenericStatistics) -> dict[str, int]:
+def choose_layers_within(
+    development: Activations, position: str, generic: GenericStatistics, cleaning: Cleaning = DEFAULT_SHARE
+) -> dict[str, int]:
     """Like `choose_layers`, where only explicit texts have the position: directions from one half of the scenarios are
     judged on the other half, and the two AUROCs averaged."""
     names = np.array(development.data.scenarios)
     half = np.isin(development.scenarios, names[::2])
     parts = [_keep(development, half), _keep(development, ~half)]
-    fitted = [fit_directions(part, position, generic, ("specific",)) for part in parts]
+    fitted = [fit_directions(part, position, generic, ("specific",), cleaning) for part in parts]
     chosen = {}
     for emotion in fitted[0].emotions:
         values = [
@@ -138,7 +141,8 @@ def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int 
     """All quality measures of one position over all layers.
 
     Explicit texts are judged held out (directions from development scenarios, values from test scenarios): descriptive
-    only, a bag of words is near 1 there. Implicit test texts name no emotion.
+    only, a bag of words is near 1 there. Implicit test texts name no emotion; on them every kind of direction is judged
+    that is there but `matched`.
     """
     position = directions.position
     explicit = texts.explicit
@@ -155,8 +159,9 @@ def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int 
     for emotion in directions.emotions:
         for row in range(directions.n_layers + 1):
             for name, judged_on, from_set in sets:
-                for kind in ("specific", "probe"):
-                    rows.append(_detection_row(judged_on, from_set, emotion, row, kind, name, seed))
+                others = ("pca", "lda") if name == IMPLICIT else ()
+                for kind in ("specific", "probe", *(k for k in others if k in from_set.vectors)):
+                    rows.append(detection_row(judged_on, from_set, emotion, row, kind, name, seed))
             rows += _geometry_rows(explicit, cleaned[row], directions, emotion, row, seed)
     return rows + list(_accuracy_rows(explicit, cleaned, directions, seed))
 
@@ -174,7 +179,7 @@ def _row(directions: DirectionSet, emotion: str, layer: int, kind: str, statisti
     )
 
 
-def _detection_row(
+def detection_row(
     texts: Activations, d: DirectionSet, emotion: str, row: int, kind: str, name: str, seed: int
 ) -> Measure:
     try:

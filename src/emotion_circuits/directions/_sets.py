@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.directions._activations import Activations, Source
+from emotion_circuits.directions._cleaning import DEFAULT_SHARE, RESCALINGS, Cleaning, clean_layers
 from emotion_circuits.directions._direction import Direction, Provenance
 from emotion_circuits.directions._estimators import ESTIMATORS
 from emotion_circuits.directions._generic import GenericStatistics
@@ -22,9 +23,14 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import EMBED_LAYER
 
 SCHEMA = "directions-1"
-KINDS = tuple(ESTIMATORS)
-DEFAULT_SHARE = 0.5
+KINDS = ("matched", "specific", "probe")
+"""Kinds that are fitted at every position."""
 FloatArray = NDArray[np.float32]
+
+
+def default_kinds(position: str) -> tuple[str, ...]:
+    """What is fitted at a position unless other kinds are asked for: all at `mean`, `KINDS` elsewhere."""
+    return tuple(ESTIMATORS) if check_position(position) == "mean" else KINDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,8 @@ class DirectionSet:
         vectors: kind → emotion → (layers + 1, d) raw vectors; row 0 is `embed`, row k + 1 layer k.
         generic: mean and norm on generic text.
         chosen_layer: emotion → the layer chosen on development scenarios; empty before a choice was made.
-        cleaned: share of generic text's variance whose top components were projected out before fitting.
+        cleaned: what was done before fitting: the share of generic text's variance whose top components were projected
+            out, `standardised` or `whitened`.
     """
 
     source: Source
@@ -47,7 +54,7 @@ class DirectionSet:
     vectors: Mapping[str, Mapping[str, FloatArray]]
     generic: GenericStatistics
     chosen_layer: Mapping[str, int]
-    cleaned: float
+    cleaned: Cleaning
 
     @property
     def n_layers(self) -> int:
@@ -83,13 +90,17 @@ class DirectionSet:
         Args:
             emotion: which emotion.
             layer: block index, -1 for `embed`; None for the layer chosen on development scenarios.
-            kind: `specific`, `matched` or `probe`.
+            kind: `specific`, `matched`, `probe`, `pca` or `lda`.
 
         Raises:
             InputError: an emotion, kind or layer that is not there.
         """
         if kind not in self.vectors:
-            raise InputError(f"No directions of kind {kind!r}.", accepted=", ".join(self.vectors))
+            raise InputError(
+                f"No directions of kind {kind!r}.",
+                accepted=", ".join(self.vectors),
+                next_step=f"fit them: emotion-circuits vectors --kinds {kind}" if kind in ESTIMATORS else None,
+            )
         if emotion not in self.vectors[kind]:
             raise InputError(f"No direction for {emotion!r}.", accepted=", ".join(self.emotions))
         at = self.layer_of(emotion, layer)
@@ -102,7 +113,7 @@ class DirectionSet:
                 layer=at,
                 position=self.position,
                 bos=self.source.bos,
-                estimator="logistic regression" if kind == "probe" else "mean difference",
+                estimator=ESTIMATORS[kind].method if kind in ESTIMATORS else "mean difference",
                 kind=kind,
                 emotion=emotion,
                 data_hash=self.data_hash,
@@ -144,25 +155,12 @@ class DirectionSet:
             )
 
 
-def cleaned_values(
-    activations: Activations, position: str, generic: GenericStatistics, share: float = DEFAULT_SHARE
-) -> NDArray[np.float64]:
-    """(layers + 1, texts, d) without what says little about a text's emotion.
-
-    Generic text's top principal components, up to a share of its variance, are projected out (Sofroniew et al. 2026);
-    in models whose norms subtract the mean so is the all-ones direction, which they cannot see.
-    """
-    values = activations.at(position).astype(np.float64)
-    cleaned = np.stack([generic.clean(layer, row, share) for row, layer in enumerate(values)])
-    return cleaned - cleaned.mean(axis=-1, keepdims=True) if activations.source.centred_norm else cleaned
-
-
 def fit_directions(
     activations: Activations,
     position: str,
     generic: GenericStatistics,
     kinds: Sequence[str] = KINDS,
-    share: float = DEFAULT_SHARE,
+    share: Cleaning = DEFAULT_SHARE,
 ) -> DirectionSet:
     """Fit every kind of direction at every layer, on cleaned activations (see `cleaned_values`).
 
@@ -171,7 +169,8 @@ def fit_directions(
         position: where texts are read.
         generic: of the same model.
         kinds: which kinds.
-        share: of generic text's variance to project out; 0 for none.
+        share: of generic text's variance to project out, 0 for none; or a rescaling instead, `standardised` or
+            `whitened`.
 
     Raises:
         InputError: an unknown kind, or scenarios without every class.
@@ -181,13 +180,14 @@ def fit_directions(
         raise InputError(f"Unknown kind of direction {unknown[0]!r}.", accepted=", ".join(ESTIMATORS))
     position = check_position(position)
     activations.data.require_matched("A direction")
-    values = cleaned_values(activations, position, generic, share)
+    layers = clean_layers(activations, position, generic, share)
     vectors: dict[str, dict[str, FloatArray]] = {}
     for kind in kinds:
-        per_layer = [
-            ESTIMATORS[kind]().fit(layer, activations.labels, activations.scenarios).directions_ for layer in values
-        ]
-        stacked = {emotion: np.stack([found[emotion] for found in per_layer]) for emotion in per_layer[0]}
+        fitted = [ESTIMATORS[kind]().fit(layer.values, activations.labels, activations.scenarios) for layer in layers]
+        stacked = {
+            emotion: np.stack([layer.back(f.directions_[emotion]) for layer, f in zip(layers, fitted, strict=True)])
+            for emotion in fitted[0].directions_
+        }
         vectors[kind] = {emotion: v.astype(np.float32) for emotion, v in stacked.items()}
     return DirectionSet(activations.source, position, activations.data.hash, vectors, generic, {}, share)
 
@@ -201,7 +201,7 @@ def save_directions(directions: DirectionSet, path: Path) -> None:
         "source": directions.source.model_dump_json(),
         "position": directions.position,
         "data_hash": directions.data_hash,
-        "cleaned": repr(directions.cleaned),
+        "cleaned": str(directions.cleaned),
         "n_generic": str(directions.generic.n_texts),
         "chosen_layer": json.dumps(dict(directions.chosen_layer), sort_keys=True),
     }
@@ -233,7 +233,14 @@ def load_directions(path: Path) -> DirectionSet:
             vectors,
             generic,
             {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()},
-            float(header["cleaned"]),
+            _read_cleaned(header["cleaned"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path} lacks what a directions file holds.", found=error) from error
+
+
+def _read_cleaned(text: str) -> Cleaning:
+    for name in RESCALINGS:
+        if text == name:
+            return name
+    return float(text)

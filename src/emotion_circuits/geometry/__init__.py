@@ -49,6 +49,7 @@ from emotion_circuits.geometry._overlap import (
 )
 from emotion_circuits.geometry._planted import PlantedModels, noise_twin, planted_models
 from emotion_circuits.geometry._reduction import ReducedTexts, Reduction, most_components, reduce_texts
+from emotion_circuits.geometry._self_overlap import SelfOverlap, self_overlap
 from emotion_circuits.geometry._similarity import (
     SimilarityResult,
     biased_cka,
@@ -97,6 +98,7 @@ __all__ = [
     "RelativeAnchors",
     "Ridge",
     "ScenarioTable",
+    "SelfOverlap",
     "ShrunkWhitening",
     "SimilarityResult",
     "SubspaceEstimator",
@@ -129,5 +131,6 @@ __all__ = [
     "rotation_null",
     "rsa",
     "save_aligner",
+    "self_overlap",
     "split_half_overlap",
 ]

@@ -10,49 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits._cleaning import FloatArray as FloatArray
+from emotion_circuits._cleaning import activations as activations
+from emotion_circuits._cleaning import require_finite as require_finite
+from emotion_circuits._cleaning import varying as varying
+from emotion_circuits.errors import InputError
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 Seed = int | Sequence[int]
 
-# A dimension that varies by less than this share of the layer's size varies by float32 rounding only.
-CONSTANT = 1e-7
 # Singular values below this share of the largest are rounding of float32 activations: no direction belongs to them.
 RANK = 1e-6
 # Values that one batch of draws may hold: bounds memory whatever the number of draws.
 BATCH_VALUES = 4_000_000
-
-
-def activations(values: npt.ArrayLike, name: str = "The activations") -> FloatArray:
-    """(n, d) float64, refused unless finite, of two texts or more, and not the same for all of them.
-
-    Raises:
-        InputError: another shape, or fewer than two texts.
-        MeasurementError: NaN or infinity, or a layer that is the same for all texts.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or len(array) < 2 or not array.shape[1]:
-        raise InputError(f"{name} have the wrong shape.", found=array.shape, accepted="(texts, dimensions), 2 texts up")
-    require_finite(array, name)
-    if not varying(array).any():
-        raise MeasurementError(
-            f"{name} are the same for all texts: there is nothing to measure.", next_step="another layer or position"
-        )
-    return array
-
-
-def require_finite(array: FloatArray, name: str) -> None:
-    """Raise `MeasurementError` where there is NaN or infinity."""
-    if not np.isfinite(array).all():
-        raise MeasurementError(f"{name} hold NaN or infinity.", found=f"{(~np.isfinite(array)).sum()} of {array.size}")
-
-
-def varying(array: FloatArray) -> npt.NDArray[np.bool_]:
-    """(d,) which dimensions of (n, d) differ between texts by more than rounding."""
-    size = np.sqrt(np.mean(np.square(array)))
-    result: npt.NDArray[np.bool_] = array.std(axis=0) > CONSTANT * size
-    return result
 
 
 def generator(seed: Seed, *stream: int) -> np.random.Generator:

@@ -56,6 +56,7 @@ def save_aligner(aligner: Aligner, path: Path | str, metadata: Mapping[str, Any]
     # safetensors writes arrays that are not contiguous wrongly, without an error.
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
         os.close(handle)
         try:

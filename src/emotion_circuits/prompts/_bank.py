@@ -201,6 +201,11 @@ def intensity(emotion: str | None = None) -> tuple[IntensityText, ...]:
     return tuple(r for r in rows if emotion is None or r.emotion == check_emotion(emotion))
 
 
+def intensity_series() -> Dataset:
+    """`intensity` as a data set: a series is a scenario, its texts in rising order of the steps; all test, no spans."""
+    return Dataset("intensity", tuple(Text(r.text, r.emotion, f"{r.emotion}-{r.series}", "test") for r in intensity()))
+
+
 @cache
 def _all_generic() -> tuple[GenericText, ...]:
     return tuple(GenericText(row.kind, row.text) for row in _rows("generic.jsonl", _GenericRow))

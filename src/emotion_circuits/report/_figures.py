@@ -9,7 +9,9 @@ from typing import NamedTuple
 from emotion_circuits.report._chart import Chart
 from emotion_circuits.report._cosines import COSINE, draw_cosines
 from emotion_circuits.report._doses import dose_charts
+from emotion_circuits.report._foils import foil_charts
 from emotion_circuits.report._forest import draw_forest
+from emotion_circuits.report._maps import figures_of
 from emotion_circuits.report._profiles import layer_profiles
 from emotion_circuits.report._results import ModelResults, read_results
 from emotion_circuits.report._static import draw_chart, write_picture
@@ -27,11 +29,13 @@ class ModelCharts(NamedTuple):
 
 def charts_of(model: ModelResults) -> ModelCharts:
     """Everything that can be drawn of a model."""
-    return ModelCharts(layer_profiles(model), dose_charts(model), model.positions("cosines", COSINE))
+    return ModelCharts(
+        [*layer_profiles(model), *foil_charts(model)], dose_charts(model), model.positions("cosines", COSINE)
+    )
 
 
 def write_figures(folder: Path) -> list[Path]:
-    """Draw every figure into `plots/`, as PNG and SVG: claims, and per model profiles, cosines and dose curves.
+    """Draw every figure into `plots/`, as PNG and SVG: claims, maps, and per model profiles, cosines and dose curves.
 
     The same results give the same bytes. A figure whose table is missing is left out.
 
@@ -52,6 +56,8 @@ def write_figures(folder: Path) -> list[Path]:
             figure = draw_forest([c for c in results.claims if c.id == identifier], with_title=True)
             if figure is not None:
                 files += write_picture(figure, plots / "claims" / identifier.replace(".", "_"))
+        for slug, figure in figures_of(results.pairs):
+            files += write_picture(figure, plots / "alignment" / slug)
         for model in results.models:
             files += _write_model(model, plots / model.slug)
     return sorted(files)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from emotion_circuits.report._chart import finite_range
+from emotion_circuits.report._maps import ARROW
 from emotion_circuits.report._static import new_figure
 from emotion_circuits.report._style import emotion_colour, light, number
 from emotion_circuits.report._words import BADGES, claim_short, floor_name
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FLOOR_MARKERS = ("x", "D", "+", "v", "*")
+FLOOR_MARKERS = ("x", "D", "+", "v", "*", "s", "^", "p", "h")
+_KEYS_A_LINE = 5
 _ROW, _TOP, _BOTTOM, _LEFT, _RIGHT = 0.27, 0.38, 0.5, 2.9, 1.5
 _WIDTH = 11.0
 
@@ -38,7 +40,8 @@ def draw_forest(claims: Sequence[Claim], *, with_title: bool) -> Figure | None:
     if not any(c.value is not None for c in claims):
         return None
     floors = sorted({name for c in claims for name in c.floors})
-    top = _TOP + (0.28 if with_title else 0.0)
+    lines = -(-(len(floors) + 2) // _KEYS_A_LINE)
+    top = _TOP + 0.2 * (lines - 1) + (0.28 if with_title else 0.0)
     height = top + len(claims) * _ROW + _BOTTOM
     figure = new_figure(height, _WIDTH)
     if with_title:
@@ -61,13 +64,19 @@ def draw_forest(claims: Sequence[Claim], *, with_title: bool) -> Figure | None:
         if name and row:
             axes.axhline(row - 0.5, color=light("grid"), lw=0.8)
         figure_x: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "va": "center"}
-        axes.annotate(_cut(name, 30), (0.006, row), fontweight="bold", **figure_x)
+        axes.annotate(_cut(short_pair(name), 30), (0.006, row), fontweight="bold", **figure_x)
         axes.annotate(claim.emotion or "", (_LEFT / _WIDTH - 0.075, row), color=_colour(claim), **figure_x)
         words = f"{BADGES[claim.verdict].symbol if claim.verdict else ''} {claim.verdict}"
         axes.annotate(words, (1 - (_RIGHT - 0.15) / _WIDTH, row), fontsize=8.5, **figure_x)
         previous = claim.model
     _draw_key(axes, floors)
     return figure
+
+
+def short_pair(name: str) -> str:
+    """`A → B` without the folders of A and B; one model's name as it is."""
+    parts = name.split(ARROW)
+    return name if len(parts) == 1 else ARROW.join(part.rpartition("/")[2] for part in parts)
 
 
 def _cut(text: str, n: int) -> str:
@@ -109,6 +118,6 @@ def _draw_key(axes: Axes, floors: Sequence[str]) -> None:
         for name, marker in zip(floors, FLOOR_MARKERS, strict=False)
     ]
     axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles), frameon=False, fontsize=8,
-        borderaxespad=0.2, handletextpad=0.5, columnspacing=1.4, labelcolor=ink,
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(len(handles), _KEYS_A_LINE),
+        frameon=False, fontsize=8, borderaxespad=0.2, handletextpad=0.5, columnspacing=1.4, labelcolor=ink,
     )  # fmt: skip

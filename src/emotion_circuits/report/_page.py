@@ -15,6 +15,7 @@ from emotion_circuits.report._cosines import cosine_alt, cosine_caption, draw_co
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._forest import draw_forest, forest_alt, forest_caption
 from emotion_circuits.report._interactive import plotly_json
+from emotion_circuits.report._maps import PairResults, draw_map, map_alt, map_caption, r2_sentence, transfer_table
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults, Results, read_results
 from emotion_circuits.report._static import draw_chart, svg_text, theme_css, themed_svg
 from emotion_circuits.report._style import matplotlib_settings
@@ -102,6 +103,8 @@ def _body(results: Results) -> Iterator[str]:
     yield _how_to_read(results)
     for place, question in enumerate(questions):
         yield from _question_section(question, place, [c for c in results.claims if c.question == question])
+        if question == "RQ5" and results.pairs:
+            yield from _maps_section(results.pairs)
     for place, model in enumerate(results.models):
         yield from _model_section(model, place)
     yield '<h2 id="provenance">What made these results</h2>'
@@ -154,6 +157,16 @@ def _question_section(question: str, place: int, claims: Sequence[Claim]) -> Ite
         figure = draw_forest(own, with_title=False)
         if figure is not None:
             yield _figure(_image(figure, forest_alt(own)), forest_caption(own))
+
+
+def _maps_section(pairs: Sequence[PairResults]) -> Iterator[str]:
+    yield "<h3>What arrives, and what it does there</h3>"
+    yield transfer_table(pairs)
+    for pair in pairs:
+        figure = draw_map(pair, with_title=False)
+        if figure is not None:
+            yield f"<h3>{escape(pair.a)} → {escape(pair.b)}</h3><p>{escape(r2_sentence(pair))}</p>"
+            yield _figure(_image(figure, map_alt(pair)), map_caption(pair))
 
 
 def _model_section(model: ModelResults, place: int) -> Iterator[str]:

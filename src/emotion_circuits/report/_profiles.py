@@ -18,6 +18,7 @@ SPLIT_HALF = "split-half cosine"
 PAIR_COSINE = "cosine of a pair's difference with the others' mean"
 ACCURACY = "nearest-centroid accuracy, held out by scenario"
 _TOP = 1.08  # leaves room for the names of the chosen layers
+KIND_DASHES = {"probe": "dot", "pca": "dash", "lda": "solid"}
 FLOOR_DASHES = {"embedding": "longdash", "untrained": "dashdot"}
 _NULL_WORDS = "the grey band holds 95 % of the null (labels permuted within scenarios)"
 
@@ -49,6 +50,7 @@ def layer_profiles(model: ModelResults) -> list[Chart]:
         ),
         _accuracy(model),
         _by_texts(model),
+        _estimators(model),
     ]  # fmt: skip
     return [chart for chart in charts if chart is not None]
 
@@ -61,24 +63,24 @@ def _by_position(
     rows = [[model.rows("quality", statistic, emotion=e, position=p, kind=kind) for e in emotions] for p in positions]
     if not any(any(row) for row in rows):
         return None
-    y_axis = _y_axis(unit, [cell for row in rows for cell in row], floor, _TOP)
+    y_axis = value_axis(unit, [cell for row in rows for cell in row], floor, _TOP)
     x_axis = layer_axis([m for row in rows for cell in row for m in cell])
     panels = []
     for position, row in zip(positions, rows, strict=True):
         cells = []
         for emotion, measures in zip(emotions, row, strict=True):
-            levels = _floors(model, emotion, position, statistic, measures) if statistic == AUROC_IMPLICIT else ()
+            levels = floor_levels(model, emotion, position, statistic, measures) if statistic == AUROC_IMPLICIT else ()
             cells.append(
                 Panel(
                     emotion, x_axis, y_axis,
-                    (_series(measures, emotion, unit),) if measures else (),
-                    _null_bands(measures),
-                    (*levels, *_chance(measures)),
-                    _chosen(model, emotion, position),
+                    (layer_series(measures, emotion, unit),) if measures else (),
+                    null_bands(measures),
+                    (*levels, *chance_level(measures)),
+                    chosen_rule(model, emotion, position),
                 )
             )  # fmt: skip
         panels.append(tuple(cells))
-    alt = f"{statistic} of {model.name} by layer for {', '.join(emotions)}, one row for each position. " + _best_words(
+    alt = f"{statistic} of {model.name} by layer for {', '.join(emotions)}, one row for each position. " + best_words(
         model, statistic, kind
     )
     gutter = 1.15 if statistic == AUROC_IMPLICIT else 0.95
@@ -90,10 +92,10 @@ def _accuracy(model: ModelResults) -> Chart | None:
     rows = [model.rows("quality", ACCURACY, position=p) for p in positions]
     if not any(rows):
         return None
-    y_axis = _y_axis("accuracy", rows, 0.0, _TOP)
+    y_axis = value_axis("accuracy", rows, 0.0, _TOP)
     x_axis = layer_axis([m for row in rows for m in row], 7)
     panels = tuple(
-        Panel(p, x_axis, y_axis, (_series(row, "all", "accuracy"),), _null_bands(row), _chance(row))
+        Panel(p, x_axis, y_axis, (layer_series(row, "all", "accuracy"),), null_bands(row), chance_level(row))
         for p, row in zip(positions, rows, strict=True)
     )
     return Chart(
@@ -102,7 +104,7 @@ def _accuracy(model: ModelResults) -> Chart | None:
         f"Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
         f"{_NULL_WORDS}, near one in four.",
         f"Nearest-centroid accuracy of {model.name} by layer, one panel for each position. "
-        + _best_words(model, ACCURACY, "centroid"),
+        + best_words(model, ACCURACY, "centroid"),
         (panels,),
         ("all classes",),
         1.7,
@@ -124,16 +126,16 @@ def _by_texts(model: ModelResults) -> Chart | None:
     panels = []
     for statistic, row in found.items():
         probes = [model.rows("quality", statistic, emotion=e, position=CLAIM_POSITION, kind="probe") for e in emotions]
-        y_axis = _y_axis("AUROC", [*row, *probes], 0.3, _TOP)
+        y_axis = value_axis("AUROC", [*row, *probes], 0.3, _TOP)
         panels.append(
             tuple(
                 Panel(
                     emotion, x_axis, y_axis,
-                    (*((_series(cell, emotion, "AUROC", label="mean diff."),) if cell else ()),
-                     *((_series(probe, "ink", "AUROC", kind="probe", label="probe"),) if probe else ())),
-                    _null_bands(cell),
-                    (*_floors(model, emotion, CLAIM_POSITION, statistic, cell), *_chance(cell)),
-                    _chosen(model, emotion, CLAIM_POSITION),
+                    (*((layer_series(cell, emotion, "AUROC", label="mean diff."),) if cell else ()),
+                     *((layer_series(probe, "ink", "AUROC", kind="probe", label="probe"),) if probe else ())),
+                    null_bands(cell),
+                    (*floor_levels(model, emotion, CLAIM_POSITION, statistic, cell), *chance_level(cell)),
+                    chosen_rule(model, emotion, CLAIM_POSITION),
                 )
                 for emotion, cell, probe in zip(emotions, row, probes, strict=True)
             )
@@ -153,6 +155,44 @@ def _by_texts(model: ModelResults) -> Chart | None:
     )
 
 
+def _estimators(model: ModelResults) -> Chart | None:
+    emotions = model.emotions("quality")
+    thin = ("probe", "pca", "lda")
+    rows = {
+        kind: [model.rows("quality", AUROC_IMPLICIT, emotion=e, position=CLAIM_POSITION, kind=kind) for e in emotions]
+        for kind in ("specific", *thin)
+    }
+    if not any(any(rows[kind]) for kind in ("pca", "lda")):
+        return None
+    x_axis = layer_axis([m for cells in rows.values() for cell in cells for m in cell])
+    y_axis = value_axis("AUROC", [cell for cells in rows.values() for cell in cells], 0.3, _TOP)
+    panels = []
+    for i, emotion in enumerate(emotions):
+        main = rows["specific"][i]
+        others = [layer_series(rows[k][i], "ink", "AUROC", kind=k, label=k) for k in thin]
+        panels.append(
+            Panel(
+                emotion, x_axis, y_axis,
+                (*((layer_series(main, emotion, "AUROC", label="mean diff."),) if main else ()),
+                 *(series for series in others if series.x)),
+                null_bands(main), chance_level(main), chosen_rule(model, emotion, CLAIM_POSITION),
+            )
+        )  # fmt: skip
+    return Chart(
+        "estimators",
+        f"{model.name}: Does it matter how the direction is found?",
+        f"AUROC on implicit texts at position {CLAIM_POSITION!r} of the difference of means, specific to the emotion "
+        "(coloured, shaded 95 % interval; the grey band holds 95 % of its null), beside a logistic probe, the first "
+        "component of paired differences with neutral (pca) and a linear discriminant (lda): descriptive, claims are "
+        "made for the mean difference only.",
+        f"AUROC of {model.name} by layer on implicit texts for {', '.join(emotions)}, one line for each estimator.",
+        (tuple(panels),),
+        ("implicit",),
+        1.9,
+        0.95,
+    )
+
+
 def layer_axis(measures: Sequence[Measure], room: float = 9.5) -> Axis:
     """Layers, `embed` first; every tick where there is room for that many, else every few."""
     layers = sorted({m.layer for m in measures}) or [0]
@@ -165,13 +205,17 @@ def layer_axis(measures: Sequence[Measure], room: float = 9.5) -> Axis:
     return Axis("layer", layers[0] - 0.35, layers[-1] + 0.35, tuple(ticks))
 
 
-def _y_axis(unit: str, cells: Sequence[Sequence[Measure]], low: float, high: float) -> Axis:
+def value_axis(unit: str, cells: Sequence[Sequence[Measure]], low: float, high: float) -> Axis:
+    """An axis that holds all values, intervals and nulls, and at least `low` to `high`."""
     values = [v for cell in cells for m in cell for v in (m.value, m.ci_low, m.ci_high, m.null_low, m.null_high)]
     return Axis(unit, *finite_range(values, low, high, 0.03))
 
 
-def _series(measures: Sequence[Measure], emotion: str, unit: str, kind: str = "specific", label: str = "") -> Series:
-    main = kind != "probe"
+def layer_series(
+    measures: Sequence[Measure], emotion: str, unit: str, kind: str = "specific", label: str = ""
+) -> Series:
+    """A line over layers: of the specific direction with its interval, of other kinds thin and without."""
+    main = kind == "specific"
     return Series(
         name=emotion if main else kind,
         x=tuple(float(m.layer) for m in measures),
@@ -181,7 +225,7 @@ def _series(measures: Sequence[Measure], emotion: str, unit: str, kind: str = "s
         colour=emotion_colour(emotion) if main else "ink",
         width=1.8 if main else 1.0,
         marker=MARKERS.get(emotion, "o") if main else "",
-        dash="solid" if main else "dot",
+        dash="solid" if main else KIND_DASHES[kind],
         label=label,
         hover=tuple(measure_words(m, unit) for m in measures),
     )
@@ -198,7 +242,8 @@ def measure_words(m: Measure, unit: str) -> str:
     return "\n".join([*words, f"n = {m.n_unique}"])
 
 
-def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
+def null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
+    """Where 95 % of the null lies, by layer."""
     known = [m for m in measures if math.isfinite(m.null_low) and math.isfinite(m.null_high)]
     if not known:
         return ()
@@ -211,7 +256,8 @@ def _null_bands(measures: Sequence[Measure]) -> tuple[Band, ...]:
     )
 
 
-def _chance(measures: Sequence[Measure]) -> tuple[Level, ...]:
+def chance_level(measures: Sequence[Measure]) -> tuple[Level, ...]:
+    """The chance level, mean over layers."""
     known = [m.chance for m in measures if math.isfinite(m.chance)]
     if not known:
         return ()
@@ -219,18 +265,18 @@ def _chance(measures: Sequence[Measure]) -> tuple[Level, ...]:
     return (Level(mean, f"chance {short(mean)}", "dot"),)
 
 
-def _floors(
+def floor_levels(
     model: ModelResults, emotion: str, position: str, statistic: str, measures: Sequence[Measure]
 ) -> tuple[Level, ...]:
     """What something simpler reaches on the same texts, as far as it was measured at the position.
 
-    The bag of words reads no position; untrained models are read only where claims are made. The claim's own floors
+    Only untrained models read a position, and only where claims are made. The claim's own floors
     come first where there is a claim.
     """
     floors: dict[str, float] = {}
     for m in model.rows("quality", statistic, emotion=emotion, kind="floor: "):
-        name = "bag_of_words" if "bag of words" in m.kind else "untrained"
-        if name == "bag_of_words" or m.position == position:
+        name = "untrained" if "untrained" in m.kind else m.kind.removeprefix("floor: ").replace(" ", "_")
+        if name != "untrained" or m.position == position:
             floors[name] = max(m.value, floors.get(name, m.value))
     embed = [m.value for m in measures if m.layer == EMBED_LAYER]
     if embed:
@@ -245,12 +291,14 @@ def _floors(
     )
 
 
-def _chosen(model: ModelResults, emotion: str, position: str) -> tuple[Rule, ...]:
+def chosen_rule(model: ModelResults, emotion: str, position: str) -> tuple[Rule, ...]:
+    """Where the layer chosen on development scenarios is."""
     layer = model.chosen.get(position, {}).get(emotion)
     return () if layer is None else (Rule(float(layer), f"chosen: {layer}"),)
 
 
-def _best_words(model: ModelResults, statistic: str, kind: str) -> str:
+def best_words(model: ModelResults, statistic: str, kind: str) -> str:
+    """The best layers in words, for those who cannot see the chart."""
     rows = model.rows("quality", statistic, position=CLAIM_POSITION, kind=kind)
     if not rows:
         return ""

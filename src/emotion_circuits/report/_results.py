@@ -13,6 +13,7 @@ from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
+from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
 from emotion_circuits.statistics import Claim, Measure, read_claims
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Results:
         profile: the folder's name.
         claims: all of them, in the file's order.
         models: those with claims; all with tables where there are no claims.
+        pairs: maps between models.
         stages: from the manifest, without times.
         notes: sentences about what is missing or left out.
     """
@@ -137,6 +139,7 @@ class Results:
     models: tuple[ModelResults, ...]
     stages: tuple[StageRecord, ...]
     notes: tuple[str, ...] = field(default=())
+    pairs: tuple[PairResults, ...] = field(default=())
 
 
 def read_results(folder: Path) -> Results:
@@ -154,7 +157,7 @@ def read_results(folder: Path) -> Results:
     else:
         notes.append("There is no claims.json, so nothing here has a verdict: the study has not been judged.")
     on_disk = _models_with_tables(folder)
-    names = list(dict.fromkeys(c.model for c in claims)) or list(on_disk)
+    names = list(dict.fromkeys(c.model for c in claims if ARROW not in c.model)) or list(on_disk)
     left_out = sorted(set(on_disk) - set(names))
     if left_out:
         notes.append(f"The folder also holds tables of models that these claims do not cover: {', '.join(left_out)}.")
@@ -162,7 +165,8 @@ def read_results(folder: Path) -> Results:
     if not stages:
         notes.append("There is no manifest.json with stages, so what made these files is not recorded.")
     models = tuple(_read_model(folder, n, on_disk.get(n) or _slug(n), claims) for n in names)
-    return Results(folder, folder.resolve().name, claims, models, stages, tuple(notes))
+    pairs = read_pairs(folder, [c.model for c in claims])
+    return Results(folder, folder.resolve().name, claims, models, stages, tuple(notes), pairs)
 
 
 def _slug(name: str) -> str:

@@ -67,6 +67,21 @@ _CLAIMS = {
         "Directions made from two independent halves of the scenarios point the same way, more than with labels "
         "permuted within scenarios.",
     ),
+    "rq2.shared": (
+        "shared subspace",
+        "Mapped from one model into another, the three-dimensional subspace of the emotions overlaps with the other's "
+        "own more than under every broken link, more than with untrained twins, and more than the embedding layers do.",
+    ),
+    "rq5.alignment": (
+        "alignment",
+        "A map fitted on neutral text carries an emotion's direction onto the other model's own, closer than maps "
+        "between untrained twins do; the value is the difference to the best of them.",
+    ),
+    "rq5.transfer": (
+        "transfer",
+        "The direction that was mapped from another model detects the emotion in texts that never name it, better than "
+        "directions that came through maps of shuffled texts or from an untrained twin.",
+    ),
     "rq3.steering": (
         "steering",
         "Adding the direction raises the log-odds of the emotion's own words on contexts never seen, by more than "

@@ -98,6 +98,15 @@ def planted_bank(seed: int = 0) -> PlantedBank:
     )
 
 
+def neutral_texts(n: int, seed: int) -> Dataset:
+    """Texts of fillers only, no two alike, to fit maps between models on."""
+    rng = np.random.default_rng([seed, 5])
+    lines = [" ".join((*_some(rng, TEXT_WORDS[k % 3]), FINAL_MARKS[int(rng.integers(3))])) for k in range(n)]
+    return Dataset(
+        "neutral", tuple(Text(line, "neutral", f"neutral-{k}", "development") for k, line in enumerate(lines))
+    )
+
+
 def _some(rng: np.random.Generator, n: int) -> list[str]:
     return [str(word) for word in rng.choice(_fillers(), n, replace=False)]
 

@@ -25,6 +25,7 @@ from emotion_circuits.interventions import (
 )
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import ContinuationTask, SlotTask, continuation_task, slot_task
+from emotion_circuits.selftest._bank import neutral_texts
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec
 from emotion_circuits.selftest._planted import PlantedModel, plant
 
@@ -36,6 +37,8 @@ UNMARKED = ("sentence_end", "last_content", "mean")
 """Positions of texts without spans."""
 WHERE = "mean"
 """The position whose directions claims and steering use."""
+TEXTS_PER_DIMENSION = 5
+"""Neutral texts that maps are fitted on: the fewest that keep all of a model's dimensions in the map."""
 
 
 @dataclass(eq=False)
@@ -70,6 +73,12 @@ class Subject:
     def generic(self) -> GenericStatistics:
         """Of texts of fillers."""
         return generic_statistics(self.lm, self.planted.bank.generic)
+
+    @cached_property
+    def neutral(self) -> Activations:
+        """Of the texts of fillers that maps to other models are fitted on."""
+        texts = neutral_texts(TEXTS_PER_DIMENSION * self.lm.d_model, self.planted.seed)
+        return extract(self.lm, texts, positions=(WHERE,))
 
     def directions(self, position: str = WHERE) -> DirectionSet:
         """Every kind at every layer, with layers chosen on development scenarios."""
@@ -152,9 +161,25 @@ class Bench:
         """The family, which the names of its checks begin with."""
         return self.subject.planted.spec.family
 
+    @cached_property
+    def rotated(self) -> Subject:
+        """The planted model in other coordinates."""
+        return in_other_coordinates(self.subject)
+
+    @cached_property
+    def rotated_twin(self) -> Subject:
+        """The model without the plant in the same other coordinates."""
+        return in_other_coordinates(self.twin)
+
     def drawn(self, few: int, many: int) -> int:
         """A number of draws."""
         return many if self.full else few
+
+
+def in_other_coordinates(subject: Subject) -> Subject:
+    """The same model with its residual stream turned and its words renumbered."""
+    planted = subject.planted
+    return Subject(plant(planted.spec, seed=planted.seed, coordinates=planted.seed))
 
 
 def bench(family: str = "gpt2", *, seed: int = 0, full: bool = False) -> Bench:

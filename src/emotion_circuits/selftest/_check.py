@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from emotion_circuits.statistics import ALPHA, hanley_mcneil_se
+from emotion_circuits.statistics import ALPHA, hanley_mcneil_se, holm
 
 RARE = 0.001
 """How often a comparison with a chance level, all its parts together, may fail on a healthy model of another seed."""
+
+STANDARD_ERRORS = 3.0
+"""How far the mean of independent draws may lie from its expectation."""
 
 
 class SelftestCheck(NamedTuple):
@@ -60,3 +64,32 @@ def false_positives(name: str, p_values: Sequence[float], n_tests: int) -> Selft
     most = int(stats.binom.isf(ALPHA / n_tests, n, ALPHA))
     rate = math.nan if np.isnan(p).any() else float((p <= ALPHA).mean())
     return check(name, rate, 0.0, most / n)
+
+
+def false_positive_family(p_values: Mapping[str, Sequence[float]]) -> list[SelftestCheck]:
+    """Rates of p ≤ .05 where nothing is there, judged together: name → p-values of independent draws.
+
+    A rate fails if its one-sided exact binomial p, adjusted by Holm over all of them, is .05 or less. Its bound is the
+    largest rate that passes beside the others: Holm compares with .05 / (tests − those that fail).
+    """
+    tests = [_more_than_alpha(np.asarray(values, dtype=np.float64)) for values in p_values.values()]
+    rejected = [p is not None and p <= ALPHA for p in holm(tests)]
+    n_tests = max(1, sum(not math.isnan(p) for p in tests))
+    checks = []
+    for (name, values), is_rejected in zip(p_values.items(), rejected, strict=True):
+        others = sum(rejected) - is_rejected
+        checks.append(false_positives(name, values, n_tests - others))
+    return checks
+
+
+def _more_than_alpha(p: NDArray[np.float64]) -> float:
+    """One-sided exact binomial p of so many p-values below `ALPHA`."""
+    if np.isnan(p).any():
+        return math.nan
+    return float(stats.binomtest(int((p <= ALPHA).sum()), len(p), ALPHA, alternative="greater").pvalue)
+
+
+def unbiased(name: str, values: Sequence[float], expected: float, deviation: float) -> SelftestCheck:
+    """The mean of independent draws, within `STANDARD_ERRORS` of what it should be; their deviation is known."""
+    reach = STANDARD_ERRORS * deviation / math.sqrt(len(values))
+    return check(name, float(np.mean(values)), expected - reach, expected + reach)

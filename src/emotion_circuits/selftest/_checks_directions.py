@@ -61,9 +61,9 @@ def absent_before(bench: Bench) -> Iterator[SelftestCheck]:
     high = chance_cosine(subject.lm.d_model, len(values))
     yield check("largest |cosine| with the plant before its layer", max(map(abs, values)), 0, high)
     far = _implicit_aurocs(subject, WHERE, rows)
-    yield check("AUROC on implicit texts before its layer", *_around_chance(subject, far))
+    yield check("AUROC on implicit texts before its layer", *around_chance(subject, far))
     far = _implicit_aurocs(subject, "sentence_end", range(subject.facts.head.layer))
-    yield check("AUROC at the sentence's end before the head", *_around_chance(subject, far))
+    yield check("AUROC at the sentence's end before the head", *around_chance(subject, far))
 
 
 def right_layer(bench: Bench) -> Iterator[SelftestCheck]:
@@ -91,7 +91,7 @@ def detected(bench: Bench) -> Iterator[SelftestCheck]:
     test = bank.implicit.select(split="test")
     yield check(
         "AUROC of a bag of words on implicit texts",
-        *_around_chance(subject, [bag_of_words_floor(bank.explicit, test, e).value for e in EMOTIONS]),
+        *around_chance(subject, [bag_of_words_floor(bank.explicit, test, e).value for e in EMOTIONS]),
     )
 
 
@@ -113,7 +113,7 @@ def nothing_in_the_twin(bench: Bench) -> Iterator[SelftestCheck]:
     yield check("twin without a plant, largest |cosine| with the plant", max(map(abs, values)), 0, high)
     chosen = twin.directions().chosen_layer
     aurocs = [_auroc(twin, WHERE, emotion, chosen[emotion]) for emotion in EMOTIONS]
-    yield check("twin without a plant, AUROC on implicit texts", *_around_chance(twin, aurocs))
+    yield check("twin without a plant, AUROC on implicit texts", *around_chance(twin, aurocs))
 
 
 def _auroc(subject: Subject, position: str, emotion: str, layer: int, kind: str = "specific") -> float:
@@ -126,7 +126,7 @@ def _implicit_aurocs(subject: Subject, position: str, layers: Sequence[int]) -> 
     return [_auroc(subject, position, emotion, layer) for layer in layers for emotion in EMOTIONS]
 
 
-def _around_chance(subject: Subject, aurocs: Sequence[float]) -> tuple[float, float, float]:
+def around_chance(subject: Subject, aurocs: Sequence[float]) -> tuple[float, float, float]:
     """The AUROC furthest from .5, and how far it may be."""
     test = subject.planted.bank.implicit.select(split="test")
     n = len(test.scenarios)

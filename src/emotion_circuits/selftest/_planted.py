@@ -10,6 +10,7 @@ import torch
 from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
 from emotion_circuits.selftest._bank import END, START, UNKNOWN, PlantedBank, planted_bank
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec, draw_blueprint
+from emotion_circuits.selftest._coordinates import Coordinates
 from emotion_circuits.selftest._families import build_model
 
 if TYPE_CHECKING:
@@ -35,27 +36,33 @@ class PlantedModel:
     seed: int
 
 
-def plant(spec: PlantSpec | None = None, *, seed: int = 0) -> PlantedModel:
+def plant(spec: PlantSpec | None = None, *, seed: int = 0, coordinates: int | None = None) -> PlantedModel:
     """Build a model with an emotion planted in it; nothing is trained and nothing is fetched.
 
     Args:
         spec: sizes, family and place of the plant; the default is a GPT-2 of six layers.
         seed: of everything random.
+        coordinates: seed of another system of coordinates: the same model with its residual stream turned and its words
+            renumbered, texts and facts with it; None for the coordinates it was drawn in.
 
     Raises:
         InputError: a plant that does not fit into the model.
     """
     spec = spec or PlantSpec()
     bank = planted_bank(seed)
-    blueprint = draw_blueprint(spec, bank, seed)
-    [family] = [f for f in FAMILIES if f.name == spec.family]
+    blueprint, vocabulary = draw_blueprint(spec, bank, seed), bank.vocabulary
     kind = "planted" if spec.present else "twin"
+    if coordinates is not None:
+        system = Coordinates.drawn(spec.d_model, len(vocabulary), coordinates)
+        blueprint, vocabulary = system.of_model(blueprint), system.of_words(vocabulary)
+        kind = f"{kind}-rotated-{coordinates}"
+    [family] = [f for f in FAMILIES if f.name == spec.family]
     lm = LoadedModel(
         name=ModelName(f"selftest/{kind}-{spec.family}", "hub"),
         revision=f"seed-{seed}",
         family=family,
         hf=build_model(spec, blueprint, family.attention_implementation),
-        tokenizer=_tokenizer(bank.vocabulary),
+        tokenizer=_tokenizer(vocabulary),
         bos=True,
         device=torch.device("cpu"),
         dtype=torch.float32,

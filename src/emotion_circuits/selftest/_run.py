@@ -15,7 +15,10 @@ from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as engine
+from emotion_circuits.selftest import _checks_maps as maps
 from emotion_circuits.selftest import _checks_noise as noise
+from emotion_circuits.selftest import _checks_pairs as pairs
+from emotion_circuits.selftest import _checks_rotated as rotated
 from emotion_circuits.selftest._bench import Bench, bench
 from emotion_circuits.selftest._check import SelftestCheck, check
 from emotion_circuits.selftest._families import BUILDERS
@@ -39,10 +42,19 @@ CHECKS: tuple[Method, ...] = (
     causal.ablation,
     causal.generated,
     claims.verdicts,
+    rotated.recovered_by_maps,
+    rotated.overlap_after_maps,
+    rotated.nothing_in_a_twin_without_plant,
 )
 """What runs on a planted model of every family. A new method joins by adding its check here."""
 
-NOISE_CHECKS: tuple[Method, ...] = (noise.false_positives_in_noise, noise.false_positives_in_twins)
+NOISE_CHECKS: tuple[Method, ...] = (
+    noise.false_positives_in_noise,
+    noise.false_positives_in_twins,
+    pairs.nothing_between_noise,
+    maps.planted_maps,
+    maps.power_of_maps,
+)
 """What runs once, whatever the number of families."""
 NOISE_FAMILY = "gpt2"
 

@@ -3,6 +3,7 @@
 from emotion_circuits.study._config import (
     REFERENCE_MODELS,
     EffectsOfInterest,
+    SharingPlan,
     SteeringPlan,
     Study,
     read_study,
@@ -17,6 +18,7 @@ __all__ = [
     "REFERENCE_MODELS",
     "EffectsOfInterest",
     "Progress",
+    "SharingPlan",
     "Stage",
     "SteeringPlan",
     "Store",

@@ -26,6 +26,11 @@ class EffectsOfInterest(BaseModel):
     steering: float = 2.0
     """Slope of own word-set log-odds, in nats per unit of dose (.2 nats at a dose of .1)."""
 
+    shared: float = 0.2
+    """Corrected overlap S* of one model's mapped subspace with another's own."""
+    alignment: float = 0.1
+    """Mapped-to-own cosine, trained minus best untrained."""
+
 
 class SteeringPlan(BaseModel):
     """How the causal test is run."""
@@ -43,6 +48,25 @@ class SteeringPlan(BaseModel):
     isotropic_controls: Annotated[int, Field(ge=2)] = 1000
     """Control slopes at the chosen layer and dose; v and −v are two of them."""
     shuffled_controls: Annotated[int, Field(ge=2)] = 100
+
+
+class SharingPlan(BaseModel):
+    """How models are compared, where a study has two or more trained ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["ridge", "procrustes", "cca", "least-squares", "anchors"] = "ridge"
+    fit: Literal["neutral", "generic", "generic+target"] = "neutral"
+    """Texts that maps are fitted on."""
+    n_fit: Annotated[int, Field(ge=100)] = 1000
+    depths: Annotated[int, Field(ge=1)] = 4
+    """How many relative depths of each model are tried, besides `embed`."""
+    untrained_seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    """Seeds of the untrained twins on either side."""
+    draws: Annotated[int, Field(ge=99)] = 1000
+    """Of every null."""
+    steered_shuffles: Annotated[int, Field(ge=2)] = 20
+    """Shuffled maps whose directions are steered with; a band, not a test."""
 
 
 class Study(BaseModel):
@@ -69,6 +93,7 @@ class Study(BaseModel):
     """Seeds of the untrained twins that serve as floors."""
     effects: EffectsOfInterest = EffectsOfInterest()
     steering: SteeringPlan = SteeringPlan()
+    sharing: SharingPlan = SharingPlan()
 
     @field_validator("models")
     @classmethod

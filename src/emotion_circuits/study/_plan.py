@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from emotion_circuits import prompts
+from emotion_circuits.comparison import fit_texts
 from emotion_circuits.engine import probe_precision
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
+from emotion_circuits.study._stages_share import (
+    align_models,
+    alignable,
+    pair_slug,
+    pairs_of,
+    record_for_maps,
+    steer_mapped,
+)
 from emotion_circuits.study._stages_steer import steer_test, sweep_development
 from emotion_circuits.study._store import stage_key
 from emotion_circuits.study._workshop import Workshop, slug
@@ -77,7 +86,8 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
         )  # fmt: skip
         stages += [fit, quality, sweep, steer]
-    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/")))
+    stages += _sharing(study, common | texts)
+    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/")))
     stages.append(Stage("claims", {}, judged, judge_all))
     stages.append(Stage("report", {}, tuple(s.name for s in stages), write_report))
     return tuple(stages)
@@ -85,7 +95,12 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
 
 def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
     """Add the recording stages of a model and its twins; return their names, the model's own first."""
-    texts = {"generic_texts": study.generic_texts, "revision": revision_of(name)}
+    texts = {
+        "generic_texts": study.generic_texts,
+        "revision": revision_of(name),
+        "foils": prompts.foils().hash,
+        "intensity": prompts.intensity_series().hash,
+    }
     own = Stage(
         f"activations/{slug(name)}",
         parameters | texts,
@@ -103,6 +118,41 @@ def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list
     return [own.name, *(twin.name for twin in twins)]
 
 
+def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
+    """The stages that compare models; none in a study of one."""
+    plan = study.sharing.model_dump(mode="json")
+    names = alignable(study)
+    stages = [
+        Stage(
+            f"fit_texts/{slug(name)}",
+            parameters
+            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]],
+               "fit_texts": fit_texts(study.sharing.fit, study.sharing.n_fit).hash},
+            (), lambda w, m=name: record_for_maps(w, m),  # type: ignore[misc]
+        )
+        for name in names
+    ]  # fmt: skip
+    effects = study.effects.model_dump()
+    for a, b in pairs_of(study):
+        inputs = [f"{kind}/{slug(name)}" for name in (a, b) for kind in ("fit_texts", "activations", "directions")]
+        stages.append(
+            Stage(
+                f"maps/{pair_slug(a, b)}", parameters | {"sharing": plan, "effects": effects}, tuple(inputs),
+                lambda w, a=a, b=b: align_models(w, a, b),  # type: ignore[misc]
+            )
+        )  # fmt: skip
+    for name in names:
+        maps = [f"maps/{pair_slug(a, b)}" for a, b in pairs_of(study) if b == name]
+        stages.append(
+            Stage(
+                f"mapped_steering/{slug(name)}", parameters | {"material": _steering_material()},
+                (f"directions/{slug(name)}", f"sweep/{slug(name)}", *maps),
+                lambda w, m=name: steer_mapped(w, m),  # type: ignore[misc]
+            )
+        )  # fmt: skip
+    return stages
+
+
 def _steering_material() -> str:
     """Changes when contexts, continuations or word sets do."""
     import hashlib
@@ -114,6 +164,7 @@ def _steering_material() -> str:
 def judge_all(work: Workshop) -> list[Path]:
     """All models' claims, judged together, in claims.json."""
     names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3")]
+    names += [f"maps_{pair_slug(a, b)}" for a, b in pairs_of(work.study)]
     path = work.folder / "claims.json"
     write_claims(path, judge(read_unjudged(work.folder, names)))
     return [path]

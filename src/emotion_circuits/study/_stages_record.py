@@ -23,7 +23,9 @@ from emotion_circuits.directions import (
     extract,
     fit_with_layers,
     floor_rows,
+    foil_rows,
     generic_statistics,
+    intensity_rows,
     load_activations,
     load_directions,
     load_generic,
@@ -48,6 +50,8 @@ from emotion_circuits.study._workshop import Workshop, slug
 
 CLAIM_POSITION = "mean"
 TWIN_POSITIONS = ("mean",)
+PROBE_POSITIONS = ("mean",)
+"""Where foils and intensity series are read."""
 
 
 def activation_folder(work: Workshop, name: str) -> Path:
@@ -61,18 +65,21 @@ def directions_path(work: Workshop, name: str, position: str) -> Path:
 
 
 def record_model(work: Workshop, name: str) -> list[Path]:
-    """Activations of the profile, the implicit and the real-world texts, and what generic text is like."""
+    """Activations of the profile, the implicit and the real-world texts, foils and intensity series, and what generic
+    text is like."""
     lm = work.model(name)
     folder = activation_folder(work, name)
-    sets = {
-        folder: prompts.profile(work.study.profile),
-        folder / "implicit": prompts.implicit(),
-        folder / "real_world": prompts.real_world(),
-    }
+    sets = (
+        (folder, prompts.profile(work.study.profile), POSITIONS),
+        (folder / "implicit", prompts.implicit(), POSITIONS),
+        (folder / "real_world", prompts.real_world(), POSITIONS),
+        (folder / "foils", prompts.foils(), PROBE_POSITIONS),
+        (folder / "intensity", prompts.intensity_series(), PROBE_POSITIONS),
+    )
     files: list[Path] = []
-    for target, data in sets.items():
+    for target, data, positions in sets:
         with work.progress(f"{name}: recording {data.name}", len(data)) as done:
-            found = extract(lm, data, batch_tokens=work.study.batch_tokens, on_batch=done)
+            found = extract(lm, data, positions=positions, batch_tokens=work.study.batch_tokens, on_batch=done)
         files += save_activations(found, target)
     generic = generic_statistics(lm, [t.text for t in prompts.generic_sample(work.study.generic_texts)])
     return [*files, save_generic(generic, folder)]
@@ -102,7 +109,7 @@ def fit_model(work: Workshop, name: str) -> list[Path]:
 
 
 def judge_directions(work: Workshop, name: str) -> list[Path]:
-    """Quality of every position over all layers, cosines between emotions, and the claims of RQ1."""
+    """Quality of every position over all layers, foils and intensity, cosines between emotions, the claims of RQ1."""
     folder = activation_folder(work, name)
     texts = EvaluationTexts(
         load_activations(folder), load_activations(folder / "implicit"), load_activations(folder / "real_world")
@@ -117,11 +124,14 @@ def judge_directions(work: Workshop, name: str) -> list[Path]:
     judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
     floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
     quality += floors
+    directions = load_directions(directions_path(work, name, CLAIM_POSITION))
+    foils, intensity = (load_activations(folder / kind) for kind in ("foils", "intensity"))
+    quality += foil_rows(texts.explicit, texts.implicit, foils, directions, work.study.seed)
+    quality += intensity_rows(intensity, directions, texts.explicit.data, seed=work.study.seed)
     table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
     write_table(table, measures_table(quality))
     cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
     write_table(cosine_table, measures_table(cosines))
-    directions = load_directions(directions_path(work, name, CLAIM_POSITION))
     evidence = (table.relative_to(work.folder).as_posix(),)
     claims = []
     for emotion in directions.emotions:

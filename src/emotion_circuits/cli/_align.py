@@ -1,0 +1,248 @@
+"""The align and transfer commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from emotion_circuits.cli._inputs import check_writable
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    Json,
+    ModelFlag,
+    ModelOptions,
+    OtherModelFlag,
+    Seed,
+    StoreOptions,
+    command,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
+from emotion_circuits.cli._paths import output_path
+from emotion_circuits.cli._progress import progress
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.comparison import Detection, PairAlignment, Side, Steering
+
+Method = Annotated[
+    Literal["ridge", "procrustes", "cca", "least-squares", "anchors"], flag(help="How the map is fitted.")
+]
+Components = Annotated[
+    int | None, flag(help="Components that maps work in; by default a fifth of the fit texts at most.", at_least=1)
+]
+
+
+@command(example="align --model reference/gpt2 --model2 reference/gpt2-twin --layers 3 5")
+def align(
+    *,
+    model: ModelFlag,
+    model2: OtherModelFlag,
+    method: Method = "ridge",
+    fit: Fit = "neutral",
+    n_fit: Annotated[int, flag(help="Texts to fit on.", at_least=100)] = 1000,
+    neutral_prompts_file: Annotated[
+        Path | None, flag(help="Texts of your own to fit on: .json, .jsonl with `text`, or .txt by lines.")
+    ] = None,
+    layers: AnyLayers = None,
+    n_components: Components = None,
+    untrained: Twins = 5,
+    draws: Draws = 1000,
+    model1_activations_dir: Annotated[Path | None, flag(help="What `extract` wrote for the first model.")] = None,
+    model2_activations_dir: Annotated[Path | None, flag(help="What `extract` wrote for the second model.")] = None,
+    output: Annotated[
+        Path | None, flag("--results-file", help="The map, .safetensors; by default in the results folder.")
+    ] = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Map one model onto another, and judge the map on emotion texts.
+
+    The map is fitted on neutral text, its layers are chosen on development scenarios, and every
+    value comes from test scenarios. The first thing to read is the gain: the cosine of mapped with
+    own directions minus the best that untrained twins reach. Needs recorded activations of both
+    models (`extract`); records the texts to fit on where that was not done yet.
+    """
+    from emotion_circuits._files import write_table
+    from emotion_circuits.comparison import chosen_rows, layer_rows, pairs_table
+    from emotion_circuits.geometry import save_aligner
+
+    folder = store_options.folder
+    pair_slug = _pair_slug(model, model2)
+    target = (
+        folder / "alignment" / f"{pair_slug}.safetensors" if output is None else output_path(output, ".safetensors")
+    )
+    check_writable(target)
+    explicit = [
+        recorded(model, model1_activations_dir, store_options),
+        recorded(model2, model2_activations_dir, store_options),
+    ]
+    texts = fit_data(fit, n_fit, neutral_prompts_file, explicit[0])
+    [(one, twins_a), (two, twins_b)] = sides(explicit, texts, untrained, store_options, model_options)
+    pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
+    chosen, every = chosen_rows(pair), layer_rows(pair)
+    files = [folder / "cross_model" / f"{pair_slug}_{name}.parquet" for name in ("alignment", "layers")]
+    write_table(files[0], pairs_table(chosen))
+    write_table(files[1], pairs_table(every))
+    route = pair.route._asdict()
+    save_aligner(pair.aligner, target, route)
+    result = {"file": target, "tables": files, **route, "measures": chosen, "layers": every}
+    emit(result, json, table=_alignment_table(pair, target))
+
+
+@command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5")
+def transfer(
+    *,
+    models: Annotated[tuple[str, ...], flag("--model", help="Two models or more; every ordered pair is judged.")],
+    method: Method = "ridge",
+    fit: Fit = "neutral",
+    n_fit: Annotated[int, flag(help="Texts to fit on.", at_least=100)] = 1000,
+    layers: AnyLayers = None,
+    n_components: Components = None,
+    untrained: Twins = 5,
+    draws: Draws = 1000,
+    dose: Annotated[float, flag(help="Steering dose, in multiples of the layer's median residual norm.")] = 0.2,
+    shuffled: Annotated[int, flag(help="Shuffled maps to steer with.", at_least=2)] = 20,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """See whether one model's directions detect and steer in another.
+
+    Detection is the AUROC on texts that never name the emotion; steering the slope of the emotion's
+    word-set log-odds on neutral contexts. Each stands beside the model's own direction, as a share of
+    it, and beside directions that came through maps of shuffled texts.
+    """
+    from itertools import permutations
+
+    from emotion_circuits import prompts
+    from emotion_circuits._files import write_table
+    from emotion_circuits.comparison import detect, detection_rows, pairs_table, steer, steering_rows
+    from emotion_circuits.directions import fit_with_layers, load_activations, load_generic
+    from emotion_circuits.engine import load_verified
+    from emotion_circuits.interventions import check_doses
+    from emotion_circuits.models import ModelName
+    from emotion_circuits.scoring import slot_task
+
+    if len(set(models)) < 2:
+        raise InputError("Transfer needs two different models.", found=", ".join(models))
+    check_doses([dose])
+    if dose <= 0:
+        raise InputError("The dose is used with both signs.", found=dose, accepted="a number above 0")
+    explicit = [recorded(name, None, store_options) for name in models]
+    every = sides(explicit, fit_data(fit, n_fit), untrained, store_options, model_options)
+    rows, lines, pairs = [], [], []
+    for j, target in enumerate(explicit):
+        base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
+        implicit = load_activations(base / "implicit")
+        directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
+        lm = load_verified(
+            target.source.model, device=model_options.device, dtype=model_options.dtype, bos=target.source.bos
+        )
+        slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+        for i, j2 in permutations(range(len(explicit)), 2):
+            if j2 != j:
+                continue
+            (one, twins_a), (two, twins_b) = every[i], every[j]
+            pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
+            mapped, detected = detect(pair, directions, implicit, n_draws=draws, seed=seed)
+            steered = steer(lm, mapped, directions, dose, slots, n_shuffled=shuffled, seed=seed)
+            own = [*detection_rows(pair, detected), *steering_rows(mapped.route, steered)]
+            name = f"{_pair_slug(one.name, two.name)}_transfer.parquet"
+            write_table(store_options.folder / "cross_model" / name, pairs_table(own))
+            rows += own
+            pairs.append(pair.route._asdict())
+            lines += [_transfer_line(pair, d, s) for d, s in zip(detected, steered, strict=True)]
+    columns = ("from", "to", "emotion", "layers", "AUROC", "95 %", "own AUROC", "shuffled, 97.5 %", "untrained", "p",
+               "share", "slope", "95 %", "own slope", "shuffled, 95 %", "share")  # fmt: skip
+    notes = (
+        "AUROC on implicit test texts, n = scenarios of the test split; chance .5. share: of what the own direction"
+        " does above chance.",
+        f"slope: own word-set log-odds in nats per unit of dose, at ±{dose:g}; {shuffled} shuffled maps.",
+    )
+    emit({"pairs": pairs, "measures": rows}, json, table=Table(columns, lines, notes=notes))
+
+
+def _aligned(
+    one: Side, two: Side, twins_a: list[Side], twins_b: list[Side], method: str, layers: tuple[int, ...] | None,
+    n_components: int | None, draws: int, seed: int,
+) -> PairAlignment:  # fmt: skip
+    from emotion_circuits.comparison import align_pair, n_steps
+
+    rows = None if layers is None else [layer + 1 for layer in layers]
+    label = f"{one.name} → {two.name}: maps and their nulls"
+    with progress(label, n_steps(len(twins_a) + len(twins_b))) as done:
+        return align_pair(
+            one, two, twins_a, twins_b, rows_a=rows, rows_b=rows, method=method, n_components=n_components,
+            n_draws=draws, seed=seed, n_jobs=2, on_step=done,
+        )  # fmt: skip
+
+
+def _pair_slug(a: str, b: str) -> str:
+    from emotion_circuits.models import ModelName
+
+    return f"{ModelName.parse(a).slug}_to_{ModelName.parse(b).slug}"
+
+
+def _layer(layer: int) -> str:
+    return "embed" if layer < 0 else str(layer)
+
+
+def _alignment_table(pair: PairAlignment, target: Path) -> Table:
+    found, at, shared = pair.layers, pair.at, pair.shared
+    columns = ("emotion", "gain", "95 %", "p", "cosine", "best untrained", "shuffled pairs, 97.5 %",
+               "random map, 97.5 %", "shuffled labels, 97.5 %", "n")  # fmt: skip
+    nulls = [found.null(name) for name in ("shuffled", "random map")]
+    lines = []
+    for place, gain in enumerate(pair.gains):
+        last = gain.emotion is None
+        bands = [
+            float(null.mean_own.high[at] if last else null.own.high[(*at, place)])
+            for null in (*nulls, found.label_null)
+            if null is not None
+        ]
+        lines.append(
+            (
+                gain.emotion or "mean", f"{gain.value:+.3f}", f"[{gain.interval.low:+.3f}, {gain.interval.high:+.3f}]",
+                f"{gain.p:.4f}", f"{gain.trained:.3f}", f"{gain.untrained:.3f}", *(f"{b:.3f}" for b in bands),
+                gain.n_scenarios,
+            )
+        )  # fmt: skip
+    route = pair.route
+    interval = shared.corrected_interval
+    floors = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in pair.shared_floors.items())
+    r2 = found.r2[at], found.r2_low[at], found.r2_high[at]
+    notes = (
+        "gain: cosine of the mapped with the own direction, trained minus best untrained twin; chance 0. shuffled"
+        " labels: what any contrast of the same texts reaches through this map.",
+        f"Held-out R² on emotion texts {r2[0]:.2f} [{r2[1]:.2f}, {r2[2]:.2f}], chance 0; nearest own direction right"
+        f" for {found.retrieval[at]:.0%} of {len(found.emotions)} (shuffled pairs"
+        f" {found.null('shuffled').retrieval[at]:.0%}).",
+        f"Shared subspace, k = {shared.k}: S* {shared.corrected:.2f} [{interval.low:.2f}, {interval.high:.2f}], chance"
+        f" 0, null ({shared.null}) 97.5 % {(shared.null_high - shared.chance) / (1 - shared.chance):.2f},"
+        f" p {shared.p:.4f}; floors: {floors}.",
+        f"Layers chosen on development scenarios; the map is in {target}",
+    )
+    title = (
+        f"{route.model_a} layer {_layer(route.layer_a)} → {route.model_b} layer {_layer(route.layer_b)}, {route.kind}"
+    )
+    return Table(columns, lines, title=title, notes=notes)
+
+
+def _transfer_line(pair: PairAlignment, d: Detection, s: Steering) -> tuple[object, ...]:
+    import numpy as np
+
+    low, high = np.quantile(s.shuffled, [0.025, 0.975])
+    route = pair.route
+    return (
+        route.model_a, route.model_b, d.emotion, f"{_layer(route.layer_a)} → {_layer(route.layer_b)}",
+        f"{d.mapped.value:.2f}", f"[{d.mapped.interval.low:.2f}, {d.mapped.interval.high:.2f}]",
+        f"{d.native.value:.2f}", f"{np.quantile(d.shuffled, 0.975):.2f}", f"{d.untrained:.2f}", f"{d.p:.4f}",
+        f"{d.share:.2f}", f"{s.mapped.value:.2f}", f"[{s.mapped.interval.low:.2f}, {s.mapped.interval.high:.2f}]",
+        f"{s.native.value:.2f}", f"[{low:.2f}, {high:.2f}]", "–" if s.ratio is None else f"{s.ratio.value:.2f}",
+    )  # fmt: skip

@@ -1,0 +1,294 @@
+"""Maps between two models: fitted on neutral text, layers chosen on development scenarios, judged on test scenarios.
+
+Beside every value stands what untrained twins reach with the same code: word identity alone survives any network, so an
+untrained pair aligns too, and only what stands above it was learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from emotion_circuits.comparison._fit_texts import fit_kinds
+from emotion_circuits.comparison._rows import Route
+from emotion_circuits.comparison._sides import Side, require_same_texts, table_of
+from emotion_circuits.errors import InputError
+from emotion_circuits.geometry import (
+    Aligner,
+    BetweenClassSubspace,
+    GainResult,
+    LayerAlignment,
+    MappedContrasts,
+    OverlapResult,
+    ScenarioTable,
+    align_all_layers,
+    aligner_named,
+    compare_subspaces,
+    corrected,
+    cosine_gain,
+    mapped_contrasts,
+    overlap,
+)
+
+DEVELOPMENT, TEST = "development", "test"
+FloatArray = NDArray[np.float64]
+NewAligner = Callable[[], Aligner]
+
+
+class Arm(NamedTuple):
+    """The same alignment with an untrained twin on one side, at the layers where it does best on development texts.
+
+    Attributes:
+        a, b: names of the models.
+        row_a, row_b: chosen rows, 0 is `embed`.
+        development: (La, Lb) mean own cosine on development scenarios.
+        contrasts: mapped and own contrasts of the test scenarios.
+        overlap: corrected overlap S* of mapped and own subspaces on test scenarios.
+        aligner: the map at the chosen rows.
+    """
+
+    a: Side
+    b: Side
+    row_a: int
+    row_b: int
+    development: FloatArray
+    contrasts: MappedContrasts
+    overlap: float
+    aligner: Aligner
+
+
+@dataclass(frozen=True, eq=False)
+class PairAlignment:
+    """A map from model A to model B and everything that says what it is worth.
+
+    Attributes:
+        a, b: the models.
+        method: the aligner's name.
+        fit_set: name of the texts it was fitted on.
+        rows_a, rows_b: rows that were tried; 0 is `embed`, k + 1 layer k.
+        row_a, row_b: the chosen ones.
+        development: (La, Lb) mean own cosine on development scenarios, from which the rows were chosen.
+        best_untrained: (La, Lb) the largest of the untrained arms' there.
+        layers: every pair of rows on test scenarios, with all nulls.
+        arms: untrained arms.
+        gains: trained minus best untrained cosine at the chosen rows, per emotion and, last, their mean.
+        shared: overlap of the mapped with the own between-class subspace at the chosen rows.
+        shared_floors: S* of what could explain it more simply.
+        aligner: the map at the chosen rows.
+    """
+
+    a: Side
+    b: Side
+    method: str
+    fit_set: str
+    rows_a: tuple[int, ...]
+    rows_b: tuple[int, ...]
+    row_a: int
+    row_b: int
+    development: FloatArray
+    best_untrained: FloatArray
+    layers: LayerAlignment
+    arms: tuple[Arm, ...]
+    gains: tuple[GainResult, ...]
+    shared: OverlapResult
+    shared_floors: dict[str, float]
+    aligner: Aligner
+
+    @property
+    def route(self) -> Route:
+        """The chosen layers."""
+        return self.between(self.row_a, self.row_b)
+
+    def between(self, row_a: int, row_b: int) -> Route:
+        """Any pair of rows."""
+        return Route(self.a.name, self.b.name, row_a - 1, row_b - 1, self.method, self.fit_set)
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Index of the chosen rows in `layers`."""
+        return self.rows_a.index(self.row_a), self.rows_b.index(self.row_b)
+
+
+def align_pair(
+    a: Side,
+    b: Side,
+    twins_a: Sequence[Side],
+    twins_b: Sequence[Side],
+    *,
+    rows_a: Sequence[int] | None = None,
+    rows_b: Sequence[int] | None = None,
+    method: str = "ridge",
+    n_components: int | None = None,
+    n_draws: int = 1000,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+    n_jobs: int = 1,
+    on_step: Callable[[int], None] | None = None,
+) -> PairAlignment:
+    """Map model A onto model B and judge the map.
+
+    The chosen rows are those of the largest mean own cosine on development scenarios, `embed` left out (its alignment
+    is a floor). Untrained arms choose theirs in the same way, `embed` included: the strictest of them is subtracted.
+
+    Args:
+        a, b: the models.
+        twins_a, twins_b: untrained twins of each; arms are twin of A → B and A → twin of B.
+        rows_a, rows_b: rows to try; all by default. 0 is `embed`.
+        method: name of an aligner.
+        n_components: components that maps work in; None for as many as the texts allow.
+        n_draws: of each null. n_bootstrap, seed: draws over scenarios, seed of everything.
+        n_jobs: pairs of layers at a time; it changes no number.
+        on_step: called with how many of `n_steps` alignments are done.
+
+    Raises:
+        InputError: different texts, no untrained twins, rows that are not there.
+        MeasurementError: NaN, constant layers, too low a rank.
+    """
+    # Products of a few hundred rows: threads of their own would only wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        return _align_pair(
+            a, b, twins_a, twins_b, rows_a, rows_b, partial(aligner_named(method), n_components=n_components), method,
+            n_draws, n_bootstrap, seed, n_jobs, on_step or (lambda _: None),
+        )  # fmt: skip
+
+
+def _align_pair(
+    a: Side, b: Side, twins_a: Sequence[Side], twins_b: Sequence[Side], rows_a: Sequence[int] | None,
+    rows_b: Sequence[int] | None, new: NewAligner, method: str, n_draws: int, n_bootstrap: int, seed: int, n_jobs: int,
+    on_step: Callable[[int], None],
+) -> PairAlignment:  # fmt: skip
+    if not twins_a and not twins_b:
+        raise InputError("There is no untrained twin to compare with.", accepted="one or more, by custom five seeds")
+    for other in (b, *twins_a, *twins_b):
+        require_same_texts(a.fit, other.fit)
+        require_same_texts(a.explicit, other.explicit)
+    chosen_a, chosen_b = _rows(a, rows_a), _rows(b, rows_b)
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        on_step(steps)
+
+    def developed(one: Side, two: Side) -> FloatArray:
+        found = _aligned(one, two, chosen_a, chosen_b, DEVELOPMENT, new, 0, 2, seed, n_jobs)
+        step()
+        return found.mean_own
+
+    development = developed(a, b)
+    row_a, row_b = _best(development, chosen_a, chosen_b, without_embed=True)
+    aligner = _fitted(a, b, row_a, row_b, new)
+    pairs = [(twin, b) for twin in twins_a] + [(a, twin) for twin in twins_b]
+    arms = tuple(_arm(one, two, developed(one, two), chosen_a, chosen_b, new) for one, two in pairs)
+    layers = _aligned(a, b, chosen_a, chosen_b, TEST, new, n_draws, n_bootstrap, seed, n_jobs)
+    step()
+    trained = _contrasts(aligner, a, b, row_a, row_b)
+    contrasts = [arm.contrasts for arm in arms]
+    gains = tuple(
+        cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
+        for emotion in (*trained.emotions, None)
+    )
+    shared = _shared(aligner, a, b, row_a, row_b, max(n_draws, 99), n_bootstrap, seed)
+    step()
+    index = chosen_a.index(row_a), chosen_b.index(row_b)
+    chance = layers.overlap_chance
+    floors = {"untrained": max(arm.overlap for arm in arms)}
+    if 0 in chosen_a and 0 in chosen_b:
+        floors["embedding"] = float(layers.overlap_corrected[chosen_a.index(0), chosen_b.index(0)])
+    floors |= {
+        f"{null.name.replace(' ', '_')}_97.5_percent": float(corrected(null.overlap.high[index], chance))
+        for null in layers.nulls
+    }
+    return PairAlignment(
+        a=a, b=b, method=method, fit_set=a.fit.data.name.removeprefix("fit-"), rows_a=chosen_a, rows_b=chosen_b,
+        row_a=row_a, row_b=row_b, development=development,
+        best_untrained=np.max([arm.development for arm in arms], axis=0), layers=layers, arms=arms, gains=gains,
+        shared=shared, shared_floors=floors, aligner=aligner,
+    )  # fmt: skip
+
+
+def n_steps(n_twins: int) -> int:
+    """How often `align_pair` calls `on_step`, for so many twins on both sides together."""
+    return n_twins + 3
+
+
+def shared_space(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) -> tuple[ScenarioTable, ScenarioTable]:
+    """A's test texts mapped into B, and B's own, both in units of B's deviation on the fit texts."""
+    scale = aligner.target_scale_
+    mapped = table_of(a.explicit, "mean", row_a, TEST).mapped(lambda x: aligner.transform(x) / scale)
+    own = table_of(b.explicit, "mean", row_b, TEST).mapped(lambda x: x / scale)
+    return mapped, own
+
+
+def _rows(side: Side, rows: Sequence[int] | None) -> tuple[int, ...]:
+    chosen = tuple(range(side.n_rows)) if rows is None else tuple(dict.fromkeys(rows))
+    if not any(chosen) or not all(0 <= row < side.n_rows for row in chosen):
+        raise InputError(
+            f"{side.name} cannot be aligned at these layers.",
+            found=", ".join(str(row - 1) for row in chosen),
+            accepted=f"-1 (embed) to {side.n_rows - 2}, one block or more",
+        )
+    return chosen
+
+
+def _aligned(
+    a: Side, b: Side, rows_a: Sequence[int], rows_b: Sequence[int], split: str, new: NewAligner,
+    n_draws: int, n_bootstrap: int, seed: int, n_jobs: int,
+) -> LayerAlignment:  # fmt: skip
+    labels, scenarios = a.design(split)
+    kinds = fit_kinds(a.fit)
+    return align_all_layers(
+        a.fit_layers(rows_a), b.fit_layers(rows_b), a.emotion_layers(rows_a, split), b.emotion_layers(rows_b, split),
+        labels, scenarios, aligner=new(),
+        fit_labels=kinds if len(set(kinds.tolist())) > 1 else None,
+        n_draws=n_draws, n_bootstrap=n_bootstrap, seed=seed, n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def _best(
+    values: FloatArray, rows_a: Sequence[int], rows_b: Sequence[int], *, without_embed: bool = False
+) -> tuple[int, int]:
+    """Rows of the largest value, the lower ones of equals."""
+    allowed = np.ones_like(values, dtype=bool)
+    if without_embed:
+        allowed = np.outer(np.asarray(rows_a) > 0, np.asarray(rows_b) > 0)
+    flat = int(np.argmax(np.where(allowed, values, -np.inf)))
+    return rows_a[flat // len(rows_b)], rows_b[flat % len(rows_b)]
+
+
+def _fitted(a: Side, b: Side, row_a: int, row_b: int, new: NewAligner) -> Aligner:
+    return new().fit(a.fit_layers([row_a])[0], b.fit_layers([row_b])[0])
+
+
+def _contrasts(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) -> MappedContrasts:
+    labels, scenarios = a.design(TEST)
+    return mapped_contrasts(
+        aligner, a.emotion_layers([row_a], TEST)[0], b.emotion_layers([row_b], TEST)[0], labels, scenarios
+    )
+
+
+def _arm(
+    a: Side, b: Side, development: FloatArray, rows_a: Sequence[int], rows_b: Sequence[int], new: NewAligner
+) -> Arm:
+    row_a, row_b = _best(development, rows_a, rows_b)
+    aligner = _fitted(a, b, row_a, row_b, new)
+    mapped, own = shared_space(aligner, a, b, row_a, row_b)
+    bases = [BetweenClassSubspace().fit_table(table).basis_ for table in (mapped, own)]
+    found = float(overlap(*bases).corrected)
+    return Arm(a, b, row_a, row_b, development, _contrasts(aligner, a, b, row_a, row_b), found, aligner)
+
+
+def _shared(
+    aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int, n_draws: int, n_bootstrap: int, seed: int
+) -> OverlapResult:
+    mapped, own = shared_space(aligner, a, b, row_a, row_b)
+    [found] = compare_subspaces(
+        mapped, own, BetweenClassSubspace(), n_permutations=n_draws, n_bootstrap=n_bootstrap, seed=seed
+    )
+    return found

@@ -1,0 +1,159 @@
+"""Stages that compare models: texts to fit maps on, maps between every two models, and what arrives through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+
+from emotion_circuits import prompts
+from emotion_circuits._files import write_table
+from emotion_circuits.comparison import (
+    FIT_POSITION,
+    MappedDirections,
+    PairAlignment,
+    Side,
+    align_pair,
+    alignment_claims,
+    chosen_rows,
+    detect,
+    detection_rows,
+    fit_texts,
+    layer_rows,
+    n_steps,
+    pairs_table,
+    record_fit_texts,
+    shared_claim,
+    steer,
+    steering_rows,
+    transfer_claims,
+)
+from emotion_circuits.directions import extract, load_activations, load_directions, save_activations
+from emotion_circuits.geometry import save_aligner
+from emotion_circuits.interventions import relative_layers
+from emotion_circuits.models import ModelName
+from emotion_circuits.scoring import slot_task
+from emotion_circuits.study._claim_files import write_unjudged
+from emotion_circuits.study._config import Study
+from emotion_circuits.study._stages_record import activation_folder, directions_path
+from emotion_circuits.study._stages_steer import read_choice
+from emotion_circuits.study._workshop import Workshop, slug
+
+
+def alignable(study: Study) -> tuple[str, ...]:
+    """The models that are compared: the trained ones, if there are two or more."""
+    names = tuple(name for name in study.models if not ModelName.parse(name).is_untrained)
+    return names if len(names) > 1 else ()
+
+
+def pairs_of(study: Study) -> list[tuple[str, str]]:
+    """Ordered pairs of the models that are compared."""
+    return list(permutations(alignable(study), 2))
+
+
+def pair_slug(a: str, b: str) -> str:
+    """An ordered pair in file names."""
+    return f"{slug(a)}_to_{slug(b)}"
+
+
+def twins_of(study: Study, name: str) -> list[str]:
+    """The untrained twins that maps are compared with."""
+    return [str(ModelName.parse(name).untrained(seed)) for seed in study.sharing.untrained_seeds]
+
+
+def record_for_maps(work: Workshop, name: str) -> list[Path]:
+    """Activations of the fit texts in a model, and of fit and emotion texts in its untrained twins."""
+    plan = work.study.sharing
+    texts = fit_texts(plan.fit, plan.n_fit)
+    files: list[Path] = []
+    for model in (name, *twins_of(work.study, name)):
+        lm = work.model(model)
+        with work.progress(f"{model}: recording texts to fit maps on", plan.n_fit) as done:
+            fit = record_fit_texts(lm, texts, batch_tokens=work.study.batch_tokens, on_batch=done)
+        files += save_activations(fit, _fit_folder(work, model))
+        if model != name:
+            data = prompts.profile(work.study.profile)
+            found = extract(lm, data, positions=(FIT_POSITION,), batch_tokens=work.study.batch_tokens)
+            files += save_activations(found, _fit_folder(work, model) / "explicit")
+    return files
+
+
+def align_models(work: Workshop, a: str, b: str) -> list[Path]:
+    """The map from A to B with its nulls and floors, what of it detects emotions in B, and the claims."""
+    study = work.study
+    plan = study.sharing
+    with work.progress(f"{a} → {b}: maps and their nulls", n_steps(2 * len(plan.untrained_seeds))) as done:
+        pair = aligned(work, a, b, done)
+    folder = work.folder
+    directions = load_directions(directions_path(work, b, FIT_POSITION))
+    implicit = load_activations(activation_folder(work, b) / "implicit")
+    mapped, detected = detect(pair, directions, implicit, n_draws=plan.draws, seed=study.seed)
+    layers = folder / "cross_model" / f"{pair_slug(a, b)}_layers.parquet"
+    chosen = folder / "cross_model" / f"{pair_slug(a, b)}_alignment.parquet"
+    write_table(layers, pairs_table(layer_rows(pair)))
+    write_table(chosen, pairs_table([*chosen_rows(pair), *detection_rows(pair, detected)]))
+    map_file = save_aligner(
+        pair.aligner,
+        folder / "alignment" / f"{pair_slug(a, b)}.safetensors",
+        {"source": a, "target": b, "layer_source": pair.row_a - 1, "layer_target": pair.row_b - 1,
+         "position": FIT_POSITION, "fit": pair.fit_set},
+    )  # fmt: skip
+    directions_file = mapped.save(_mapped_path(work, a, b), plan.steered_shuffles)
+    evidence = chosen.relative_to(folder).as_posix()
+    effects = study.effects
+    claims = [
+        shared_claim(pair, effects.shared, evidence),
+        *alignment_claims(pair, effects.alignment, evidence),
+        *transfer_claims(pair, detected, effects.separability, evidence),
+    ]
+    return [layers, chosen, map_file, directions_file, write_unjudged(folder, f"maps_{pair_slug(a, b)}", claims)]
+
+
+def steer_mapped(work: Workshop, target: str) -> list[Path]:
+    """Steering of one model along directions mapped from every other, beside its own and shuffled maps."""
+    study = work.study
+    lm = work.model(target)
+    directions = load_directions(directions_path(work, target, FIT_POSITION))
+    slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+    dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
+    rows = []
+    for a, b in pairs_of(study):
+        if b != target:
+            continue
+        mapped = MappedDirections.load(_mapped_path(work, a, b))
+        n_shuffled = len(mapped.shuffled)
+        variants = (2 + n_shuffled) * len(mapped.emotions) * 2 * len(slots.batches)
+        with work.counting(f"{a} → {b}: steering along mapped directions", variants) as add:
+            found = steer(
+                lm, mapped, directions, dose, slots, n_shuffled=n_shuffled, seed=study.seed,
+                batch_tokens=study.batch_tokens, on_variants=add,
+            )  # fmt: skip
+        rows += steering_rows(mapped.route, found)
+    path = work.folder / "cross_model" / f"{slug(target)}_mapped_steering.parquet"
+    write_table(path, pairs_table(rows))
+    return [path]
+
+
+def aligned(work: Workshop, a: str, b: str, on_step: Callable[[int], None]) -> PairAlignment:
+    """The map from A to B at the plan's layers, from recorded activations."""
+    study = work.study
+    plan = study.sharing
+    one, two = _side(work, a, activation_folder(work, a)), _side(work, b, activation_folder(work, b))
+    twins = [[_side(work, t, _fit_folder(work, t) / "explicit") for t in twins_of(study, name)] for name in (a, b)]
+    rows = [(0, *(layer + 1 for layer in relative_layers(side.n_rows - 1, plan.depths))) for side in (one, two)]
+    return align_pair(
+        one, two, *twins, rows_a=rows[0], rows_b=rows[1], method=plan.method, n_draws=plan.draws, seed=study.seed,
+        n_jobs=study.threads, on_step=on_step,
+    )  # fmt: skip
+
+
+def _side(work: Workshop, name: str, explicit: Path) -> Side:
+    return Side(load_activations(_fit_folder(work, name)), load_activations(explicit))
+
+
+def _fit_folder(work: Workshop, name: str) -> Path:
+    return activation_folder(work, name) / f"fit-{work.study.sharing.fit}"
+
+
+def _mapped_path(work: Workshop, a: str, b: str) -> Path:
+    return work.folder / "alignment" / f"{pair_slug(a, b)}_directions.safetensors"
