@@ -228,7 +228,7 @@ def test_files_that_hold_no_map(tmp_path) -> None:
     with pytest.raises(InputError, match="JSON"):
         save_aligner(fitted, tmp_path / "map", {"layer": object()})
     with pytest.raises(InputError, match="written"):
-        save_aligner(fitted, tmp_path / "no folder" / "map")
+        save_aligner(fitted, tmp_path / "text" / "map")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.safetensors", "text"]
 
 
