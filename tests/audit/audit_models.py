@@ -18,7 +18,7 @@ def texts(n: int, name: str = "numbers") -> Dataset:
 
 def made_of(values: np.ndarray, name: str, data: Dataset) -> Activations:
     """Activations with (layers + 1, texts, d) values at the ends of sentences."""
-    source = Source(model=name, revision="r", dtype="float32", bos=False)
+    source = Source(model=name, revision="r", dtype="float32", bos=False, centred_norm=False)
     return Activations(source, data, {"sentence_end": values.astype(np.float32)}, dict.fromkeys(CLASSES, 0.9))
 
 

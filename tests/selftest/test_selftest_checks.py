@@ -140,6 +140,21 @@ def texts_do_not_correspond(patch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
+def labels_shuffled_apart(patch: pytest.MonkeyPatch) -> Bench:
+    """The null of labels plays other shuffles in the target than in the source."""
+    from emotion_circuits.geometry import _layer_judging as judging
+    from emotion_circuits.geometry._draws import Draws
+
+    class Apart(judging.TargetSide):
+        @classmethod
+        def of(cls, *args: object) -> judging.TargetSide:
+            *given, labels = args
+            return super().of(*given, Draws(labels.weights, labels.players[::-1]))
+
+    patch.setattr(judging, "TargetSide", Apart)
+    return spoilt(present=False)
+
+
 def a_sloppy_replay(patch: pytest.MonkeyPatch) -> Bench:
     """Replays add what nobody asked for."""
     original = engine.PrefixReplay.run
@@ -224,7 +239,8 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     (texts_see_each_other, [(exact.rows_are_independent, 1)]),
     (a_hook_stays, [(exact.hooks_are_removed, 2)]),
     (a_proof_fails, [(exact.proofs_hold, 1)]),
-    (another_turn, [(rotated.recovered_by_maps, 2)]),
+    (another_turn, [(rotated.recovered_by_maps, 1)]),
+    (labels_shuffled_apart, [(rotated.nothing_in_a_twin_without_plant, 1)]),
     (not_rotated, [(rotated.overlap_after_maps, 1)]),
     (
         texts_do_not_correspond,
