@@ -106,7 +106,7 @@ def planted_maps(bench: Bench) -> Iterator[SelftestCheck]:
     n = bench.drawn(4, 20)
     seeds = range(bench.seed * n, (bench.seed + 1) * n)
     for plant in PLANTS:
-        found = side_by_side(partial(recovered_map, plant), seeds)  # type: ignore[misc]
+        found = side_by_side(partial(recovered_map, plant), seeds)
         most = MOST_DEGREES if plant.strict else max(f.most_degrees for f in found)
         name = f"{n} maps of {plant.n_texts:,} texts, signal {SIGNAL:g} × noise in {plant.reading}"
         yield check(f"{name}, largest angle in degrees", max(f.degrees for f in found), 0, most)
@@ -124,7 +124,7 @@ def power_of_maps(bench: Bench) -> Iterator[SelftestCheck]:
     seeds = range(bench.seed * n, (bench.seed + 1) * n)
     above_chance = (int(stats.binom.isf(RARE, n, ALPHA)) + 1) / n
     for variance in STRENGTHS:
-        p = side_by_side(partial(map_p, variance, n_draws), seeds)  # type: ignore[misc]
+        p = side_by_side(partial(map_p, variance, n_draws), seeds)
         rate = float(np.mean(np.asarray(p) <= ALPHA)) if np.isfinite(p).all() else np.nan
         name = f"power with {FEW_TEXTS} texts, {n} maps, signal {np.sqrt(variance):g} × noise in amplitude"
         strongest = variance == max(STRENGTHS)

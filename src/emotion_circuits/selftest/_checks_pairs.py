@@ -129,7 +129,7 @@ def nothing_between_noise(bench: Bench) -> Iterator[SelftestCheck]:
         counted = f"{n_pairs}" if n_pairs == size.n_pairs else f"{n_pairs} of {size.n_pairs}"
         name = f"{counted} noise pairs of {size.n_fit:,} × {size.width}"
         seeds = range(bench.seed * n_pairs, (bench.seed + 1) * n_pairs)
-        pairs = side_by_side(partial(noise_pair, size, n_draws), seeds)  # type: ignore[misc]
+        pairs = side_by_side(partial(noise_pair, size, n_draws), seeds)
         for test in pairs[0].p_values:
             rates[f"{name}, false positives of {test}"] = [pair.p_values[test] for pair in pairs]
         deviation = chance_deviation(size.width, bench.seed)
