@@ -86,7 +86,7 @@ def _set_axes(axes: Axes, n_stages: int, low: float) -> None:
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
     axes.set_yscale("log")
-    axes.set_xlim(-0.5, n_stages - 1 + 0.72)
+    axes.set_xlim(-0.5, n_stages - 1 + 0.85)
     axes.set_ylim(low, _HIGH)
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(FixedLocator(_TICKS))
