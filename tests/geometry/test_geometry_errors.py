@@ -232,6 +232,12 @@ def test_files_that_hold_no_map(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.safetensors", "text"]
 
 
+def test_the_same_map_gives_the_same_bytes(tmp_path) -> None:
+    fitted = Ridge().fit(MODELS.fit_a, MODELS.fit_b)
+    saved = {save_aligner(fitted, tmp_path / f"{i}", {"layer": 3}).read_bytes() for i in range(12)}
+    assert len(saved) == 1
+
+
 def test_similarity_and_tables() -> None:
     with pytest.raises(InputError):
         cka([X], [X[1:]])

@@ -4,6 +4,14 @@ Every number comes beside its chance level, by the same code on draws with a bro
 Inputs are (texts, dimensions) arrays with labels and scenarios; nothing here runs a model.
 """
 
+from emotion_circuits._cleaning import (
+    AllOnesRemover,
+    Cleaner,
+    GenericCleaner,
+    PerDimensionScaler,
+    ShrunkWhitening,
+    remove_all_ones,
+)
 from emotion_circuits.geometry._aligner import Aligner, CrossAligner, LinearAligner
 from emotion_circuits.geometry._aligners import (
     ALIGNERS,
@@ -18,14 +26,6 @@ from emotion_circuits.geometry._aligners import (
 from emotion_circuits.geometry._alignment_eval import align_all_layers, evaluate_alignment
 from emotion_circuits.geometry._alignment_results import AlignmentReport, Band, LayerAlignment, LayerNull
 from emotion_circuits.geometry._check_aligner import check_aligner
-from emotion_circuits.geometry._cleaning import (
-    AllOnesRemover,
-    Cleaner,
-    GenericCleaner,
-    PerDimensionScaler,
-    ShrunkWhitening,
-    remove_all_ones,
-)
 from emotion_circuits.geometry._comparison import NullBand, OverlapResult, compare_subspaces, split_half_overlap
 from emotion_circuits.geometry._gain import (
     GainResult,

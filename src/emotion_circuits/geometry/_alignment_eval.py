@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import permute_within_groups
+from emotion_circuits.statistics import permute_within_groups, substream
 
 from ._aligner import Aligner
 from ._aligners import Ridge
@@ -168,14 +168,14 @@ def _plan(
         raise InputError("There are no such draws.", found=f"{n_draws}, {n_bootstrap}, level {level}")
     numbers, orders = np.arange(n_fit), {}
     if n_draws:
-        orders[SHUFFLED] = permute_within_groups(numbers, None, n_draws, _stream(seed, 11))
+        orders[SHUFFLED] = permute_within_groups(numbers, None, n_draws, substream(seed, 11))
         if fit_labels is not None:
-            orders[WITHIN_CLASS] = permute_within_groups(numbers, fit_labels, n_draws, _stream(seed, 12))
+            orders[WITHIN_CLASS] = permute_within_groups(numbers, fit_labels, n_draws, substream(seed, 12))
     n = table.n_scenarios
     weights = generator(seed, 13).multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(np.float64)
     codes: IntArray = np.unique(np.asarray(groups), return_inverse=True)[1]
     empty = np.empty((0, n), dtype=np.float64), np.empty((0, n, table.n_classes), dtype=np.intp)
-    labels = label_permutations(table, n_draws, _stream(seed, 15)) if n_draws else Draws(*empty)
+    labels = label_permutations(table, n_draws, substream(seed, 15)) if n_draws else Draws(*empty)
     return Plan(design, orders, labels, n_draws, weights, level, seed, codes)
 
 
@@ -207,7 +207,3 @@ def _fitting(
 
 def _copy(model: Aligner) -> Aligner:
     return type(model)(**model.get_params())
-
-
-def _stream(seed: Seed, number: int) -> tuple[int, ...]:
-    return (seed, number) if isinstance(seed, int) else (*seed, number)

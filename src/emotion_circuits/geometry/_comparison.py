@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstrap
+from emotion_circuits.statistics import Interval, exceedance_p, substream, weighted_bootstrap
 
 from ._draws import Draws, halves, label_permutations, observed
 from ._inputs import FloatArray, ScenarioTable, Seed, require_same_design
@@ -120,22 +120,21 @@ def compare_subspaces(
     _require_comparable(a, b)
     second = estimator if estimator_b is None else estimator_b
     ks = tuple(k_values) if k_values is not None else (estimator.n_components or estimator.default_components(a),)
-    _require_ks(ks, a.width)
+    require_ks(ks, a.width)
     if not nulls or set(nulls) - set(ALL_NULLS):
         raise InputError("There is no such null.", found=", ".join(nulls), accepted=", ".join(ALL_NULLS))
-    one, two = _of_size(estimator, max(ks)), _of_size(second, max(ks))
+    one, two = of_size(estimator, max(ks)), of_size(second, max(ks))
 
     def overlaps(draws_a: Draws, draws_b: Draws) -> FloatArray:
-        pairs = zip(draws_a.parts(a.cells.size), draws_b.parts(a.cells.size), strict=True)
-        return np.concatenate([nested_overlaps(one.bases(a, x), two.bases(b, y), ks) for x, y in pairs])
+        return overlaps_of_draws((one, a, draws_a), (two, b, draws_b), ks)
 
     basis_a, basis_b = one.bases(a, observed(a)), two.bases(b, observed(b))
     values = nested_overlaps(basis_a, basis_b, ks)[0]
     draws_of_null: dict[str, FloatArray] = {}
     for name in nulls:
         if name == "labels":
-            first = label_permutations(a, n_permutations, _stream(seed, 3))
-            other = first if label_draws == "joint" else label_permutations(b, n_permutations, _stream(seed, 4))
+            first = label_permutations(a, n_permutations, substream(seed, 3))
+            other = first if label_draws == "joint" else label_permutations(b, n_permutations, substream(seed, 4))
             draws_of_null[name] = overlaps(first, other)
         elif name == "rotation":
             columns = [rotation_null(a.width, k, k, n_permutations, seed) for k in ks]
@@ -143,7 +142,7 @@ def compare_subspaces(
         else:
             draws_of_null[name] = coordinate_null(basis_a[0], basis_b[0], ks, n_permutations, seed)
 
-    first_half, second_half = halves(a, n_splits, _stream(seed, 5))
+    first_half, second_half = halves(a, n_splits, substream(seed, 5))
     self_a, self_b = (
         _self_overlap(one, a, ks, first_half, second_half),
         _self_overlap(two, b, ks, first_half, second_half),
@@ -162,7 +161,7 @@ def compare_subspaces(
             lambda weights, i=i: remembered(weights)[:, i],  # type: ignore[misc]  # mypy takes i for a second argument
             a.n_scenarios,
             n_draws=n_bootstrap,
-            seed=_stream(seed, 6),
+            seed=substream(seed, 6),
             level=level,
         )
         value, chance = float(values[i]), k / a.width
@@ -198,8 +197,19 @@ def compare_subspaces(
 def split_half_overlap(table: ScenarioTable, estimator: SubspaceEstimator, *, n_splits: int = 100, seed: Seed) -> float:
     """S of a model with itself between random halves of the scenarios, mean over splits: the ceiling of any overlap."""
     k = estimator.n_components or estimator.default_components(table)
-    first, second = halves(table, n_splits, _stream(seed, 5))
+    first, second = halves(table, n_splits, substream(seed, 5))
     return float(_self_overlap(estimator, table, (k,), first, second)[0])
+
+
+def overlaps_of_draws(
+    first: tuple[SubspaceEstimator, ScenarioTable, Draws],
+    second: tuple[SubspaceEstimator, ScenarioTable, Draws],
+    ks: tuple[int, ...],
+) -> FloatArray:
+    """(B, K) S between the subspaces of two tables, draw by draw, in batches that bound memory."""
+    (one, a, draws_a), (two, b, draws_b) = first, second
+    pairs = zip(draws_a.parts(a.cells.size), draws_b.parts(a.cells.size), strict=True)
+    return np.concatenate([nested_overlaps(one.bases(a, x), two.bases(b, y), ks) for x, y in pairs])
 
 
 def _require_comparable(a: ScenarioTable, b: ScenarioTable) -> None:
@@ -212,12 +222,14 @@ def _require_comparable(a: ScenarioTable, b: ScenarioTable) -> None:
     require_same_design(a, b)
 
 
-def _require_ks(ks: tuple[int, ...], width: int) -> None:
+def require_ks(ks: tuple[int, ...], width: int) -> None:
+    """Raise `InputError` unless subspaces of these dimensions can differ in overlap."""
     if not ks or not all(1 <= k < width for k in ks):
         raise InputError("No overlap for these dimensions.", found=ks, accepted=f"1 to {width - 1}")
 
 
-def _of_size(estimator: SubspaceEstimator, k: int) -> SubspaceEstimator:
+def of_size(estimator: SubspaceEstimator, k: int) -> SubspaceEstimator:
+    """The estimator for k dimensions."""
     parameters = estimator.get_params()
     return type(estimator)(**{**parameters, "n_components": k})
 
@@ -241,7 +253,3 @@ def _remember(function: Callable[[FloatArray], FloatArray]) -> Callable[[FloatAr
         return known[key]
 
     return remembered
-
-
-def _stream(seed: Seed, number: int) -> tuple[int, ...]:
-    return (seed, number) if isinstance(seed, int) else (*seed, number)

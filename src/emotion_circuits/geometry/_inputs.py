@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -98,6 +99,11 @@ class ScenarioTable:
             n_texts=len(texts),
             n_unique=len(row_hashes(texts)),
         )
+
+    @cached_property
+    def spread(self) -> float:
+        """Size of all that texts differ by, per scenario: what singular values are held against."""
+        return float(np.linalg.norm(self.cells - self.cells.mean(axis=(0, 1))) / np.sqrt(self.n_scenarios))
 
     @property
     def n_scenarios(self) -> int:

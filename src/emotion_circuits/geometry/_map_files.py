@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from emotion_circuits._files import write_tensors
 from emotion_circuits.errors import InputError
 
 from ._aligner import Aligner
@@ -53,19 +50,9 @@ def save_aligner(aligner: Aligner, path: Path | str, metadata: Mapping[str, Any]
     except TypeError as error:
         raise InputError("The metadata of the map is not JSON.", found=error) from None
     destination = Path(path)
-    # safetensors writes arrays that are not contiguous wrongly, without an error.
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
-        os.close(handle)
-        try:
-            save_file(contiguous, temporary, metadata={"format": FORMAT, "json": header})
-            Path(temporary).replace(destination)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
+        write_tensors(destination, tensors, {"format": FORMAT, "json": header})
+    except InputError as error:
         raise InputError("The map cannot be written.", found=error, next_step="another folder") from None
     return destination
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
+from emotion_circuits._cleaning import standard_deviations
 from emotion_circuits.errors import InputError, MeasurementError
 
-from ._cleaning import standard_deviations
 from ._inputs import RANK, FloatArray, activations, require_finite, row_hashes
 
 # A map of m components from fewer texts than this many per component fits noise.

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import exceedance_p
+from emotion_circuits.statistics import exceedance_p, substream
 
+from ._comparison import of_size, overlaps_of_draws, require_ks
 from ._draws import Draws, halves, label_permutations
 from ._inputs import FloatArray, ScenarioTable, Seed
-from ._overlap import corrected, nested_overlaps
+from ._overlap import corrected
 from ._subspaces import SubspaceEstimator
 
 SPLITS_PER_DRAW = 4
@@ -64,14 +64,12 @@ def self_overlap(
         MeasurementError: texts that span fewer than k dimensions.
     """
     ks = tuple(k_values)
-    if not ks or not all(1 <= k < table.width for k in ks):
-        raise InputError("No overlap for these dimensions.", found=ks, accepted=f"1 to {table.width - 1}")
-    sized = type(estimator)(**{**estimator.get_params(), "n_components": max(ks)})
-    first, second = halves(table, n_splits, _stream(seed, 41))
+    require_ks(ks, table.width)
+    sized = of_size(estimator, max(ks))
+    first, second = halves(table, n_splits, substream(seed, 41))
 
     def overlaps(one: Draws, two: Draws) -> FloatArray:
-        parts = zip(one.parts(table.cells.size), two.parts(table.cells.size), strict=True)
-        return np.concatenate([nested_overlaps(sized.bases(table, x), sized.bases(table, y), ks) for x, y in parts])
+        return overlaps_of_draws((sized, table, one), (sized, table, two), ks)
 
     values = overlaps(first, second).mean(axis=0)
     n = table.n_scenarios
@@ -81,10 +79,10 @@ def self_overlap(
     error = np.sqrt((n - 1) / n * np.square(jackknife - jackknife.mean(axis=0)).sum(axis=0))
     reach = stats.t.ppf(0.975, n - 1) * error
 
-    players = label_permutations(table, n_permutations, _stream(seed, 42)).players
+    players = label_permutations(table, n_permutations, substream(seed, 42)).players
     assert players is not None
     played = np.repeat(players, SPLITS_PER_DRAW, axis=0)
-    some, others = halves(table, len(played), _stream(seed, 43))
+    some, others = halves(table, len(played), substream(seed, 43))
     null = overlaps(Draws(some.weights, played), Draws(others.weights, played))
     null = null.reshape(n_permutations, SPLITS_PER_DRAW, -1).mean(axis=1)
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
@@ -106,7 +104,3 @@ def self_overlap(
         )
         for i, k in enumerate(ks)
     )
-
-
-def _stream(seed: Seed, number: int) -> tuple[int, ...]:
-    return (seed, number) if isinstance(seed, int) else (*seed, number)

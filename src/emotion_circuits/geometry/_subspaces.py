@@ -243,8 +243,7 @@ def _principal(rows: FloatArray, weights: FloatArray, k: int, table: ScenarioTab
 
 def _require_rank(sizes: FloatArray, k: int, table: ScenarioTable, what: str) -> None:
     """Raise unless k of the (B, m) singular values are more than rounding of the activations."""
-    scale = np.linalg.norm(table.cells - table.cells.mean(axis=(0, 1))) / np.sqrt(table.n_scenarios)
-    ranks = (sizes > RANK * np.maximum(sizes[:, :1], scale)).sum(axis=1)
+    ranks = (sizes > RANK * np.maximum(sizes[:, :1], table.spread)).sum(axis=1)
     if ranks.min() < k:
         raise MeasurementError(
             f"{what} span fewer than the {k} dimensions asked for.",

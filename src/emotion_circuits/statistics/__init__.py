@@ -16,6 +16,7 @@ from ._resampling import (
     PermutationResult,
     grouped_bootstrap,
     sign_flip_test,
+    substream,
     weighted_bootstrap,
 )
 from ._split_half import SplitHalfResult, spearman_brown, split_half_cosine, split_half_from_gram
@@ -57,6 +58,7 @@ __all__ = [
     "spearman_brown",
     "split_half_cosine",
     "split_half_from_gram",
+    "substream",
     "weighted_bootstrap",
     "write_claims",
 ]
