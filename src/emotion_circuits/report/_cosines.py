@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from emotion_circuits.report._results import ModelResults
-from emotion_circuits.report._static import WIDTH, new_figure
+from emotion_circuits.report._static import WIDTH, cell_axes, new_figure
 from emotion_circuits.report._style import layer_name, light, number
 from emotion_circuits.statistics import Measure
 
@@ -74,13 +74,7 @@ def draw_cosines(model: ModelResults, position: str, *, with_title: bool) -> Fig
 def _draw_cells(axes: Axes, cells: dict[tuple[int, str], Measure], layers: list[int], pairs: list[str]) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.set_xlim(-0.5, len(pairs) - 0.5)
-    axes.set_ylim(len(layers) - 0.5, -0.5)
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.set_xticks(range(len(pairs)), pairs)
+    cell_axes(axes, len(layers), pairs)
     for row, layer in enumerate(layers):
         for column, pair in enumerate(pairs):
             m = cells.get((layer, pair))

@@ -23,7 +23,7 @@ from emotion_circuits.comparison import (
     PairMeasure,
 )
 from emotion_circuits.errors import InputError
-from emotion_circuits.report._static import WIDTH, new_figure
+from emotion_circuits.report._static import WIDTH, cell_axes, new_figure
 from emotion_circuits.report._style import interval, layer_name, light, number, p_value
 
 if TYPE_CHECKING:
@@ -176,13 +176,7 @@ def _draw_cells(
 ) -> None:  # fmt: skip
     from matplotlib.patches import Rectangle
 
-    axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.set_xticks(range(len(columns)), [layer_name(i) for i in columns])
+    cell_axes(axes, len(rows), [layer_name(i) for i in columns])
     dense = len(columns) > 7
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):

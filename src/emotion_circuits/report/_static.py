@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,17 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def cell_axes(axes: Axes, n_rows: int, columns: Sequence[str]) -> None:
+    """Bare axes for a table of cells, row 0 on top, the columns' names above it."""
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(n_rows - 0.5, -0.5)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.set_xticks(range(len(columns)), columns)
 
 
 def chart_height(chart: Chart, *, with_title: bool) -> float:
