@@ -342,7 +342,7 @@ def align(
     require_same_texts(acts_a, acts_b)
     sides, texts = [], fit_texts(fit, n_fit)
     for acts in (acts_a, acts_b):
-        names = [acts.source.model, *twins_of(acts.source.model, untrained)]
+        names = [acts.source.model, *twins_of(acts.source.model, range(untrained))]
         models = (engine.load_verified(name, dtype=acts.source.dtype, bos=acts.source.bos) for name in names)
         sides.append([record_side(lm, acts.data if i else acts, texts) for i, lm in enumerate(models)])
     rows = None if layers is None else [layer + 1 for layer in layers]

@@ -18,7 +18,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._output import Table, emit, layer_name
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
@@ -67,15 +67,10 @@ def align(
     own directions minus the best that untrained twins reach. Needs recorded activations of both
     models (`extract`); records the texts to fit on where that was not done yet.
     """
-    from emotion_circuits._files import write_table
-    from emotion_circuits.comparison import chosen_rows, layer_rows, pairs_table
-    from emotion_circuits.geometry import save_aligner
+    from emotion_circuits.comparison import chosen_rows, layer_rows, map_path, write_alignment
 
     folder = store_options.folder
-    pair_slug = _pair_slug(model, model2)
-    target = (
-        folder / "alignment" / f"{pair_slug}.safetensors" if output is None else output_path(output, ".safetensors")
-    )
+    target = map_path(folder, model, model2) if output is None else output_path(output, ".safetensors")
     check_writable(target)
     explicit = [
         recorded(model, model1_activations_dir, store_options),
@@ -84,13 +79,9 @@ def align(
     texts = fit_data(fit, n_fit, neutral_prompts_file, explicit[0])
     [(one, twins_a), (two, twins_b)] = sides(explicit, texts, untrained, store_options, model_options)
     pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
-    chosen, every = chosen_rows(pair), layer_rows(pair)
-    files = [folder / "cross_model" / f"{pair_slug}_{name}.parquet" for name in ("alignment", "layers")]
-    write_table(files[0], pairs_table(chosen))
-    write_table(files[1], pairs_table(every))
-    route = pair.route._asdict()
-    save_aligner(pair.aligner, target, route)
-    result = {"file": target, "tables": files, **route, "measures": chosen, "layers": every}
+    *tables, _ = write_alignment(pair, folder, map_file=target)
+    result = {"file": target, "tables": tables, **pair.route._asdict(), "measures": chosen_rows(pair),
+              "layers": layer_rows(pair)}  # fmt: skip
     emit(result, json, table=_alignment_table(pair, target))
 
 
@@ -118,11 +109,9 @@ def transfer(
     word-set log-odds on neutral contexts. Each stands beside the model's own direction, as a share of
     it, and beside directions that came through maps of shuffled texts.
     """
-    from itertools import permutations
-
     from emotion_circuits import prompts
     from emotion_circuits._files import write_table
-    from emotion_circuits.comparison import detect, detection_rows, pairs_table, steer, steering_rows
+    from emotion_circuits.comparison import detect, detection_rows, pair_slug, pairs_table, steer, steering_rows
     from emotion_circuits.directions import fit_with_layers, load_activations, load_generic
     from emotion_circuits.engine import load_verified
     from emotion_circuits.interventions import check_doses
@@ -145,15 +134,15 @@ def transfer(
             target.source.model, device=model_options.device, dtype=model_options.dtype, bos=target.source.bos
         )
         slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
-        for i, j2 in permutations(range(len(explicit)), 2):
-            if j2 != j:
+        two, twins_b = every[j]
+        for i, (one, twins_a) in enumerate(every):
+            if i == j:
                 continue
-            (one, twins_a), (two, twins_b) = every[i], every[j]
             pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
             mapped, detected = detect(pair, directions, implicit, n_draws=draws, seed=seed)
             steered = steer(lm, mapped, directions, dose, slots, n_shuffled=shuffled, seed=seed)
             own = [*detection_rows(pair, detected), *steering_rows(mapped.route, steered)]
-            name = f"{_pair_slug(one.name, two.name)}_transfer.parquet"
+            name = f"{pair_slug(one.name, two.name)}_transfer.parquet"
             write_table(store_options.folder / "cross_model" / name, pairs_table(own))
             rows += own
             pairs.append(pair.route._asdict())
@@ -183,17 +172,9 @@ def _aligned(
         )  # fmt: skip
 
 
-def _pair_slug(a: str, b: str) -> str:
-    from emotion_circuits.models import ModelName
-
-    return f"{ModelName.parse(a).slug}_to_{ModelName.parse(b).slug}"
-
-
-def _layer(layer: int) -> str:
-    return "embed" if layer < 0 else str(layer)
-
-
 def _alignment_table(pair: PairAlignment, target: Path) -> Table:
+    from emotion_circuits.geometry import corrected
+
     found, at, shared = pair.layers, pair.at, pair.shared
     columns = ("emotion", "gain", "95 %", "p", "cosine", "best untrained", "shuffled pairs, 97.5 %",
                "random map, 97.5 %", "shuffled labels, 97.5 %", "n")  # fmt: skip
@@ -224,13 +205,12 @@ def _alignment_table(pair: PairAlignment, target: Path) -> Table:
         f" for {found.retrieval[at]:.0%} of {len(found.emotions)} (shuffled pairs"
         f" {found.null('shuffled').retrieval[at]:.0%}).",
         f"Shared subspace, k = {shared.k}: S* {shared.corrected:.2f} [{interval.low:.2f}, {interval.high:.2f}], chance"
-        f" 0, null ({shared.null}) 97.5 % {(shared.null_high - shared.chance) / (1 - shared.chance):.2f},"
+        f" 0, null ({shared.null}) 97.5 % {float(corrected(shared.null_high, shared.chance)):.2f},"
         f" p {shared.p:.4f}; floors: {floors}.",
         f"Layers chosen on development scenarios; the map is in {target}",
     )
-    title = (
-        f"{route.model_a} layer {_layer(route.layer_a)} → {route.model_b} layer {_layer(route.layer_b)}, {route.kind}"
-    )
+    source, target_layer = layer_name(route.layer_a), layer_name(route.layer_b)
+    title = f"{route.model_a} layer {source} → {route.model_b} layer {target_layer}, {route.kind}"
     return Table(columns, lines, title=title, notes=notes)
 
 
@@ -240,7 +220,7 @@ def _transfer_line(pair: PairAlignment, d: Detection, s: Steering) -> tuple[obje
     low, high = np.quantile(s.shuffled, [0.025, 0.975])
     route = pair.route
     return (
-        route.model_a, route.model_b, d.emotion, f"{_layer(route.layer_a)} → {_layer(route.layer_b)}",
+        route.model_a, route.model_b, d.emotion, f"{layer_name(route.layer_a)} → {layer_name(route.layer_b)}",
         f"{d.mapped.value:.2f}", f"[{d.mapped.interval.low:.2f}, {d.mapped.interval.high:.2f}]",
         f"{d.native.value:.2f}", f"{np.quantile(d.shuffled, 0.975):.2f}", f"{d.untrained:.2f}", f"{d.p:.4f}",
         f"{d.share:.2f}", f"{s.mapped.value:.2f}", f"[{s.mapped.interval.low:.2f}, {s.mapped.interval.high:.2f}]",

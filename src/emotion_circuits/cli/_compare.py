@@ -18,7 +18,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, note
+from emotion_circuits.cli._output import Table, emit, layer_name, note, to_plain
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
@@ -77,7 +77,7 @@ def subspace(
     save_subspaces(acts, where, chosen, n_components, target, emotions=(emotion,))
     columns = ("layer", "split-half S*", "95 %", "chance", "shuffled labels, 95 %", "p", "n")
     lines = [
-        (_layer(m.layer), f"{m.value:.3f}", _band(m.ci_low, m.ci_high), f"{m.chance:.3f}",
+        (layer_name(m.layer), f"{m.value:.3f}", _band(m.ci_low, m.ci_high), f"{m.chance:.3f}",
          _band(m.null_low, m.null_high), f"{m.p:.3f}", m.n_unique)
         for m in rows
     ]  # fmt: skip
@@ -174,7 +174,6 @@ def compare(
 
 def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> None:
     from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.cli._output import to_plain
     from emotion_circuits.comparison import pairs_table
 
     if target.suffix == ".json":
@@ -184,8 +183,9 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
     columns = ("emotion", "layers", "what", "value", "95 %", "chance", "null, 95 %", "ceiling", "p", "n")
     lines = [
         (
-            m.emotion, f"{_layer(m.layer_a)}–{_layer(m.layer_b)}", m.kind, f"{m.value:.4f}", _band(m.ci_low, m.ci_high),
-            f"{m.chance:.4f}", _band(m.null_low, m.null_high), f"{m.ceiling:.3f}", f"{m.p:.3f}", m.n_unique,
+            m.emotion, f"{layer_name(m.layer_a)}–{layer_name(m.layer_b)}", m.kind, f"{m.value:.4f}",
+            _band(m.ci_low, m.ci_high), f"{m.chance:.4f}", _band(m.null_low, m.null_high), f"{m.ceiling:.3f}",
+            f"{m.p:.3f}", m.n_unique,
         )
         for m in rows
     ]  # fmt: skip
@@ -213,10 +213,6 @@ def _slugs(a: str, b: str) -> str:
     from emotion_circuits.models import ModelName
 
     return f"{ModelName.parse(a).slug}_and_{ModelName.parse(b).slug}"
-
-
-def _layer(layer: int) -> str:
-    return "embed" if layer < 0 else str(layer)
 
 
 def _band(low: Any, high: Any) -> str:

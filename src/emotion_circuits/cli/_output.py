@@ -108,6 +108,11 @@ def to_plain(value: Any) -> Any:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
+def layer_name(layer: int) -> str:
+    """A layer as tables and titles name it: `embed` or the block's number."""
+    return "embed" if layer < 0 else str(layer)
+
+
 def format_cell(value: object) -> str:
     """A value as it stands in a table."""
     if value is None:

@@ -95,7 +95,7 @@ def sides(
 
     found = []
     for own in explicit:
-        names = [own.source.model, *twins_of(own.source.model, n_twins)]
+        names = [own.source.model, *twins_of(own.source.model, range(n_twins))]
         made: list[Side] = []
         for name in names:
             folder = store.folder / "activations" / ModelName.parse(name).slug / fit.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from emotion_circuits.cli._output import Table
+from emotion_circuits.cli._output import Table, layer_name
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import DirectionSet
@@ -120,7 +120,7 @@ def _by_layer(
     lines = []
     for emotion, floor, layer in sorted(grouped, key=lambda key: (places[key[0]], key[1], key[2])):
         chosen = "*" if not floor and fitted.chosen_layer.get(emotion) == layer else ""
-        name = floor or ("embed" if layer < 0 else str(layer))
+        name = floor or layer_name(layer)
         lines.append((emotion, name, chosen, *cells(grouped[emotion, floor, layer])))
     return lines
 

@@ -21,6 +21,7 @@ from emotion_circuits.comparison._alignment_rows import (
     steering_rows,
 )
 from emotion_circuits.comparison._claims import alignment_claims, shared_claim, transfer_claims
+from emotion_circuits.comparison._files import map_path, write_alignment
 from emotion_circuits.comparison._fit_texts import (
     FIT_POSITION,
     FIT_SETS,
@@ -31,14 +32,13 @@ from emotion_circuits.comparison._fit_texts import (
     own_fit_texts,
     record_fit_texts,
 )
-from emotion_circuits.comparison._rows import ALL, PairMeasure, Route, pair_name, pairs_table
+from emotion_circuits.comparison._rows import ALL, PairMeasure, Route, pair_name, pair_slug, pairs_table
 from emotion_circuits.comparison._sides import Side, record_side, require_same_texts, table_of, twins_of
-from emotion_circuits.comparison._similar import RAW_COSINE, SPACE_MEASURES, SpaceMeasure, direction_rows, space_rows
+from emotion_circuits.comparison._similar import RAW_COSINE, SpaceMeasure, direction_rows, space_rows
 from emotion_circuits.comparison._subspaces import (
     KINDS,
     PAIR_OVERLAP,
     SELF_OVERLAP,
-    SubspaceKind,
     overlap_rows,
     save_subspaces,
     subspace_estimator,
@@ -65,7 +65,6 @@ __all__ = [
     "SELF_OVERLAP",
     "SLOPE",
     "SLOPE_SHARE",
-    "SPACE_MEASURES",
     "Arm",
     "Detection",
     "FitSet",
@@ -76,7 +75,6 @@ __all__ = [
     "Side",
     "SpaceMeasure",
     "Steering",
-    "SubspaceKind",
     "align_pair",
     "alignment_claims",
     "chosen_rows",
@@ -87,10 +85,12 @@ __all__ = [
     "fit_texts",
     "layer_rows",
     "map_directions",
+    "map_path",
     "n_steps",
     "overlap_rows",
     "own_fit_texts",
     "pair_name",
+    "pair_slug",
     "pairs_table",
     "record_fit_texts",
     "record_side",
@@ -105,4 +105,5 @@ __all__ = [
     "table_of",
     "transfer_claims",
     "twins_of",
+    "write_alignment",
 ]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from emotion_circuits.comparison._fit_texts import fit_kinds
+from emotion_circuits.comparison._fit_texts import FIT_POSITION, fit_kinds
 from emotion_circuits.comparison._rows import Route
-from emotion_circuits.comparison._sides import Side, require_same_texts, table_of
+from emotion_circuits.comparison._sides import Side, in_target_units, require_same_texts, table_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.geometry import (
     Aligner,
@@ -45,7 +45,7 @@ class Arm(NamedTuple):
     """The same alignment with an untrained twin on one side, at the layers where it does best on development texts.
 
     Attributes:
-        a, b: names of the models.
+        a, b: the models.
         row_a, row_b: chosen rows, 0 is `embed`.
         development: (La, Lb) mean own cosine on development scenarios.
         contrasts: mapped and own contrasts of the test scenarios.
@@ -74,12 +74,10 @@ class PairAlignment:
         rows_a, rows_b: rows that were tried; 0 is `embed`, k + 1 layer k.
         row_a, row_b: the chosen ones.
         development: (La, Lb) mean own cosine on development scenarios, from which the rows were chosen.
-        best_untrained: (La, Lb) the largest of the untrained arms' there.
         layers: every pair of rows on test scenarios, with all nulls.
         arms: untrained arms.
         gains: trained minus best untrained cosine at the chosen rows, per emotion and, last, their mean.
         shared: overlap of the mapped with the own between-class subspace at the chosen rows.
-        shared_floors: S* of what could explain it more simply.
         aligner: the map at the chosen rows.
     """
 
@@ -92,13 +90,16 @@ class PairAlignment:
     row_a: int
     row_b: int
     development: FloatArray
-    best_untrained: FloatArray
     layers: LayerAlignment
     arms: tuple[Arm, ...]
     gains: tuple[GainResult, ...]
     shared: OverlapResult
-    shared_floors: dict[str, float]
     aligner: Aligner
+
+    @property
+    def best_untrained(self) -> FloatArray:
+        """(La, Lb) the largest of the untrained arms' mean own cosines on development scenarios."""
+        return np.asarray(np.max([arm.development for arm in self.arms], axis=0))
 
     @property
     def route(self) -> Route:
@@ -113,6 +114,27 @@ class PairAlignment:
     def at(self) -> tuple[int, int]:
         """Index of the chosen rows in `layers`."""
         return self.rows_a.index(self.row_a), self.rows_b.index(self.row_b)
+
+    @property
+    def embedding_at(self) -> tuple[int, int] | None:
+        """Index of the embedding layers in `layers`, where those were tried."""
+        if 0 not in self.rows_a or 0 not in self.rows_b:
+            return None
+        return self.rows_a.index(0), self.rows_b.index(0)
+
+    @property
+    def shared_floors(self) -> dict[str, float]:
+        """S* of what could explain `shared` more simply."""
+        layers = self.layers
+        floors = {"untrained": max(arm.overlap for arm in self.arms)}
+        if self.embedding_at is not None:
+            floors["embedding"] = float(layers.overlap_corrected[self.embedding_at])
+        return floors | {
+            f"{null.name.replace(' ', '_')}_97.5_percent": float(
+                corrected(null.overlap.high[self.at], layers.overlap_chance)
+            )
+            for null in layers.nulls
+        }
 
 
 def align_pair(
@@ -150,67 +172,48 @@ def align_pair(
         InputError: different texts, no untrained twins, rows that are not there.
         MeasurementError: NaN, constant layers, too low a rank.
     """
-    # Products of a few hundred rows: threads of their own would only wait for each other.
-    with threadpool_limits(1, user_api="blas"):
-        return _align_pair(
-            a, b, twins_a, twins_b, rows_a, rows_b, partial(aligner_named(method), n_components=n_components), method,
-            n_draws, n_bootstrap, seed, n_jobs, on_step or (lambda _: None),
-        )  # fmt: skip
-
-
-def _align_pair(
-    a: Side, b: Side, twins_a: Sequence[Side], twins_b: Sequence[Side], rows_a: Sequence[int] | None,
-    rows_b: Sequence[int] | None, new: NewAligner, method: str, n_draws: int, n_bootstrap: int, seed: int, n_jobs: int,
-    on_step: Callable[[int], None],
-) -> PairAlignment:  # fmt: skip
     if not twins_a and not twins_b:
         raise InputError("There is no untrained twin to compare with.", accepted="one or more, by custom five seeds")
     for other in (b, *twins_a, *twins_b):
         require_same_texts(a.fit, other.fit)
         require_same_texts(a.explicit, other.explicit)
     chosen_a, chosen_b = _rows(a, rows_a), _rows(b, rows_b)
+    new = partial(aligner_named(method), n_components=n_components)
     steps = 0
 
     def step() -> None:
         nonlocal steps
         steps += 1
-        on_step(steps)
+        if on_step:
+            on_step(steps)
 
     def developed(one: Side, two: Side) -> FloatArray:
         found = _aligned(one, two, chosen_a, chosen_b, DEVELOPMENT, new, 0, 2, seed, n_jobs)
         step()
         return found.mean_own
 
-    development = developed(a, b)
-    row_a, row_b = _best(development, chosen_a, chosen_b, without_embed=True)
-    aligner = _fitted(a, b, row_a, row_b, new)
-    pairs = [(twin, b) for twin in twins_a] + [(a, twin) for twin in twins_b]
-    arms = tuple(_arm(one, two, developed(one, two), chosen_a, chosen_b, new) for one, two in pairs)
-    layers = _aligned(a, b, chosen_a, chosen_b, TEST, new, n_draws, n_bootstrap, seed, n_jobs)
-    step()
-    trained = _contrasts(aligner, a, b, row_a, row_b)
-    contrasts = [arm.contrasts for arm in arms]
-    gains = tuple(
-        cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
-        for emotion in (*trained.emotions, None)
-    )
-    shared = _shared(aligner, a, b, row_a, row_b, max(n_draws, 99), n_bootstrap, seed)
-    step()
-    index = chosen_a.index(row_a), chosen_b.index(row_b)
-    chance = layers.overlap_chance
-    floors = {"untrained": max(arm.overlap for arm in arms)}
-    if 0 in chosen_a and 0 in chosen_b:
-        floors["embedding"] = float(layers.overlap_corrected[chosen_a.index(0), chosen_b.index(0)])
-    floors |= {
-        f"{null.name.replace(' ', '_')}_97.5_percent": float(corrected(null.overlap.high[index], chance))
-        for null in layers.nulls
-    }
-    return PairAlignment(
-        a=a, b=b, method=method, fit_set=a.fit.data.name.removeprefix("fit-"), rows_a=chosen_a, rows_b=chosen_b,
-        row_a=row_a, row_b=row_b, development=development,
-        best_untrained=np.max([arm.development for arm in arms], axis=0), layers=layers, arms=arms, gains=gains,
-        shared=shared, shared_floors=floors, aligner=aligner,
-    )  # fmt: skip
+    # Products of a few hundred rows: threads of their own would only wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        development = developed(a, b)
+        row_a, row_b = _best(development, chosen_a, chosen_b, without_embed=True)
+        aligner = _fitted(a, b, row_a, row_b, new)
+        pairs = [(twin, b) for twin in twins_a] + [(a, twin) for twin in twins_b]
+        arms = tuple(_arm(one, two, developed(one, two), chosen_a, chosen_b, new) for one, two in pairs)
+        layers = _aligned(a, b, chosen_a, chosen_b, TEST, new, n_draws, n_bootstrap, seed, n_jobs)
+        step()
+        trained = _contrasts(aligner, a, b, row_a, row_b)
+        contrasts = [arm.contrasts for arm in arms]
+        gains = tuple(
+            cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
+            for emotion in (*trained.emotions, None)
+        )
+        shared = _shared(aligner, a, b, row_a, row_b, max(n_draws, 99), n_bootstrap, seed)
+        step()
+        return PairAlignment(
+            a=a, b=b, method=method, fit_set=a.fit.data.name.removeprefix("fit-"), rows_a=chosen_a, rows_b=chosen_b,
+            row_a=row_a, row_b=row_b, development=development, layers=layers, arms=arms, gains=gains, shared=shared,
+            aligner=aligner,
+        )  # fmt: skip
 
 
 def n_steps(n_twins: int) -> int:
@@ -218,12 +221,10 @@ def n_steps(n_twins: int) -> int:
     return n_twins + 3
 
 
-def shared_space(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) -> tuple[ScenarioTable, ScenarioTable]:
-    """A's test texts mapped into B, and B's own, both in units of B's deviation on the fit texts."""
-    scale = aligner.target_scale_
-    mapped = table_of(a.explicit, "mean", row_a, TEST).mapped(lambda x: aligner.transform(x) / scale)
-    own = table_of(b.explicit, "mean", row_b, TEST).mapped(lambda x: x / scale)
-    return mapped, own
+def _shared_space(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) -> tuple[ScenarioTable, ScenarioTable]:
+    """The test texts of both, see `in_target_units`."""
+    tables = (table_of(side.explicit, FIT_POSITION, row, TEST) for side, row in ((a, row_a), (b, row_b)))
+    return in_target_units(aligner, *tables)
 
 
 def _rows(side: Side, rows: Sequence[int] | None) -> tuple[int, ...]:
@@ -255,10 +256,9 @@ def _best(
     values: FloatArray, rows_a: Sequence[int], rows_b: Sequence[int], *, without_embed: bool = False
 ) -> tuple[int, int]:
     """Rows of the largest value, the lower ones of equals."""
-    allowed = np.ones_like(values, dtype=bool)
     if without_embed:
-        allowed = np.outer(np.asarray(rows_a) > 0, np.asarray(rows_b) > 0)
-    flat = int(np.argmax(np.where(allowed, values, -np.inf)))
+        values = np.where(np.outer(np.asarray(rows_a) > 0, np.asarray(rows_b) > 0), values, -np.inf)
+    flat = int(np.argmax(values))
     return rows_a[flat // len(rows_b)], rows_b[flat % len(rows_b)]
 
 
@@ -278,7 +278,7 @@ def _arm(
 ) -> Arm:
     row_a, row_b = _best(development, rows_a, rows_b)
     aligner = _fitted(a, b, row_a, row_b, new)
-    mapped, own = shared_space(aligner, a, b, row_a, row_b)
+    mapped, own = _shared_space(aligner, a, b, row_a, row_b)
     bases = [BetweenClassSubspace().fit_table(table).basis_ for table in (mapped, own)]
     found = float(overlap(*bases).corrected)
     return Arm(a, b, row_a, row_b, development, _contrasts(aligner, a, b, row_a, row_b), found, aligner)
@@ -287,7 +287,7 @@ def _arm(
 def _shared(
     aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int, n_draws: int, n_bootstrap: int, seed: int
 ) -> OverlapResult:
-    mapped, own = shared_space(aligner, a, b, row_a, row_b)
+    mapped, own = _shared_space(aligner, a, b, row_a, row_b)
     [found] = compare_subspaces(
         mapped, own, BetweenClassSubspace(), n_permutations=n_draws, n_bootstrap=n_bootstrap, seed=seed
     )

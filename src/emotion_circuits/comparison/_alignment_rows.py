@@ -11,7 +11,7 @@ from emotion_circuits.comparison._align import PairAlignment
 from emotion_circuits.comparison._fit_texts import FIT_POSITION
 from emotion_circuits.comparison._rows import ALL, PairMeasure, Route
 from emotion_circuits.comparison._transfer import Detection, Steering
-from emotion_circuits.geometry import Band
+from emotion_circuits.geometry import Band, corrected
 
 OWN_COSINE = "cosine of mapped with own direction"
 SPECIFICITY = "own minus other emotions' cosine"
@@ -71,17 +71,18 @@ def _beside(band: Band, name: str, i: int, j: int) -> Beside:
 
 def _corrected(band: Band, pair: PairAlignment, name: str, i: int, j: int) -> Beside:
     chance = pair.layers.overlap_chance
-    mean, low, high = ((float(part[i, j]) - chance) / (1 - chance) for part in (band.mean, band.low, band.high))
+    mean, low, high = (float(corrected(part[i, j], chance)) for part in (band.mean, band.low, band.high))
     return {"null": name, "chance": mean, "null_low": low, "null_high": high, "p": float(band.p[i, j])}
 
 
 def _of_development(pair: PairAlignment) -> Iterator[PairMeasure]:
     n = len(set(pair.a.design("development")[1].tolist()))
-    for kind, values in (("trained", pair.development), ("best untrained", pair.best_untrained)):
+    untrained = pair.best_untrained
+    for kind, values in (("trained", pair.development), ("best untrained", untrained)):
         for i, row_a in enumerate(pair.rows_a):
             for j, row_b in enumerate(pair.rows_b):
                 at = _RowsOf(pair.between(row_a, row_b), kind)
-                other = float(pair.best_untrained[i, j])
+                other = float(untrained[i, j])
                 yield at(DEVELOPMENT_COSINE, values[i, j], np.nan, np.nan, 1.0, n, null="best untrained", chance=other)
 
 
@@ -105,7 +106,7 @@ def chosen_rows(pair: PairAlignment) -> list[PairMeasure]:
     shared = pair.shared
     interval = shared.corrected_interval
     for null in shared.nulls:
-        star = [(v - shared.chance) / (1 - shared.chance) for v in (null.mean, null.low, null.high)]
+        star = [float(v) for v in corrected((null.mean, null.low, null.high), shared.chance)]
         rows.append(
             at(
                 OVERLAP, shared.corrected, interval.low, interval.high, shared_ceiling(pair), shared.n_scenarios,
@@ -121,8 +122,7 @@ def chosen_rows(pair: PairAlignment) -> list[PairMeasure]:
 
 def shared_ceiling(pair: PairAlignment) -> float:
     """S* of each model with itself between halves of the scenarios: what half the texts allow."""
-    shared = pair.shared
-    return (shared.ceiling - shared.chance) / (1 - shared.chance)
+    return float(corrected(pair.shared.ceiling, pair.shared.chance))
 
 
 def detection_rows(pair: PairAlignment, found: tuple[Detection, ...]) -> list[PairMeasure]:
@@ -147,15 +147,10 @@ def detection_rows(pair: PairAlignment, found: tuple[Detection, ...]) -> list[Pa
                 arm="best untrained", chance=0.5,
             ),
             at(DETECTION_SHARE, one.share, np.nan, np.nan, np.nan, one.mapped.n_groups, emotion=one.emotion,
-               null="shuffled maps", chance=_share(float(one.shuffled.mean()), one),
-               null_low=_share(float(low), one), null_high=_share(float(high), one)),
+               null="shuffled maps", chance=one.share_of(float(one.shuffled.mean())),
+               null_low=one.share_of(float(low)), null_high=one.share_of(float(high))),
         ]  # fmt: skip
     return rows
-
-
-def _share(value: float, one: Detection) -> float:
-    own = one.native.value - 0.5
-    return (value - 0.5) / own if own > 0 else np.nan
 
 
 def steering_rows(route: Route, found: tuple[Steering, ...]) -> list[PairMeasure]:

@@ -6,6 +6,7 @@ from emotion_circuits.comparison._align import PairAlignment
 from emotion_circuits.comparison._alignment_rows import shared_ceiling
 from emotion_circuits.comparison._rows import pair_name
 from emotion_circuits.comparison._transfer import Detection
+from emotion_circuits.geometry import corrected
 from emotion_circuits.statistics import Claim, smallest_auroc, smallest_from_se
 
 NORMAL_95 = 1.959963984540054
@@ -15,7 +16,7 @@ def shared_claim(pair: PairAlignment, effect: float, evidence: str) -> Claim:
     """`rq2.shared`: S* of A's mapped with B's own between-class subspace, against the strictest of its nulls."""
     found = pair.shared
     interval = found.corrected_interval
-    star = {n.name: (n.high - found.chance) / (1 - found.chance) for n in found.nulls}
+    star = {n.name: float(corrected(n.high, found.chance)) for n in found.nulls}
     links = {null.name: float(null.overlap.p[pair.at]) for null in pair.layers.nulls}
     p = max([found.p, *links.values()])
     return Claim(
@@ -41,15 +42,14 @@ def shared_claim(pair: PairAlignment, effect: float, evidence: str) -> Claim:
 
 def alignment_claims(pair: PairAlignment, effect: float, evidence: str) -> list[Claim]:
     """`rq5.alignment` per emotion: mapped-to-own cosine, trained minus the best untrained arm."""
-    embedding = _embedding(pair)
     found = []
     for place, gain in enumerate(pair.gains[:-1]):
         floors = {
             f"{null.name.replace(' ', '_')}_97.5_percent": float(null.own.high[(*pair.at, place)]) - gain.untrained
             for null in pair.layers.nulls
         }
-        if embedding is not None:
-            floors["embedding"] = embedding[place] - gain.untrained
+        if pair.embedding_at is not None:
+            floors["embedding"] = float(pair.layers.own[(*pair.embedding_at, place)]) - gain.untrained
         found.append(
             Claim(
                 id="rq5.alignment",
@@ -78,13 +78,6 @@ def alignment_claims(pair: PairAlignment, effect: float, evidence: str) -> list[
 def _source(pair: PairAlignment) -> str:
     """`layer` of a claim is the target's; this is the other one."""
     return f"mapped from layer {pair.row_a - 1}"
-
-
-def _embedding(pair: PairAlignment) -> list[float] | None:
-    """Own cosines of the alignment between the embedding layers, where those were tried."""
-    if 0 not in pair.rows_a or 0 not in pair.rows_b:
-        return None
-    return [float(v) for v in pair.layers.own[pair.rows_a.index(0), pair.rows_b.index(0)]]
 
 
 def transfer_claims(pair: PairAlignment, found: tuple[Detection, ...], effect: float, evidence: str) -> list[Claim]:

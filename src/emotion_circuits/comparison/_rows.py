@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from emotion_circuits.models import ModelName
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -78,3 +80,8 @@ def pairs_table(rows: Sequence[PairMeasure]) -> pd.DataFrame:
 def pair_name(a: str, b: str) -> str:
     """How claims name an ordered pair of models."""
     return f"{a} → {b}"
+
+
+def pair_slug(a: str, b: str) -> str:
+    """An ordered pair of models in file names."""
+    return f"{ModelName.parse(a).slug}_to_{ModelName.parse(b).slug}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from emotion_circuits.comparison._fit_texts import FIT_POSITION, record_fit_texts
 from emotion_circuits.directions import Activations, extract
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
-from emotion_circuits.geometry import ScenarioTable
+from emotion_circuits.geometry import Aligner, ScenarioTable
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.prompts import EMOTIONS, Dataset
 
@@ -80,6 +81,7 @@ def record_side(
     explicit: Activations | Dataset,
     fit: Dataset,
     *,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_batch: Callable[[int], None] | None = None,
 ) -> Side:
     """Record what a model brings to an alignment.
@@ -88,15 +90,17 @@ def record_side(
         lm: the model.
         explicit: its activations of an emotion data set, or the data set, which is then recorded too.
         fit: texts that maps are fitted on, see `fit_texts`.
+        batch_tokens: tokens in one forward pass.
         on_batch: called with how many fit texts are done.
     """
-    fitted = record_fit_texts(lm, fit, on_batch=on_batch)
-    texts = extract(lm, explicit, positions=(FIT_POSITION,)) if isinstance(explicit, Dataset) else explicit
-    return Side(fitted, texts)
+    fitted = record_fit_texts(lm, fit, batch_tokens=batch_tokens, on_batch=on_batch)
+    if isinstance(explicit, Dataset):
+        explicit = extract(lm, explicit, positions=(FIT_POSITION,), batch_tokens=batch_tokens)
+    return Side(fitted, explicit)
 
 
-def twins_of(name: str, n: int) -> list[str]:
-    """Names of a model's first `n` untrained twins.
+def twins_of(name: str, seeds: Iterable[int]) -> list[str]:
+    """Names of a model's untrained twins, one for each seed.
 
     Raises:
         InputError: the model is untrained itself.
@@ -104,7 +108,7 @@ def twins_of(name: str, n: int) -> list[str]:
     parsed = ModelName.parse(name)
     if parsed.is_untrained:
         raise InputError("An untrained model has no untrained twin to compare with.", found=name)
-    return [str(parsed.untrained(seed)) for seed in range(n)]
+    return [str(parsed.untrained(seed)) for seed in seeds]
 
 
 def table_of(activations: Activations, position: str, row: int, split: str | None = None) -> ScenarioTable:
@@ -116,6 +120,12 @@ def table_of(activations: Activations, position: str, row: int, split: str | Non
     """
     chosen = activations if split is None else activations.select(split=split)
     return ScenarioTable.from_texts(chosen.at(position)[row], chosen.labels, chosen.scenarios)
+
+
+def in_target_units(aligner: Aligner, a: ScenarioTable, b: ScenarioTable) -> tuple[ScenarioTable, ScenarioTable]:
+    """A's texts mapped into B, and B's own, both in units of B's deviation on the fit texts."""
+    scale = aligner.target_scale_
+    return a.mapped(lambda x: aligner.transform(x) / scale), b.mapped(lambda x: x / scale)
 
 
 def rows_of(activations: Activations, layers: Sequence[int] | None) -> list[int]:

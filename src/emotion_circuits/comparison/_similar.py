@@ -11,12 +11,10 @@ from emotion_circuits.comparison._rows import ALL, PairMeasure
 from emotion_circuits.comparison._sides import require_same_texts, rows_of, table_of
 from emotion_circuits.directions import Activations
 from emotion_circuits.errors import InputError
-from emotion_circuits.geometry import compare_spaces
-from emotion_circuits.geometry import rotation_null as _rotation_null
+from emotion_circuits.geometry import compare_spaces, rotation_null
 from emotion_circuits.statistics import exceedance_p, grouped_bootstrap
 
 SpaceMeasure = Literal["cka", "rsa", "neighbours"]
-SPACE_MEASURES: Final[tuple[SpaceMeasure, ...]] = ("cka", "rsa", "neighbours")
 _NAMES: Final = {"cka": "debiased linear CKA", "rsa": "RSA (Spearman)", "neighbours": "shared nearest neighbours"}
 RAW_COSINE = "cosine of two models' directions in raw coordinates"
 
@@ -77,7 +75,7 @@ def direction_rows(
             found=f"{width} and {b.at(position).shape[2]} dimensions",
             next_step="map one into the other with `emotion-circuits align`",
         )
-    squares = _rotation_null(width, 1, 1, n_draws, seed)
+    squares = rotation_null(width, 1, 1, n_draws, seed)
     signs = np.random.default_rng((seed, 51)).choice([-1.0, 1.0], n_draws)
     null = np.sqrt(squares) * signs
     low, high = np.quantile(null, [0.025, 0.975])

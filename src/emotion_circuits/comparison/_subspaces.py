@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from emotion_circuits._files import write_tensors
 from emotion_circuits.comparison._rows import ALL, PairMeasure, Route
-from emotion_circuits.comparison._sides import Side, require_same_texts, rows_of, table_of
+from emotion_circuits.comparison._sides import Side, in_target_units, require_same_texts, rows_of, table_of
 from emotion_circuits.directions import Activations
 from emotion_circuits.errors import InputError
 from emotion_circuits.geometry import (
@@ -18,16 +18,15 @@ from emotion_circuits.geometry import (
     LDASubspace,
     OverlapResult,
     PairedDifferenceSubspace,
-    ScenarioTable,
     SubspaceEstimator,
     WithinClassSubspace,
     aligner_named,
     compare_subspaces,
+    corrected,
     self_overlap,
 )
 from emotion_circuits.statistics import Measure
 
-SubspaceKind = Literal["between-class", "lda", "paired", "within-class"]
 SCHEMA = "subspaces-1"
 SELF_OVERLAP = "split-half overlap S* of the subspace with itself"
 PAIR_OVERLAP = "overlap S* of two models' subspaces"
@@ -81,12 +80,13 @@ def subspace_rows(
     for row in rows_of(acts, layers):
         table = table_of(acts, position, row)
         for found in self_overlap(table, estimator, k_values, n_permutations=n_permutations, seed=seed):
-            star = [_star(v, found.chance) for v in (found.low, found.high, found.null_low, found.null_high)]
+            low, high, chance, null_low, null_high = corrected(
+                (found.low, found.high, found.null_mean, found.null_low, found.null_high), found.chance
+            ).tolist()
             rows.append(
                 Measure(
                     acts.source.model, emotion or ALL, position, row - 1, f"{kind}, k = {found.k}", SELF_OVERLAP,
-                    found.corrected, star[0], star[1], _star(found.null_mean, found.chance), star[2], star[3], 1.0,
-                    found.p, found.n_scenarios,
+                    found.corrected, low, high, chance, null_low, null_high, 1.0, found.p, found.n_scenarios,
                 )
             )  # fmt: skip
     return rows
@@ -140,7 +140,8 @@ def overlap_rows(
         tables = table_of(a, position, row), table_of(b, position, row)
         route = Route(a.source.model, b.source.model, row - 1, row - 1, "not aligned", "no")
         if aligned is not None:
-            tables = _mapped(aligned, row, tables)
+            aligner = aligner_named("ridge")().fit(*(side.fit_layers([row])[0] for side in aligned))
+            tables = in_target_units(aligner, *tables)
             route = route._replace(method="ridge", fit_set=aligned[0].fit.data.name.removeprefix("fit-"))
         found = compare_subspaces(
             *tables, estimator, k_values=k_values, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed
@@ -154,22 +155,11 @@ def _overlap_row(
 ) -> PairMeasure:
     how = f"aligned by {route.kind}" if aligned else "not aligned"
     interval = one.corrected_interval
+    chance, low, high, ceiling = corrected(
+        (one.null_mean, one.null_low, one.null_high, one.ceiling), one.chance
+    ).tolist()
     return PairMeasure(
         route.model_a, route.model_b, emotion or ALL, position, route.layer_a, route.layer_b,
-        f"{kind}, k = {one.k}, {how}", PAIR_OVERLAP, one.corrected, interval.low, interval.high, one.null,
-        _star(one.null_mean, one.chance), _star(one.null_low, one.chance), _star(one.null_high, one.chance),
-        _star(one.ceiling, one.chance), one.p, one.n_scenarios,
+        f"{kind}, k = {one.k}, {how}", PAIR_OVERLAP, one.corrected, interval.low, interval.high, one.null, chance, low,
+        high, ceiling, one.p, one.n_scenarios,
     )  # fmt: skip
-
-
-def _mapped(
-    sides: tuple[Side, Side], row: int, tables: tuple[ScenarioTable, ScenarioTable]
-) -> tuple[ScenarioTable, ScenarioTable]:
-    one, two = sides
-    aligner = aligner_named("ridge")().fit(one.fit_layers([row])[0], two.fit_layers([row])[0])
-    scale = aligner.target_scale_
-    return tables[0].mapped(lambda x: aligner.transform(x) / scale), tables[1].mapped(lambda x: x / scale)
-
-
-def _star(value: float, chance: float) -> float:
-    return (value - chance) / (1 - chance)

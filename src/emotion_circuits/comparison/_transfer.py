@@ -17,7 +17,7 @@ from emotion_circuits.comparison._sides import Side
 from emotion_circuits.directions import Activations, DirectionSet
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.geometry import Aligner
+from emotion_circuits.geometry import Aligner, remove_all_ones
 from emotion_circuits.interventions import LayerDeltas as Deltas
 from emotion_circuits.interventions import dosed, slopes, slot_outcomes
 from emotion_circuits.models import LoadedModel
@@ -96,9 +96,13 @@ class Detection:
 
     @property
     def share(self) -> float:
-        """What the mapped direction reaches above .5, as a share of what the native one does; NaN where that is 0."""
+        """What the mapped direction reaches above .5, as a share of what the native one does."""
+        return self.share_of(self.mapped.value)
+
+    def share_of(self, value: float) -> float:
+        """Any AUROC as such a share; NaN where the native one is not above .5."""
         own = self.native.value - 0.5
-        return (self.mapped.value - 0.5) / own if own > 0 else np.nan
+        return (value - 0.5) / own if own > 0 else np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,7 @@ def map_directions(
     def arrived(raw: FloatArray) -> FloatArray:
         cleaned = target.generic.clean(raw, row_b, share)
         if target.source.centred_norm:  # a component that B cannot see would only shorten the rest
-            cleaned = cleaned - cleaned.mean(axis=-1, keepdims=True)
+            cleaned = remove_all_ones(cleaned)
         lengths = np.linalg.norm(cleaned, axis=-1, keepdims=True)
         if not (lengths > 0).all():
             raise MeasurementError("The map sends a direction to zero.", found=f"{a.name} to {target.source.model}")
@@ -173,7 +177,13 @@ def detect(
     test = implicit.select(split="test")
     if not len(test.data):
         raise InputError("There are no implicit test texts to detect emotions in.", found=implicit.source.model)
-    twins = [arm for arm in pair.arms if arm.b is pair.b]
+    untrained = []
+    for arm in pair.arms:
+        if arm.b is pair.b:
+            route = Route(arm.a.name, arm.b.name, arm.row_a - 1, arm.row_b - 1, pair.method, pair.fit_set)
+            there = map_directions(arm.aligner, arm.a, route, target, n_draws=1, seed=seed)
+            texts = test.at(target.position)[arm.row_b].astype(np.float64)
+            untrained.append([texts @ vector for vector in there.mapped])
     values = test.at(target.position)[pair.row_b].astype(np.float64)
     null_scores = mapped.shuffled @ values.T
     found = []
@@ -184,15 +194,10 @@ def detect(
             grouped_auroc(values @ vector, labels, test.scenarios, seed=seed) for vector in (mapped.mapped[place], own)
         ]
         shuffled = auroc(null_scores[:, place], labels)
-        untrained = []
-        for arm in twins:
-            route = Route(arm.a.name, arm.b.name, arm.row_a - 1, arm.row_b - 1, pair.method, pair.fit_set)
-            there = map_directions(arm.aligner, arm.a, route, target, n_draws=1, seed=seed)
-            texts = test.at(target.position)[arm.row_b].astype(np.float64)
-            untrained.append(float(auroc(texts @ there.mapped[place], labels)))
+        by_twins = [float(auroc(scores[place], labels)) for scores in untrained]
         found.append(
             Detection(
-                emotion, results[0], results[1], max(untrained, default=np.nan), shuffled,
+                emotion, results[0], results[1], max(by_twins, default=np.nan), shuffled,
                 exceedance_p(results[0].value, shuffled),
             )
         )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_circuits import prompts
-from emotion_circuits.comparison import fit_texts
+from emotion_circuits.comparison import fit_texts, pair_slug
 from emotion_circuits.engine import probe_precision
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
@@ -18,7 +18,6 @@ from emotion_circuits.study._stages_record import fit_model, judge_directions, r
 from emotion_circuits.study._stages_share import (
     align_models,
     alignable,
-    pair_slug,
     pairs_of,
     record_for_maps,
     steer_mapped,

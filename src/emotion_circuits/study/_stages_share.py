@@ -15,21 +15,23 @@ from emotion_circuits.comparison import (
     Side,
     align_pair,
     alignment_claims,
-    chosen_rows,
     detect,
     detection_rows,
     fit_texts,
-    layer_rows,
+    map_path,
     n_steps,
+    pair_slug,
     pairs_table,
     record_fit_texts,
+    record_side,
     shared_claim,
     steer,
     steering_rows,
     transfer_claims,
+    twins_of,
+    write_alignment,
 )
-from emotion_circuits.directions import extract, load_activations, load_directions, save_activations
-from emotion_circuits.geometry import save_aligner
+from emotion_circuits.directions import load_activations, load_directions, save_activations
 from emotion_circuits.interventions import relative_layers
 from emotion_circuits.models import ModelName
 from emotion_circuits.scoring import slot_task
@@ -51,30 +53,20 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
     return list(permutations(alignable(study), 2))
 
 
-def pair_slug(a: str, b: str) -> str:
-    """An ordered pair in file names."""
-    return f"{slug(a)}_to_{slug(b)}"
-
-
-def twins_of(study: Study, name: str) -> list[str]:
-    """The untrained twins that maps are compared with."""
-    return [str(ModelName.parse(name).untrained(seed)) for seed in study.sharing.untrained_seeds]
-
-
 def record_for_maps(work: Workshop, name: str) -> list[Path]:
     """Activations of the fit texts in a model, and of fit and emotion texts in its untrained twins."""
-    plan = work.study.sharing
-    texts = fit_texts(plan.fit, plan.n_fit)
-    files: list[Path] = []
-    for model in (name, *twins_of(work.study, name)):
-        lm = work.model(model)
-        with work.progress(f"{model}: recording texts to fit maps on", plan.n_fit) as done:
-            fit = record_fit_texts(lm, texts, batch_tokens=work.study.batch_tokens, on_batch=done)
-        files += save_activations(fit, _fit_folder(work, model))
-        if model != name:
-            data = prompts.profile(work.study.profile)
-            found = extract(lm, data, positions=(FIT_POSITION,), batch_tokens=work.study.batch_tokens)
-            files += save_activations(found, _fit_folder(work, model) / "explicit")
+    plan, batch_tokens = work.study.sharing, work.study.batch_tokens
+    texts, data = fit_texts(plan.fit, plan.n_fit), prompts.profile(work.study.profile)
+    lm = work.model(name)
+    with work.progress(f"{name}: recording texts to fit maps on", plan.n_fit) as done:
+        fit = record_fit_texts(lm, texts, batch_tokens=batch_tokens, on_batch=done)
+    files = save_activations(fit, _fit_folder(work, name))
+    for twin in twins_of(name, plan.untrained_seeds):
+        lm = work.model(twin)
+        with work.progress(f"{twin}: recording texts to fit maps on", plan.n_fit) as done:
+            side = record_side(lm, data, texts, batch_tokens=batch_tokens, on_batch=done)
+        files += save_activations(side.fit, _fit_folder(work, twin))
+        files += save_activations(side.explicit, _fit_folder(work, twin) / "explicit")
     return files
 
 
@@ -88,16 +80,7 @@ def align_models(work: Workshop, a: str, b: str) -> list[Path]:
     directions = load_directions(directions_path(work, b, FIT_POSITION))
     implicit = load_activations(activation_folder(work, b) / "implicit")
     mapped, detected = detect(pair, directions, implicit, n_draws=plan.draws, seed=study.seed)
-    layers = folder / "cross_model" / f"{pair_slug(a, b)}_layers.parquet"
-    chosen = folder / "cross_model" / f"{pair_slug(a, b)}_alignment.parquet"
-    write_table(layers, pairs_table(layer_rows(pair)))
-    write_table(chosen, pairs_table([*chosen_rows(pair), *detection_rows(pair, detected)]))
-    map_file = save_aligner(
-        pair.aligner,
-        folder / "alignment" / f"{pair_slug(a, b)}.safetensors",
-        {"source": a, "target": b, "layer_source": pair.row_a - 1, "layer_target": pair.row_b - 1,
-         "position": FIT_POSITION, "fit": pair.fit_set},
-    )  # fmt: skip
+    chosen, layers, map_file = write_alignment(pair, folder, detection_rows(pair, detected))
     directions_file = mapped.save(_mapped_path(work, a, b), plan.steered_shuffles)
     evidence = chosen.relative_to(folder).as_posix()
     effects = study.effects
@@ -117,13 +100,13 @@ def steer_mapped(work: Workshop, target: str) -> list[Path]:
     slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
     dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
     rows = []
-    for a, b in pairs_of(study):
-        if b != target:
+    for source in alignable(study):
+        if source == target:
             continue
-        mapped = MappedDirections.load(_mapped_path(work, a, b))
+        mapped = MappedDirections.load(_mapped_path(work, source, target))
         n_shuffled = len(mapped.shuffled)
         variants = (2 + n_shuffled) * len(mapped.emotions) * 2 * len(slots.batches)
-        with work.counting(f"{a} → {b}: steering along mapped directions", variants) as add:
+        with work.counting(f"{source} → {target}: steering along mapped directions", variants) as add:
             found = steer(
                 lm, mapped, directions, dose, slots, n_shuffled=n_shuffled, seed=study.seed,
                 batch_tokens=study.batch_tokens, on_variants=add,
@@ -139,7 +122,10 @@ def aligned(work: Workshop, a: str, b: str, on_step: Callable[[int], None]) -> P
     study = work.study
     plan = study.sharing
     one, two = _side(work, a, activation_folder(work, a)), _side(work, b, activation_folder(work, b))
-    twins = [[_side(work, t, _fit_folder(work, t) / "explicit") for t in twins_of(study, name)] for name in (a, b)]
+    twins = [
+        [_side(work, t, _fit_folder(work, t) / "explicit") for t in twins_of(name, plan.untrained_seeds)]
+        for name in (a, b)
+    ]
     rows = [(0, *(layer + 1 for layer in relative_layers(side.n_rows - 1, plan.depths))) for side in (one, two)]
     return align_pair(
         one, two, *twins, rows_a=rows[0], rows_b=rows[1], method=plan.method, n_draws=plan.draws, seed=study.seed,
@@ -156,4 +142,5 @@ def _fit_folder(work: Workshop, name: str) -> Path:
 
 
 def _mapped_path(work: Workshop, a: str, b: str) -> Path:
-    return work.folder / "alignment" / f"{pair_slug(a, b)}_directions.safetensors"
+    path = map_path(work.folder, a, b)
+    return path.with_name(f"{path.stem}_directions.safetensors")
