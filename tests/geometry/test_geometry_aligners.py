@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes, subspace_angles
@@ -183,10 +185,10 @@ def test_an_interrupted_save_leaves_the_old_map(tmp_path, monkeypatch) -> None:
     path = save_aligner(Ridge().fit(models.fit_a, models.fit_b), tmp_path / "map.safetensors", {"pair": ["a", "b"]})
     before = path.read_bytes()
 
-    def broken(*_: object, **__: object) -> None:
+    def broken(*_: object) -> None:  # after the bytes are written, before the file takes its name
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emotion_circuits.geometry._map_files.save_file", broken)
+    monkeypatch.setattr(Path, "replace", broken)
     with pytest.raises(KeyboardInterrupt):
         save_aligner(Procrustes().fit(models.fit_a, models.fit_b), path)
     assert path.read_bytes() == before
