@@ -13,7 +13,7 @@ from emotion_circuits.selftest import Bench, SelftestCheck, bench
 from emotion_circuits.selftest import _checks_maps as maps
 from emotion_circuits.selftest import _checks_pairs as pairs
 
-FEW = (pairs.Size(20, 20, 24, 40, 40),)
+FEW = (pairs.Size(20, 20, 24, 40),)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ def study(
     threads: Annotated[int | None, flag(help="Threads of every worker; part of the result's key.")] = None,
     seed: Annotated[int | None, flag(help="Seed of everything random.", at_least=0)] = None,
     batch_tokens: Annotated[int | None, flag(help="Tokens of one forward pass.", at_least=1)] = None,
+    full: Annotated[bool, flag(help="Every layer, finer doses and more draws: hours instead of minutes.")] = False,
     json: Json = False,
 ) -> int | None:
     """Run everything for the models named, and end with the claims and a report.
@@ -49,6 +50,8 @@ def study(
     }
     base = read_study(file).model_dump() if file else {}
     chosen = study_from_mapping(base | {key: value for key, value in given.items() if value is not None})
+    if full:
+        chosen = chosen.lifted()
     say(f"{chosen.profile} study of {', '.join(chosen.models)}, into {chosen.folder}")
     with keeping(f"Finished stages are kept in {chosen.folder}; the same command goes on from there."):
         result = run_study(chosen, tell=say, progress=progress)

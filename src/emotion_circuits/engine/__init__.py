@@ -3,44 +3,59 @@
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, replace
 from emotion_circuits.engine._generate import generate
+from emotion_circuits.engine._generate_variants import Schedule, generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
+from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
 from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
+from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
+    "EMBED",
     "SITES",
     "Batch",
     "Check",
+    "CleanPrefix",
     "Edit",
     "Gradients",
     "Point",
     "PrecisionProbe",
     "PrefixReplay",
+    "Push",
+    "Pushes",
     "Recording",
+    "Schedule",
     "Site",
+    "SuffixReplay",
     "Verification",
     "ablate_direction",
     "add",
+    "added",
     "check_point",
     "count_hooks",
+    "edits_of",
     "final_states",
     "for_each_batch",
     "forward",
     "generate",
+    "generate_variants",
     "gradients",
     "hooks",
+    "joined",
     "load_verified",
     "logits_at",
     "logits_of",
     "matmul_precision",
+    "n_variants",
     "only_blocks",
     "packing_error",
     "plan_batches",
+    "point_of",
     "probe_precision",
     "record",
     "record_tokens",

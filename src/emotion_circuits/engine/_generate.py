@@ -7,15 +7,16 @@ random stream, so a row's text depends neither on its neighbours nor on how rows
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from emotion_circuits.engine._edits import Edit, touches_of
-from emotion_circuits.engine._precision import matmul_precision
-from emotion_circuits.engine._run import hooks
+from emotion_circuits.engine._run import forward, hooks, logits_of
+from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import Encoded, LoadedModel
 
@@ -48,6 +49,40 @@ def generate(
     """
     if not prompts:
         return []
+    check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
+    ids, mask, positions = padded_left(lm, prompts)
+    real = (mask.bool() & (positions > 0)).unsqueeze(-1)
+    cache = DynamicCache()
+    with torch.inference_mode(), hooks(lm, touches_of(edits, real)):
+        final = forward(
+            lm, ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )  # fmt: skip
+    everywhere = torch.ones(len(prompts), 1, 1, dtype=torch.bool, device=lm.device)
+    sampling = Sampling(temperature, top_k, range(len(prompts)) if seeds is None else seeds)
+    touches = touches_of(edits, everywhere)
+    texts = decode(lm, final[:, -1], cache, mask, max_tokens, sampling, lambda _: touches)
+    if None in texts:
+        raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
+    return [text for text in texts if text is not None]
+
+
+class Sampling(NamedTuple):
+    """How the next token is chosen: `temperature` 0 is greedy; every row has a random stream of its own."""
+
+    temperature: float
+    top_k: int | None
+    seeds: Sequence[int]
+
+
+def check_generation(
+    lm: LoadedModel,
+    prompts: Sequence[Encoded],
+    max_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seeds: Sequence[int] | None,
+) -> None:
+    """Raise `InputError` unless these prompts can be continued like this."""
     if max_tokens < 1:
         raise InputError("No new tokens were asked for.", found=max_tokens, accepted="max_tokens of 1 or more")
     if not 0 <= temperature < math.inf:
@@ -64,51 +99,70 @@ def generate(
             accepted=f"{lm.max_positions} in all",
             next_step="shorten the prompt or lower --max-tokens",
         )
-    seeds = range(len(prompts)) if seeds is None else seeds
-    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-    ids, mask = _pad_left(lm, prompts, longest)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    real = (mask.bool() & (positions > 0)).unsqueeze(-1)
+
+
+def decode(
+    lm: LoadedModel,
+    final: Tensor,
+    cache: DynamicCache,
+    mask: Tensor,
+    max_tokens: int,
+    sampling: Sampling,
+    touches: Callable[[int], Mapping[Point, Touch]],
+) -> list[str | None]:
+    """Generate from filled caches; None for a row whose logits stopped being finite (an edit that overflows).
+
+    Args:
+        final: (rows, d) normed states of the prompts' last tokens.
+        cache: keys and values of the prompts; it grows.
+        mask: (rows, tokens) 1 for the prompts' tokens, 0 for padding.
+        max_tokens: how many tokens at most.
+        sampling: how to choose.
+        touches: step (1 for the first generated token that is fed back) → hooks of that forward pass.
+    """
+    streams = [torch.Generator().manual_seed(seed) for seed in sampling.seeds]
+    positions = mask.sum(dim=1, keepdim=True)
     new: list[Tensor] = []
-    running = torch.ones(len(prompts), dtype=torch.bool, device=lm.device)
+    running = torch.ones(len(final), dtype=torch.bool, device=lm.device)
+    overflown = torch.zeros_like(running)
     stop_ids = _stop_ids(lm)
-    past: Any = None
     with torch.inference_mode():
-        for _ in range(max_tokens):
-            with matmul_precision(lm.device), hooks(lm, touches_of(edits, real)):
-                out = lm.hf(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=past,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-            past = out.past_key_values
-            logits = out.logits[:, -1].float()
-            if not bool(torch.isfinite(logits).all()):
-                raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
-            chosen = _choose(logits, temperature, top_k, streams)
+        for step in range(1, max_tokens + 1):
+            logits = logits_of(lm, final).float()
+            overflown |= ~torch.isfinite(logits).all(dim=-1)
+            running &= ~overflown
+            logits[overflown] = 0.0  # such a row goes on with any token, so that the others can
+            chosen = _choose(logits, sampling.temperature, sampling.top_k, streams)
             new.append(torch.where(running, chosen, torch.full_like(chosen, -1)))
             running &= ~torch.isin(chosen, stop_ids)
-            if not bool(running.any()):
+            if step == max_tokens or not bool(running.any()):
                 break
-            ids, positions = chosen[:, None], positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
-            real = torch.ones(len(prompts), 1, 1, dtype=torch.bool, device=lm.device)
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            with hooks(lm, touches(step)):
+                hidden = forward(
+                    lm, chosen[:, None], attention_mask=mask, position_ids=positions, past_key_values=cache,
+                    use_cache=True,
+                )  # fmt: skip
+            final, positions = hidden[:, -1], positions + 1
     tokens = torch.stack(new, dim=1).tolist()
     drop = set(stop_ids.tolist()) | {-1}
     kept = [[t for t in row if t not in drop] for row in tokens]
-    return [str(lm.tokenizer.decode(row, skip_special_tokens=True)) for row in kept]
+    return [
+        None if lost else str(lm.tokenizer.decode(row, skip_special_tokens=True))
+        for row, lost in zip(kept, overflown.tolist(), strict=True)
+    ]
 
 
-def _pad_left(lm: LoadedModel, prompts: Sequence[Encoded], longest: int) -> tuple[Tensor, Tensor]:
+def padded_left(lm: LoadedModel, prompts: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, mask and position ids, (rows, tokens) each, of prompts that end together."""
+    longest = max(len(p) for p in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt.ids)
         mask[row, longest - len(prompt) :] = 1
-    return ids.to(lm.device), mask.to(lm.device)
+    ids, mask = ids.to(lm.device), mask.to(lm.device)
+    return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def _stop_ids(lm: LoadedModel) -> Tensor:

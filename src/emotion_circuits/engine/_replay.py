@@ -6,16 +6,17 @@ variant costs the remaining blocks only. Logits are computed at the tokens that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch
 from emotion_circuits.engine._edits import Edit, touches_of
+from emotion_circuits.engine._pushes import Push
 from emotion_circuits.engine._record import record_tokens
 from emotion_circuits.engine._run import forward, hooks, logits_of, only_blocks
-from emotion_circuits.engine._sites import Point
+from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.models import LoadedModel
 
@@ -44,50 +45,86 @@ class PrefixReplay:
         self.editable = batch.editable(lm.device)
 
     def variants(
-        self, deltas: Tensor, read: Sequence[int], batch_tokens: int = DEFAULT_BATCH_TOKENS
+        self,
+        push: Push | Tensor,
+        read: Sequence[int],
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        later: Mapping[int, Push] | None = None,
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Final hidden states at some tokens for each variant h ← h + delta.
+        """Final hidden states at some tokens for each variant.
 
         Args:
-            deltas: (variants, d), added to every editable token.
+            push: a change per variant at `layer`, made to every editable token; or (variants, d) vectors to add.
             read: flat token indices of the batch (see `Batch.flat`).
             batch_tokens: how many tokens go through the blocks at once; at least one variant does.
+            later: changes of the same variants at layers after this one, for a band of layers.
 
         Yields:
             which variants, and their normed states of shape (variants, len(read), d).
         """
-        rows, tokens, width = self.states.shape
-        at_once = max(1, batch_tokens // (rows * tokens))
+        rows, tokens, _ = self.states.shape
         index = torch.as_tensor(read, device=self.lm.device)
-        first = 0
-        while first < len(deltas):
-            chunk = deltas[first : first + at_once].to(device=self.lm.device, dtype=self.states.dtype)
-            try:
-                edited = torch.where(self.editable, self.states + chunk[:, None, None, :], self.states)
-                final = self.run(edited.reshape(-1, tokens, width), copies=len(chunk))
-            except torch.OutOfMemoryError as error:
-                if len(chunk) == 1:
-                    raise EmotionCircuitsError(
-                        "Out of memory with a single variant.",
-                        found=f"{rows * tokens} tokens",
-                        next_step="use fewer or shorter texts, --dtype bfloat16 or --device cpu",
-                    ) from error
-                torch.cuda.empty_cache()
-                at_once = len(chunk) // 2
-                continue
-            read_out = final.reshape(len(chunk), rows * tokens, width).index_select(1, index)
-            yield slice(first, first + len(chunk)), read_out
-            first += len(chunk)
 
-    def run(self, states: Tensor, copies: int = 1) -> Tensor:
-        """The blocks after `layer` on given states of shape (copies * rows, tokens, d), then the final norm."""
-        start = Point("resid_post", self.layer)
-        with (
-            torch.no_grad(),
-            hooks(self.lm, {start: lambda _: states}),
-            only_blocks(self.lm, start=self.layer + 1),
-        ):
+        def run(chosen: slice) -> Tensor:
+            part = changes.rows(chosen)
+            edited = part.applied(self.states.expand(len(part), *self.states.shape), self.editable)
+            above = {layer: one.rows(chosen) for layer, one in (later or {}).items()}
+            final = self.run(edited.flatten(0, 1), copies=len(part), later=above)
+            return final.reshape(len(part), rows * tokens, -1).index_select(1, index)
+
+        changes = Push.add(push) if isinstance(push, Tensor) else push
+        yield from in_chunks(run, len(changes), batch_tokens, rows * tokens)
+
+    def run(self, states: Tensor, copies: int = 1, later: Mapping[int, Push] | None = None) -> Tensor:
+        """The blocks after `layer` on given states of shape (copies * rows, tokens, d), then the final norm.
+
+        Args:
+            states: what stands for the block's output.
+            copies: how often the batch is repeated along the rows.
+            later: changes at later layers, one per copy.
+        """
+        editable = self.editable
+        touches: dict[Point, Touch] = {Point("resid_post", self.layer): lambda _: states}
+        touches |= {Point("resid_post", layer): pushing(push, editable) for layer, push in (later or {}).items()}
+        with torch.no_grad(), hooks(self.lm, touches), only_blocks(self.lm, start=self.layer + 1):
             return forward(self.lm, **self.batch.inputs(self.lm, copies))
+
+
+def pushing(push: Push, editable: Tensor) -> Touch:
+    """The hook of a change per copy of a batch, on rows that are copies times texts."""
+
+    def touch(hidden: Tensor) -> Tensor:
+        return push.applied(hidden.reshape(len(push), -1, *hidden.shape[1:]), editable).reshape(hidden.shape)
+
+    return touch
+
+
+def in_chunks(
+    run: Callable[[slice], Tensor], n: int, batch_tokens: int, tokens_each: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """Run `n` variants as many at a time as the budget of tokens allows, fewer where memory runs out.
+
+    Yields:
+        which variants, and what `run` gave for them.
+    """
+    at_once, first = max(1, batch_tokens // tokens_each), 0
+    while first < n:
+        chosen = slice(first, min(n, first + at_once))
+        size = chosen.stop - first
+        try:
+            found = run(chosen)
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise EmotionCircuitsError(
+                    "Out of memory with a single variant.",
+                    found=f"{tokens_each} tokens",
+                    next_step="use fewer or shorter texts, --dtype bfloat16 or --device cpu",
+                ) from error
+            torch.cuda.empty_cache()
+            at_once = size // 2
+            continue
+        yield chosen, found
+        first = chosen.stop
 
 
 def logits_at(lm: LoadedModel, batch: Batch, read: Sequence[int], edits: Sequence[Edit] = ()) -> Tensor:

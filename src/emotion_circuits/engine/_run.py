@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
+from torch.nn.functional import linear
 
 from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._sites import Point, Touch, attach
@@ -81,11 +82,24 @@ def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
         return hidden
 
 
-def logits_of(lm: LoadedModel, normed: Tensor) -> Tensor:
-    """The LM head on hidden states that passed the final norm."""
+def logits_of(lm: LoadedModel, normed: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """The LM head on hidden states that passed the final norm.
+
+    Args:
+        lm: the model.
+        normed: (..., d).
+        tokens: the only tokens whose logits are wanted, which spares the product with the rest of the vocabulary.
+
+    Returns:
+        (..., vocabulary), or (..., len(tokens)) in their order.
+    """
     with matmul_precision(lm.device):
-        logits: Tensor = lm.lm_head(normed)
-        return logits
+        if tokens is None:
+            logits: Tensor = lm.lm_head(normed)
+            return logits
+        head = lm.lm_head
+        bias = getattr(head, "bias", None)
+        return linear(normed, cast(Tensor, head.weight)[tokens], None if bias is None else bias[tokens])
 
 
 def count_hooks(lm: LoadedModel) -> int:

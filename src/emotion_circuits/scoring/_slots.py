@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -71,21 +72,24 @@ def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str) -> SlotTokens:
     return SlotTokens(slot, kept, dropped)
 
 
-def log_odds(logits: Tensor, slots: Sequence[SlotTokens]) -> Tensor:
+def log_odds(logits: Tensor, slots: Sequence[SlotTokens], tokens: Sequence[int] | None = None) -> Tensor:
     """Log-odds of each class's words against all other classes' words.
 
     The softmax's denominator cancels, so only these words' logits matter.
 
     Args:
-        logits: (..., contexts, vocabulary).
+        logits: (..., contexts, vocabulary), or of some tokens only.
         slots: the slot of each context.
+        tokens: which tokens the logits are of; None for the whole vocabulary.
 
     Returns:
         (..., contexts, classes), in nats, classes in the order of `CLASSES`.
     """
+    column = None if tokens is None else {token: k for k, token in enumerate(tokens)}
     per_context = []
     for i, slot in enumerate(slots):
-        sums = torch.stack([logits[..., i, list(slot.tokens[c])].float().logsumexp(-1) for c in CLASSES], dim=-1)
+        wanted = [[t if column is None else column[t] for t in slot.tokens[c]] for c in CLASSES]
+        sums = torch.stack([logits[..., i, columns].float().logsumexp(-1) for columns in wanted], dim=-1)
         others = torch.stack(
             [sums[..., [k for k in range(len(CLASSES)) if k != c]].logsumexp(-1) for c in range(len(CLASSES))], dim=-1
         )
@@ -104,9 +108,23 @@ class SlotTask:
     batches: tuple[Batch, ...]
     slots: tuple[SlotTokens, ...]
 
+    @cached_property
+    def tokens(self) -> tuple[int, ...]:
+        """Every token that counts at any slot, sorted: log-odds need no other logits."""
+        return tuple(sorted({t for slot in self.slots for own in slot.tokens.values() for t in own}))
+
     def score(self, batch: Batch, logits: Tensor) -> Tensor:
-        """(..., texts of the batch, vocabulary) → (..., texts of the batch, classes) log-odds."""
-        return log_odds(logits, [self.slots[i] for i in batch.texts])
+        """(..., texts of the batch, vocabulary or `tokens` only) → (..., texts of the batch, classes) log-odds."""
+        tokens = self.tokens if logits.shape[-1] == len(self.tokens) else None
+        return log_odds(logits, [self.slots[i] for i in batch.texts], tokens)
+
+    def plain_batches(self) -> tuple[Batch, ...]:
+        """The same contexts, one to a row and rows of one length, as keys and values of a prefix need them."""
+        ids: list[tuple[int, ...]] = [()] * len(self.contexts)
+        for batch in self.batches:
+            for text, tokens in zip(batch.texts, batch.ids, strict=True):
+                ids[text] = tokens
+        return plan_batches(ids, packed=False)
 
 
 def slot_task(lm: LoadedModel, contexts: Sequence[Context], word_sets: WordSets) -> SlotTask:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emotion_circuits.errors import InputError
 
+ALL_LAYERS = 1000
+"""More depths than any model has layers."""
+FULL_DOSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 REFERENCE_MODELS = ("reference/gpt2", "reference/gpt-neox", "reference/gpt-neo")
 
 
@@ -101,6 +104,21 @@ class Study(BaseModel):
         if not models or len(set(models)) < len(models):
             raise ValueError("give at least one model, and each once")
         return models
+
+    def lifted(self) -> Study:
+        """The same study without the default's limits on time: every layer, finer doses, more draws of every null."""
+        steering = self.steering.model_copy(
+            update={
+                "depths": ALL_LAYERS,
+                "doses": tuple(sign * d for sign in (-1, 1) for d in FULL_DOSES),
+                "development_contexts": 16,
+                "covariance_controls": 2000,
+                "isotropic_controls": 1000,
+                "shuffled_controls": 1000,
+            }
+        )
+        sharing = self.sharing.model_copy(update={"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199})
+        return self.model_copy(update={"steering": steering, "sharing": sharing, "untrained_seeds": (0, 1, 2, 3, 4)})
 
     @property
     def folder(self) -> Path:
