@@ -7,6 +7,7 @@ import torch
 
 from emotion_circuits.engine import (
     CleanPrefix,
+    Edit,
     Point,
     PrefixReplay,
     Push,
@@ -93,15 +94,14 @@ def test_a_suffix_after_kept_keys_equals_full_passes(lm, back):
     [ids] = [e.ids for e in lm.encode(PROMPTS[2:])]
     [batch] = plan_batches([ids, ids[::-1]], packed=False)
     first = batch.shape[1] - back
+    after = torch.arange(batch.shape[1])[:, None] >= first
     states = record_tokens(lm, batch, [Point("resid_post", 0)])[Point("resid_post", 0)]
     replay = SuffixReplay(CleanPrefix(lm, batch, first), 0, states)
     budgets = [1, 10_000]
     for budget in budgets:
         found = torch.cat([s for _, s in replay.variants(pushes[0], batch.last(), budget, later={2: pushes[2]})])
         for k in range(4):
-            after = torch.zeros(batch.shape[1], 1, dtype=torch.bool)
-            after[first:] = True
-            edits = [type(e)(e.point, lambda h, m, e=e: e.apply(h, m & after)) for e in edits_of(one(pushes, k))]
+            edits = [Edit(e.point, lambda h, m, e=e: e.apply(h, m & after)) for e in edits_of(one(pushes, k))]
             expected = final_states(lm, batch, edits).reshape(-1, lm.d_model)[batch.last()]
             torch.testing.assert_close(found[k], expected, atol=2e-5, rtol=1e-4)
     assert count_hooks(lm) == 0

@@ -47,7 +47,7 @@ def test_a_control_does_what_a_sweep_along_it_does(lm, slots, alpha):
     rng = np.random.default_rng(3)
     own = direction_set(lm, {e: (k + 1) * rng.standard_normal(lm.d_model) for k, e in enumerate(EMOTIONS)})
     layout = iv.Layout((5, 7), (-0.5, 0.5), EMOTIONS)
-    bands = iv.control_bands(lm, own, slots, layout, 3, alpha=alpha, seed=1)
+    bands = iv.control_bands(lm, iv.Controls(own), slots, layout, 3, alpha=alpha, seed=1)
     assert bands.changes.shape == (2, 3, 2, 3)
     units = iv.isotropic_directions(3, lm.d_model, centred=own.source.centred_norm, seed=1)
     for k, unit in enumerate(units):
@@ -66,7 +66,7 @@ def test_p_counts_the_controls_that_reach_the_value_on_its_side(controls, value,
     result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), ())
     row = result._measure("anger", 0, dose, iv.WORD_SET, value, (value, value), 0.0, np.zeros(4))
     other = row._replace(statistic=iv.PERPLEXITY)
-    [found, same] = iv.with_bands(result, Bands(np.array(controls).reshape(1, 1, 1, -1)), [row, other])
+    [found, same] = iv.with_bands(result, Bands("isotropic", np.array(controls).reshape(1, 1, 1, -1)), [row, other])
     reached = sum(c >= value - 1e-9 if dose > 0 else c <= value + 1e-9 for c in controls)
     assert found.p == pytest.approx((reached + 1) / (len(controls) + 1))
     assert found.chance == pytest.approx(np.mean(controls), abs=1e-12)

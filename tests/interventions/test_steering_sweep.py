@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from steered_by_hand import continuation_mean, direction_set, word_odds
 
 from emotion_circuits import prompts
+from emotion_circuits.engine import added
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import (
     CONTINUATIONS,
     PERPLEXITY,
     WORD_SET,
-    LayerDeltas,
     Layout,
+    Line,
     check_doses,
     continuation_outcomes,
-    dosed,
+    pushes_along,
     relative_layers,
     slot_outcomes,
     sweep,
@@ -176,7 +177,7 @@ def test_directions_of_another_model_are_refused(small, reference):
 
 def test_outcomes_fill_every_cell_and_count_every_variant(small):
     lm, slots, said = small
-    deltas = [LayerDeltas(1, torch.randn(5, lm.d_model)), LayerDeltas(6, torch.zeros(2, lm.d_model))]
+    deltas = [added(1, torch.randn(5, lm.d_model)), added(6, torch.zeros(2, lm.d_model))]
     counted = []
     for task, outcomes, shape in ((slots, slot_outcomes, (4, 4)), (said, continuation_outcomes, (2, 4))):
         counted.clear()
@@ -190,12 +191,11 @@ def test_outcomes_fill_every_cell_and_count_every_variant(small):
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=5), st.integers(1, 4), st.floats(0.1, 50))
 def test_doses_run_fastest(doses, n, scale):
     units = np.random.default_rng(n).standard_normal((n, 6))
-    found = dosed(units, scale, doses).numpy()
-    assert found.shape == (n * len(doses), 6)
+    found = pushes_along({2: Line(units, scale, np.zeros(6))}, doses)[2]
+    assert len(found) == n * len(doses)
     for i in range(n):
         for k, dose in enumerate(doses):
-            np.testing.assert_allclose(found[i * len(doses) + k], dose * scale * units[i], atol=1e-12)
-    np.testing.assert_array_equal(dosed(units[0], scale, doses).numpy(), found[: len(doses)])
+            np.testing.assert_allclose(found.vector[i * len(doses) + k], dose * scale * units[i], atol=1e-12)
 
 
 def test_doses_are_checked_and_kept_in_order():

@@ -35,7 +35,7 @@ def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Pat
         controls = [
             {"model": model, "emotion": e, "layer": 1, "dose": 0.2, "kind": kind, "slope": float(slope)}
             for e in EMOTIONS
-            for kind in ("isotropic", "shuffled-label")
+            for kind in ("covariance", "isotropic", "shuffled-label")
             for slope in rng.normal(size=40)
         ]
         pd.DataFrame(controls).to_parquet(folder / "patching" / f"{slug}_controls.parquet", index=False)
@@ -129,7 +129,7 @@ def _slopes(model: str) -> list[Measure]:
             chance=0.0, null_low=-2.0, null_high=2.0
         )
         for e in EMOTIONS
-        for kind in ("isotropic", "shuffled-label")
+        for kind in ("covariance", "isotropic", "shuffled-label")
     ]
 
 

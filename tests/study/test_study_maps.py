@@ -24,7 +24,7 @@ def small(results: Path) -> Study:
         results=results, models=("reference/gpt2", "reference/gpt-neo"), threads=1, generic_texts=16,
         steering=SteeringPlan(
             depths=1, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-            isotropic_controls=10, shuffled_controls=4,
+            covariance_controls=10, isotropic_controls=4, shuffled_controls=4,
         ),
         sharing=SharingPlan(n_fit=100, depths=2, untrained_seeds=(0,), draws=99, steered_shuffles=2),
     )  # fmt: skip

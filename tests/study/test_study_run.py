@@ -20,7 +20,7 @@ SMALL = {
     "generic_texts": 16,
     "steering": SteeringPlan(
         depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-        isotropic_controls=20, shuffled_controls=10,
+        covariance_controls=20, isotropic_controls=4, shuffled_controls=10,
     ),
 }  # fmt: skip
 

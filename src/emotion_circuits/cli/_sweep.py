@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from emotion_circuits.cli._inputs import (
     DirectionModel,
@@ -33,7 +33,8 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.interventions import Layout
+    from emotion_circuits.directions import DirectionSet
+    from emotion_circuits.interventions import Controls, Layout
     from emotion_circuits.statistics import Measure
 
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
@@ -65,9 +66,21 @@ def sweep(
     emotions: Annotated[
         tuple[str, ...], flag("--emotion", help="Whose directions; all by default.", show_default=False)
     ] = (),
+    action: Annotated[
+        Literal["add", "ablate", "clamp"],
+        flag(help="Add doses, take a share of the component away, or clamp it to a dose."),
+    ] = "add",
+    band: Annotated[int, flag(help="Consecutive layers changed together, from each of --layers on.", at_least=1)] = 1,
+    at: Annotated[
+        Literal["all", "last"], flag(help="Change all of a prompt's tokens but the first, or its last one only.")
+    ] = "all",
     controls: Annotated[
-        int, flag(help="Isotropic directions of the same size that give chance; 0 for none.", at_least=0)
+        int, flag(help="Control directions of the same size that give chance; 0 for none.", at_least=0)
     ] = 20,
+    control: Annotated[
+        Literal["isotropic", "covariance", "shuffled-label", "other-emotion", "sign-flipped", "embedding"],
+        flag(help="Their kind; of the last three there are as many as there are."),
+    ] = "isotropic",
     output: Annotated[Path | None, flag(help="Table to write, .parquet; by default in the results folder.")] = None,
     position: Where = None,
     kind: Kind = "specific",
@@ -82,17 +95,24 @@ def sweep(
     Three outcomes, none of them sampled: the log-odds of the emotion's own words against the other
     classes' as the next word of each prompt; the log probability of its continuations minus neutral
     ones; and the perplexity of neutral continuations over the clean model's (the damage). The last
-    two use the bundled contexts always.
+    two use the bundled contexts always, and are left out with --at last.
+
+    Finished layers are kept until the table is written: a sweep that was stopped goes on from there.
 
     Of your own prompts, one that ends in a form of "to be" or "to feel" is followed by adjectives.
     Any other is followed by the first words of an utterance as they stand after an open quotation
     mark, with nothing added: after prompts that end otherwise those words are unlikely, and only
     their comparison means something.
     """
+    from emotion_circuits import __version__
     from emotion_circuits._files import write_table
+    from emotion_circuits._parts import Parts
+    from emotion_circuits.directions import generic_tokens
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import (
         Layout,
+        bands_of,
+        check_action,
         check_doses,
         control_bands,
         relative_layers,
@@ -103,13 +123,18 @@ def sweep(
     )
     from emotion_circuits.interventions import sweep as steer
     from emotion_circuits.models import ModelName
+    from emotion_circuits.prompts import generic_sample
     from emotion_circuits.statistics import measures_table
 
     if dose and alpha:
         raise InputError("Give either --dose or --alpha.", found="both")
-    steps = tuple(dict.fromkeys(d for d in check_doses(dose or alpha or DOSES) if d != 0))
+    if alpha and action != "add":
+        raise InputError("--alpha is for adding.", found=f"--action {action}", next_step="give --dose")
+    usual = (1.0,) if action == "ablate" else DOSES
+    steps = tuple(dict.fromkeys(d for d in check_doses(dose or alpha or usual) if d != 0))
     if not steps:
         raise InputError("Only 0 was given, which is the clean run.", accepted="at least one other number")
+    check_action(action, steps)
     own = None if prompts_file is None else read_prompts(prompts_file)
     if output is not None:
         output = output_path(output, ".parquet")
@@ -117,28 +142,40 @@ def sweep(
     directions = load_vectors(vectors, model, store_options, position)
     check_emotions(directions, emotions)
     chosen = tuple(dict.fromkeys(layers or relative_layers(directions.n_layers)))
-    for layer in chosen:
-        if layer >= directions.n_layers:
-            raise InputError(
-                f"{directions.source.model} has no layer {layer}.", accepted=f"0 to {directions.n_layers - 1}"
-            )
+    bands_of(chosen, band, directions.n_layers)  # refuses layers before the model is loaded
+    source = _controls(directions, store_options, kind, control) if controls else None
     if output is None:
         name = f"{ModelName.parse(directions.source.model).slug}_{directions.position}_own_sweep.parquet"
         output = store_options.folder / "patching" / name
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
     slots, continuations = material = sweep_material(lm, own)
-    layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions)
-    sizes = len(layout.emotions) if alpha else 1
+    damage = continuations if at == "all" else None
+    layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
+    n_controls = 0
+    if source is not None:
+        if control == "covariance":
+            texts = [t.text for t in generic_sample(directions.generic.n_texts)]
+            source.tokens = lambda layer: generic_tokens(lm, texts, layer)
+        # Emotions share their controls where they can.
+        sets = len(layout.emotions) if alpha or source.of_one_emotion(control) else 1
+        n_controls = sets * len(source.units(control, chosen[0], controls, layout.emotions[0], seed))
     variants = len(chosen) * (len(steps) + 1)
-    tokens = sweep_cost(lm, slots, continuations, layout)
-    if controls:
-        tokens += sweep_cost(lm, slots, None, layout._replace(emotions=("control",) * (controls * sizes)))
-    say(f"{lm.name}: {len(chosen)} layers × {len(steps)} doses × {len(layout.emotions)} emotions, "
-        f"{controls} controls: {tokens:,} tokens through the model, about {seconds_for(lm, tokens):.0f} s")  # fmt: skip
+    tokens = sweep_cost(lm, slots, damage, layout)
+    if n_controls:
+        tokens += sweep_cost(lm, slots, None, layout._replace(emotions=("control",) * n_controls))
+    cells = f"{len(chosen)} layers × {len(steps)} doses × {len(layout.emotions)} emotions, {n_controls} controls"
+    say(f"{lm.name}: {cells}: {tokens:,} tokens through the model, about {seconds_for(lm, tokens):.0f} s")
     budget = batch_tokens or DEFAULT_BATCH_TOKENS
-    total = variants * (len(layout.emotions) * material.batches + controls * sizes * len(slots.batches))
-    with progress("Sweep", total) as show:
+    contexts = [c.text for c in slots.contexts]
+    parts = Parts(
+        output.with_name(f".{output.stem}.parts"),
+        [str(lm.name), lm.revision, str(lm.dtype), __version__, directions.data_hash, directions.position,
+         directions.cleaned, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
+    )  # fmt: skip
+    batches = len(slots.batches if at == "all" else slots.plain_batches())
+    forwards = batches + (len(material.continuations.batches) if damage else 0)
+    with progress("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as show:
         count = 0
 
         def add(n: int) -> None:
@@ -147,19 +184,34 @@ def sweep(
             show(count)
 
         result = steer(
-            lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
-            alpha=bool(alpha), batch_tokens=budget, on_variants=add,
+            lm, directions, slots, damage, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
+            alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,
         )  # fmt: skip
         rows = result.measures(seed)
-        if controls:
-            bands = control_bands(
-                lm, directions, slots, layout, controls, kind=kind, alpha=bool(alpha), seed=seed,
-                batch_tokens=budget, on_variants=add,
+        if source is not None:
+            found = control_bands(
+                lm, source, slots, layout, controls, control=control, alpha=bool(alpha), seed=seed,
+                batch_tokens=budget, on_variants=add, parts=parts,
             )  # fmt: skip
-            rows = with_bands(result, bands, rows)
-    unit = "alpha" if alpha else "dose"
+            rows = with_bands(result, found, rows)
+    unit = result.unit
     write_table(output, measures_table(rows))
+    parts.clear()
     emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
+
+
+def _controls(directions: DirectionSet, store: StoreOptions, kind: str, control: str) -> Controls:
+    """Where control directions come from, with the activations that some kinds need."""
+    from emotion_circuits.directions import load_activations
+    from emotion_circuits.interventions import Controls
+    from emotion_circuits.models import ModelName
+
+    explicit = None
+    if control == "shuffled-label":
+        explicit = load_activations(store.folder / "activations" / ModelName.parse(directions.source.model).slug)
+        if explicit.data.hash != directions.data_hash:
+            raise InputError("The activations in the results folder are not those the directions were made from.")
+    return Controls(directions, kind, explicit=explicit)
 
 
 def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Path) -> Table:
@@ -172,15 +224,17 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Pa
     for emotion in layout.emotions:
         for layer in layout.layers:
             for dose in layout.doses:
-                cell = (emotion, layer, f"{kind}, {unit} {dose:g}")
-                words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
+                cell = (emotion, layer, layout.words(kind, unit, dose))
+                words = by_key[*cell, WORD_SET]
+                told, damage = (by_key.get((*cell, s)) for s in (CONTINUATIONS, PERPLEXITY))
                 lines.append(
                     (
                         emotion, str(layer), f"{dose:g}", f"{words.value:+z.2f}", _band(words.ci_low, words.ci_high),
                         f"{words.chance:+z.2f}", _band(words.null_low, words.null_high),
                         "–" if words.p != words.p else f"{words.p:.3f}",
-                        f"{told.value:+z.3f}", _band(told.ci_low, told.ci_high, 3), f"{damage.value:.2f}",
-                        f"{words.n_unique}, {told.n_unique}",
+                        f"{told.value:+z.3f}" if told else "–", _band(told.ci_low, told.ci_high, 3) if told else "–",
+                        f"{damage.value:.2f}" if damage else "–",
+                        f"{words.n_unique}, {told.n_unique}" if told else str(words.n_unique),
                     )
                 )  # fmt: skip
     notes = (

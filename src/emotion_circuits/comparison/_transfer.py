@@ -18,8 +18,7 @@ from emotion_circuits.directions import Activations, DirectionSet
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.geometry import Aligner, remove_all_ones
-from emotion_circuits.interventions import LayerDeltas as Deltas
-from emotion_circuits.interventions import dosed, slopes, slot_outcomes
+from emotion_circuits.interventions import line, pushes_along, slopes, slot_outcomes
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES
 from emotion_circuits.scoring import SlotTask
@@ -228,8 +227,8 @@ def steer(
     native /= np.linalg.norm(native, axis=1, keepdims=True)
     shuffled = mapped.shuffled[:n_shuffled]
     units = np.concatenate([mapped.mapped, native, shuffled.reshape(-1, native.shape[1])])
-    deltas = dosed(units, float(target.generic.norm[layer + 1]), (-dose, dose))
-    [odds] = slot_outcomes(lm, slots, [Deltas(layer, deltas)], batch_tokens=batch_tokens, on_variants=on_variants)
+    pushes = pushes_along({layer: line(target, layer, units)}, (-dose, dose))
+    [odds] = slot_outcomes(lm, slots, [pushes], batch_tokens=batch_tokens, on_variants=on_variants)
     found = slopes(odds.reshape(len(units), 2, *odds.shape[1:]), dose)
     results = []
     for place, emotion in enumerate(emotions):

@@ -40,7 +40,13 @@ from emotion_circuits.directions._foils import (
     IMPLICIT_OVER_FOILS,
     foil_rows,
 )
-from emotion_circuits.directions._generic import GenericStatistics, generic_statistics, load_generic, save_generic
+from emotion_circuits.directions._generic import (
+    GenericStatistics,
+    generic_statistics,
+    generic_tokens,
+    load_generic,
+    save_generic,
+)
 from emotion_circuits.directions._intensity import INTENSITY, intensity_rows
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
 from emotion_circuits.directions._quality import (
@@ -123,6 +129,7 @@ __all__ = [
     "floor_rows",
     "foil_rows",
     "generic_statistics",
+    "generic_tokens",
     "intensity_rows",
     "load_activations",
     "load_directions",

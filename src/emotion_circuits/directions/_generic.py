@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,25 +78,40 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
     Raises:
         InputError: too few texts.
     """
-    encoded = [e for e in lm.encode(texts) if len(e) > 1]
-    if len(encoded) < 8:
-        raise InputError("Generic texts of at least two tokens are needed.", found=len(encoded), accepted="8 or more")
-    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
-    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
-    recording = record(lm, [e.ids for e in encoded], positions, points)
     mean, norm, components, shares = [], [], [], []
-    for point in points:
-        tokens = recording.values[point].double().numpy().reshape(-1, lm.d_model)
-        tokens = tokens[np.isfinite(tokens).all(axis=1)]
+    for tokens in _sampled(lm, texts, points):
         mean.append(tokens.mean(axis=0))
         norm.append(np.median(np.linalg.norm(tokens, axis=1)))
         top, cumulative = _top_components(tokens - tokens.mean(axis=0))
         components.append(top)
         shares.append(cumulative)
     return GenericStatistics(
-        np.asarray(mean, np.float32), np.asarray(norm, np.float32), tuple(components), tuple(shares), len(encoded)
+        np.asarray(mean, np.float32),
+        np.asarray(norm, np.float32),
+        tuple(components),
+        tuple(shares),
+        sum(len(e) > 1 for e in lm.encode(texts)),
     )
+
+
+def generic_tokens(lm: LoadedModel, texts: Sequence[str], layer: int) -> NDArray[np.float64]:
+    """(tokens, d) residual stream after a layer (-1 is `embed`) at the tokens that `generic_statistics` is over."""
+    [tokens] = _sampled(lm, texts, [Point("embed", 0) if layer < 0 else Point("resid_post", layer)])
+    return tokens
+
+
+def _sampled(lm: LoadedModel, texts: Sequence[str], points: Sequence[Point]) -> Iterator[NDArray[np.float64]]:
+    """Per point (tokens, d) at up to eight evenly spaced tokens of each text of two tokens or more."""
+    encoded = [e for e in lm.encode(texts) if len(e) > 1]
+    if len(encoded) < 8:
+        raise InputError("Generic texts of at least two tokens are needed.", found=len(encoded), accepted="8 or more")
+    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
+    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
+    recording = record(lm, [e.ids for e in encoded], positions, points)
+    for point in points:
+        tokens = recording.values[point].double().numpy().reshape(-1, lm.d_model)
+        yield tokens[np.isfinite(tokens).all(axis=1)]
 
 
 def save_generic(generic: GenericStatistics, folder: Path) -> Path:

@@ -1,10 +1,25 @@
 """Changing what a model computes and measuring what follows: steering with doses, and its controls."""
 
+from emotion_circuits.interventions._actions import (
+    ACTIONS,
+    Action,
+    Line,
+    Lines,
+    bands_of,
+    check_action,
+    line,
+    own_lines,
+    pushes_along,
+)
 from emotion_circuits.interventions._bands import Bands, control_bands, with_bands
 from emotion_circuits.interventions._controls import (
+    CONTROL_KINDS,
+    DRAWN,
+    Controls,
     ControlSlopes,
     against_controls,
     control_slopes,
+    covariance_directions,
     isotropic_directions,
     shuffled_label_directions,
     slopes,
@@ -19,10 +34,9 @@ from emotion_circuits.interventions._material import (
 )
 from emotion_circuits.interventions._side_by_side import Continued, SideBySide, side_by_side, steering_edit
 from emotion_circuits.interventions._steer import (
-    LayerDeltas,
+    Where,
     check_doses,
     continuation_outcomes,
-    dosed,
     slot_outcomes,
 )
 from emotion_circuits.interventions._sweep import (
@@ -39,29 +53,41 @@ from emotion_circuits.interventions._sweep import (
 )
 
 __all__ = [
+    "ACTIONS",
     "CONTINUATIONS",
+    "CONTROL_KINDS",
+    "DRAWN",
     "PERPLEXITY",
     "WORD_SET",
+    "Action",
     "Bands",
     "Choice",
     "Continued",
     "ControlSlopes",
-    "LayerDeltas",
+    "Controls",
     "Layout",
+    "Line",
+    "Lines",
     "SideBySide",
     "SweepMaterial",
     "SweepResult",
+    "Where",
     "against_controls",
     "balanced_contexts",
+    "bands_of",
+    "check_action",
     "check_doses",
     "choose_layer_and_dose",
     "contexts_of",
     "continuation_outcomes",
     "control_bands",
     "control_slopes",
-    "dosed",
+    "covariance_directions",
     "few_continuations",
     "isotropic_directions",
+    "line",
+    "own_lines",
+    "pushes_along",
     "relative_layers",
     "seconds_for",
     "shuffled_label_directions",

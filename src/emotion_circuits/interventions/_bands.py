@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
-from emotion_circuits.interventions._controls import isotropic_directions
-from emotion_circuits.interventions._steer import LayerDeltas, dosed, slot_outcomes
+from emotion_circuits._parts import Parts
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Pushes, joined
+from emotion_circuits.interventions._actions import Line, bands_of, line, pushes_along
+from emotion_circuits.interventions._controls import Controls
+from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import WORD_SET, Layout, SweepResult
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES
@@ -23,58 +24,84 @@ FloatArray = NDArray[np.float64]
 
 
 class Bands(NamedTuple):
-    """Changes of an emotion's own log-odds under control directions: (layers, emotions, doses, controls), in nats."""
+    """What control directions do to an emotion's own log-odds, nats.
 
+    Attributes:
+        control: their kind.
+        changes: (layers, emotions, doses, controls).
+    """
+
+    control: str
     changes: FloatArray
 
 
 def control_bands(
     lm: LoadedModel,
-    directions: DirectionSet,
+    controls: Controls,
     slots: SlotTask,
     layout: Layout,
     n: int,
     *,
-    kind: str = "specific",
+    control: str = "isotropic",
     alpha: bool = False,
     seed: int = 0,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
+    parts: Parts | None = None,
 ) -> Bands:
-    """Steer along `n` isotropic directions as the sweep steers along an emotion's.
+    """Do along control directions what the sweep does along an emotion's.
 
     Args:
-        layout: the sweep's layers, doses and emotions.
-        n: how many directions; the same ones at every layer and dose.
-        kind, alpha: as for `sweep`. Under `alpha` a control is as long as the emotion's own vector, so each emotion has
-            controls of its own; otherwise they share them.
+        lm: the model.
+        controls: where control directions come from.
+        slots: the sweep's contexts.
+        layout: the sweep's layers, doses, emotions and action.
+        n: how many directions of a kind that is drawn; fixed kinds have as many as there are.
+        control: their kind (see `Controls`).
+        alpha: as for `sweep`; a control is then as long as the emotion's own vector.
         seed: of the directions.
-        batch_tokens, on_variants: as for `sweep`.
+        batch_tokens, on_variants, parts: as for `sweep`.
     """
-    units = isotropic_directions(n, lm.d_model, centred=directions.source.centred_norm, seed=seed)
+    directions = controls.directions
     own = [CLASSES.index(emotion) for emotion in layout.emotions]
-    parts = []
-    for layer in layout.layers:
-        scale = float(directions.generic.norm[layer + 1])
-        sizes = [directions.direction(e, layer, kind).norm for e in layout.emotions] if alpha else [scale]
-        steps = torch.cat([dosed(units, size, (0.0, *layout.doses)) for size in sizes])
-        parts.append(LayerDeltas(layer, steps))
-    odds = np.stack(slot_outcomes(lm, slots, parts, batch_tokens=batch_tokens, on_variants=on_variants))
-    # (layers, sizes, controls, doses, classes): the mean over contexts, then the change from the clean run.
-    odds = odds.mean(axis=2).reshape(len(parts), -1, n, len(layout.doses) + 1, len(CLASSES))
+    # Emotions share their controls where these depend neither on the emotion nor on the length of its vector.
+    apart = alpha or controls.of_one_emotion(control)
+    pushes = []
+    for layers in bands_of(layout.layers, layout.band, lm.n_layers):
+        sets: list[Pushes] = []
+        for emotion in layout.emotions if apart else layout.emotions[:1]:
+            lines: dict[int, Line] = {}
+            for layer in layers:
+                size = directions.direction(emotion, layer, controls.kind).norm if alpha else None
+                lines[layer] = line(directions, layer, controls.units(control, layer, n, emotion, seed), size)
+            sets.append(pushes_along(lines, layout.doses, layout.action, clean=True))
+        pushes.append(joined(sets))
+
+    def outcomes(at: Sequence[Pushes]) -> dict[str, FloatArray]:
+        found = slot_outcomes(lm, slots, at, where=layout.where, batch_tokens=batch_tokens, on_variants=on_variants)
+        # The mean over contexts: (layers, variants, classes).
+        return {"odds": np.stack([part.mean(axis=1) for part in found])}
+
+    if parts is None:
+        odds = outcomes(pushes)["odds"]
+    else:
+        named = zip(layout.layers, pushes, strict=True)
+        odds = np.concatenate([parts.kept(f"{control}-{n}", partial(outcomes, [at]))["odds"] for n, at in named])
+    # (layers, sets, controls, doses, classes): the change from the clean run.
+    odds = odds.reshape(len(pushes), len(layout.emotions) if apart else 1, -1, len(layout.doses) + 1, len(CLASSES))
     changes = odds[:, :, :, 1:] - odds[:, :, :, :1]
-    per_emotion = [changes[:, i if alpha else 0, :, :, c] for i, c in enumerate(own)]
-    return Bands(np.stack(per_emotion, axis=1).transpose(0, 1, 3, 2))
+    per_emotion = [changes[:, i if apart else 0, :, :, c] for i, c in enumerate(own)]
+    return Bands(control, np.stack(per_emotion, axis=1).transpose(0, 1, 3, 2))
 
 
 def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -> list[Measure]:
     """The measures with chance, null and p of the word-set outcome taken from the controls.
 
-    p is one-sided: a positive dose should raise the emotion's own log-odds, a negative one lower them.
+    p is one-sided: a positive dose should raise the emotion's own log-odds, a negative one or an ablation lower them.
     """
     layout = result.layout
     null = {
-        (layer, emotion, f"{result.kind}, {result.unit} {dose:g}"): (dose, bands.changes[i, j, k])
+        (layer, emotion, layout.words(result.kind, result.unit, dose)): (dose, bands.changes[i, j, k])
         for i, layer in enumerate(layout.layers)
         for j, emotion in enumerate(layout.emotions)
         for k, dose in enumerate(layout.doses)
@@ -91,7 +118,7 @@ def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -
                 chance=float(changes.mean()),
                 null_low=float(low),
                 null_high=float(high),
-                p=exceedance_p(row.value, changes, "greater" if dose > 0 else "less"),
+                p=exceedance_p(row.value, changes, "greater" if layout.raises(dose) else "less"),
             )
         )
     return found

@@ -3,28 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emotion_circuits._parts import Parts
 from emotion_circuits.directions import Activations, DirectionSet, cleaned_values, matched_texts
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
-from emotion_circuits.interventions._steer import LayerDeltas, dosed, slot_outcomes
+from emotion_circuits.errors import InputError
+from emotion_circuits.interventions._actions import line, pushes_along
+from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES
 from emotion_circuits.scoring import SlotTask
-from emotion_circuits.statistics import exceedance_p, permute_within_groups
+from emotion_circuits.statistics import EMBED_LAYER, exceedance_p, permute_within_groups
 
 FloatArray = NDArray[np.float64]
+
+
+DRAWN = ("isotropic", "covariance", "shuffled-label")
+"""Kinds of control directions of which any number can be drawn."""
+FIXED = ("other-emotion", "sign-flipped", "embedding")
+"""Kinds of which there are as many as there are."""
+CONTROL_KINDS = (*DRAWN, *FIXED)
+CONTROLS_AT_ONCE = 100
+
+
+class Controls:
+    """Directions that an emotion's own is compared with, all unit vectors; doses make them as long as the emotion's.
+
+    * ``isotropic``: uniform on the sphere.
+    * ``covariance``: with the covariance of generic text, cleaned as the emotion's directions are.
+    * ``shuffled-label``: made as specific directions are, from labels permuted within scenarios.
+    * ``other-emotion``: the other emotions' own directions.
+    * ``sign-flipped``: the emotion's own direction turned round.
+    * ``embedding``: the emotion's direction at `embed`, which knows its words and nothing else.
+
+    Args:
+        directions: of the model that is steered.
+        kind: which of their kinds is compared.
+        explicit: what the directions were made from; for ``shuffled-label``.
+        tokens: layer → (tokens, d) residual stream on generic text, as `generic_tokens` gives it; for ``covariance``.
+    """
+
+    def __init__(
+        self,
+        directions: DirectionSet,
+        kind: str = "specific",
+        *,
+        explicit: Activations | None = None,
+        tokens: Callable[[int], FloatArray] | None = None,
+    ):
+        self.directions, self.kind, self.explicit, self.tokens = directions, kind, explicit, tokens
+
+    def of_one_emotion(self, control: str) -> bool:
+        """Whether another emotion has other controls of this kind."""
+        return control in FIXED
+
+    def units(self, control: str, layer: int, n: int, emotion: str, seed: int) -> FloatArray:
+        """(n, d) control directions of a kind at a layer; as many as there are of a fixed kind.
+
+        Raises:
+            InputError: an unknown kind, or one whose material is missing.
+        """
+        directions = self.directions
+        d_model = directions.generic.mean.shape[1]
+        match control:
+            case "isotropic":
+                return isotropic_directions(n, d_model, centred=directions.source.centred_norm, seed=seed)
+            case "covariance" if self.tokens is not None:
+                return covariance_directions(self.tokens(layer), directions, layer, n, seed=seed)
+            case "shuffled-label" if self.explicit is not None:
+                return shuffled_label_directions(self.explicit, directions, layer, n, seed=seed)
+            case "other-emotion":
+                others = [e for e in directions.emotions if e != emotion]
+                return np.stack([directions.direction(e, layer, self.kind).unit for e in others])
+            case "sign-flipped":
+                return -directions.direction(emotion, layer, self.kind).unit[None]
+            case "embedding":
+                return directions.direction(emotion, EMBED_LAYER, self.kind).unit[None]
+            case "covariance" | "shuffled-label":
+                need = "generic text" if control == "covariance" else "the texts the directions were made from"
+                raise InputError(f"Controls of the kind {control!r} need activations on {need}.")
+        raise InputError(f"There are no controls of the kind {control!r}.", accepted=", ".join(CONTROL_KINDS))
 
 
 def isotropic_directions(n: int, d_model: int, *, centred: bool, seed: int) -> FloatArray:
     """(n, d) unit vectors, uniform on the sphere (without the all-ones component where the model cannot see it)."""
     drawn = np.random.default_rng(seed).standard_normal((n, d_model))
+    return _unit(drawn, centred)
+
+
+def covariance_directions(tokens: FloatArray, directions: DirectionSet, layer: int, n: int, *, seed: int) -> FloatArray:
+    """(n, d) unit vectors along Gaussian draws with the covariance of generic text, cleaned as directions are.
+
+    They point where the model's residual stream varies anyway, minus the components that were projected out of the
+    emotion's directions too.
+
+    Args:
+        tokens: (tokens, d) residual stream after `layer` on generic text.
+        directions: whose cleaning is applied; a rescaling is not.
+        layer: block index.
+        n: how many.
+        seed: of the draws.
+    """
+    centred = tokens - tokens.mean(axis=0)
+    drawn = np.random.default_rng(seed).standard_normal((n, len(centred))) @ centred
+    if not isinstance(directions.cleaned, str):
+        drawn = directions.generic.clean(drawn, layer + 1, directions.cleaned)
+    return _unit(drawn, directions.source.centred_norm)
+
+
+def _unit(drawn: FloatArray, centred: bool) -> FloatArray:
     if centred:
-        drawn -= drawn.mean(axis=1, keepdims=True)
+        drawn = drawn - drawn.mean(axis=1, keepdims=True)
     unit: FloatArray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit
 
@@ -79,6 +174,7 @@ def control_slopes(
     *,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
+    parts: Parts | None = None,
 ) -> ControlSlopes:
     """Steer along ± every control vector and give the slopes of both signs: v and −v are two controls.
 
@@ -89,13 +185,21 @@ def control_slopes(
 
     Args:
         units: (n, d) unit vectors.
+        parts: keeps every hundred controls as soon as they are done.
     """
-    scale = float(directions.generic.norm[choice.layer + 1])
-    deltas = dosed(units, scale, (-choice.dose, choice.dose))
-    [odds] = slot_outcomes(
-        lm, slots, [LayerDeltas(choice.layer, deltas)], batch_tokens=batch_tokens, on_variants=on_variants
-    )
-    found = slopes(odds.reshape(len(units), 2, *odds.shape[1:]), choice.dose)
+
+    def outcomes(some: FloatArray) -> dict[str, FloatArray]:
+        lines = {choice.layer: line(directions, choice.layer, some)}
+        pushes = pushes_along(lines, (-choice.dose, choice.dose))
+        [odds] = slot_outcomes(lm, slots, [pushes], batch_tokens=batch_tokens, on_variants=on_variants)
+        return {"slopes": slopes(odds.reshape(len(some), 2, *odds.shape[1:]), choice.dose)}
+
+    chunks = [units[start : start + CONTROLS_AT_ONCE] for start in range(0, len(units), CONTROLS_AT_ONCE)]
+    if parts is None:
+        made = [outcomes(some) for some in chunks]
+    else:
+        made = [parts.kept(f"{kind}-{k}", partial(outcomes, some)) for k, some in enumerate(chunks)]
+    found = np.concatenate([part["slopes"] for part in made])
     return ControlSlopes(kind, np.concatenate([found, -found]))
 
 

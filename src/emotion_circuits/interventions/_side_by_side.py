@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import Edit, Point, add, generate
+from emotion_circuits.engine import Edit, Point, add, added, generate
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
-from emotion_circuits.interventions._steer import LayerDeltas, check_doses, continuation_outcomes
+from emotion_circuits.interventions._steer import check_doses, continuation_outcomes
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import Context, Continuation
 from emotion_circuits.scoring import continuation_task
@@ -113,7 +113,7 @@ def side_by_side(
 
 def _perplexities(lm: LoadedModel, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
     """Perplexity of each continuation after its prompt, under the clean model."""
-    nothing = LayerDeltas(lm.n_layers - 1, torch.zeros(1, lm.d_model))
+    nothing = added(lm.n_layers - 1, torch.zeros(1, lm.d_model))
     found: list[float | None] = []
     for prompt, text in zip(prompts, texts, strict=True):
         context = Context("own", prompt, "opening", "test")

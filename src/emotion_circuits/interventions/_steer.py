@@ -6,26 +6,32 @@ All doses, emotions and controls of a layer are variants of one clean run; only 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, PrefixReplay, logits_of, record_tokens
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    CleanPrefix,
+    Point,
+    PrefixReplay,
+    Pushes,
+    SuffixReplay,
+    logits_of,
+    n_variants,
+    record_tokens,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import ContinuationTask, SlotTask
 
 FloatArray = NDArray[np.float64]
-
-
-class LayerDeltas(NamedTuple):
-    """What is added at a layer: `deltas` (variants, d), in the residual stream's own units."""
-
-    layer: int
-    deltas: Tensor
+Where = Literal["all", "last"]
+"""Which tokens are changed: all of a text but its first, or its last one only."""
 
 
 def check_doses(doses: Sequence[float]) -> tuple[float, ...]:
@@ -42,75 +48,87 @@ def check_doses(doses: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(d) for d in doses)
 
 
-def dosed(unit: ArrayLike, scale: float, doses: Sequence[float]) -> Tensor:
-    """dose · scale · v̂ for directions (n, d) or (d,) and each dose; (n · doses, d), doses fastest."""
-    units = np.atleast_2d(np.asarray(unit, dtype=np.float64))
-    steps = np.asarray(check_doses(doses)) * scale
-    return torch.from_numpy((units[:, None, :] * steps[None, :, None]).reshape(-1, units.shape[1]))
-
-
 def slot_outcomes(
     lm: LoadedModel,
     task: SlotTask,
-    at: Sequence[LayerDeltas],
+    at: Sequence[Pushes],
     *,
+    where: Where = "all",
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
 ) -> list[FloatArray]:
-    """Word-set log-odds under every variant: per layer an array (variants, contexts, classes), in nats."""
+    """Word-set log-odds under every variant: per set of variants an array (variants, contexts, classes), in nats.
 
-    def read(batch: Batch) -> Sequence[int]:
-        return batch.last()
-
-    return _outcomes(lm, task.batches, len(task.contexts), 4, at, read, task.score, batch_tokens, on_variants)
+    Args:
+        lm: the model.
+        task: contexts and the words that count.
+        at: sets of variants, each with its layers; only the blocks after a set's first layer run again.
+        where: `last` changes a context's last token only; what is before it is then read from kept keys and values.
+        batch_tokens: size of a forward pass.
+        on_variants: called with the number of variants after each forward pass.
+    """
+    tokens = torch.tensor(task.tokens, device=lm.device)
+    run = _Run(lm, tokens, batch_tokens, on_variants)
+    batches = task.batches if where == "all" else task.plain_batches()
+    return run.outcomes(batches, len(task.contexts), 4, at, Batch.last, task.score, where)
 
 
 def continuation_outcomes(
     lm: LoadedModel,
     task: ContinuationTask,
-    at: Sequence[LayerDeltas],
+    at: Sequence[Pushes],
     *,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
 ) -> list[FloatArray]:
-    """Mean log probability per scored token under every variant: per layer (variants, contexts, continuations)."""
-    n_pairs = len(task.ids)
-    found = _outcomes(
-        lm,
-        task.batches,
-        n_pairs,
-        1,
-        at,
-        task.read,
-        lambda batch, logits: task.score(batch, logits).unsqueeze(-1),
-        batch_tokens,
-        on_variants,
-    )
+    """Mean log probability per scored token under every variant: per set (variants, contexts, continuations)."""
+
+    def score(batch: Batch, logits: Tensor) -> Tensor:
+        return task.score(batch, logits).unsqueeze(-1)
+
+    run = _Run(lm, None, batch_tokens, on_variants)
+    found = run.outcomes(task.batches, len(task.ids), 1, at, task.read, score, "all")
     return [array.reshape(len(array), len(task.contexts), len(task.continuations)) for array in found]
 
 
-def _outcomes(
-    lm: LoadedModel,
-    batches: Sequence[Batch],
-    n_texts: int,
-    n_values: int,
-    at: Sequence[LayerDeltas],
-    read: Callable[[Batch], Sequence[int]],
-    score: Callable[[Batch, Tensor], Tensor],
-    batch_tokens: int,
-    on_variants: Callable[[int], None] | None,
-) -> list[FloatArray]:
-    results = [np.full((len(part.deltas), n_texts, n_values), np.nan) for part in at]
-    for batch in batches:
-        points = [Point("resid_post", layer) for layer in sorted({part.layer for part in at})]
-        clean = record_tokens(lm, batch, points)
-        tokens = read(batch)
-        for part, result in zip(at, results, strict=True):
-            replay = PrefixReplay(lm, batch, part.layer, clean[Point("resid_post", part.layer)])
-            for chosen, states in replay.variants(part.deltas, tokens, batch_tokens):
-                with torch.no_grad():
-                    scored = score(batch, logits_of(lm, states))
-                result[chosen, list(batch.texts)] = scored.double().cpu().numpy()
-                if on_variants:
-                    on_variants(len(states))
-    return results
+class _Run(NamedTuple):
+    """How outcomes are computed: `tokens` are the only ones whose logits count, None for all."""
+
+    lm: LoadedModel
+    tokens: Tensor | None
+    batch_tokens: int
+    on_variants: Callable[[int], None] | None
+
+    def outcomes(
+        self,
+        batches: Sequence[Batch],
+        n_texts: int,
+        n_values: int,
+        at: Sequence[Pushes],
+        read: Callable[[Batch], Sequence[int]],
+        score: Callable[[Batch, Tensor], Tensor],
+        where: Where,
+    ) -> list[FloatArray]:
+        """Per set of variants (variants, texts, values)."""
+        results = [np.full((n_variants(pushes), n_texts, n_values), np.nan) for pushes in at]
+        for batch in batches:
+            firsts = [min(pushes) for pushes in at]
+            points = {layer: Point("resid_post", layer) for layer in sorted(set(firsts))}
+            clean = record_tokens(self.lm, batch, list(points.values()))
+            wanted = read(batch)
+            prefix = CleanPrefix(self.lm, batch, batch.shape[1] - 1) if where == "last" else None
+            for first, pushes, result in zip(firsts, at, results, strict=True):
+                states = clean[points[first]]
+                replay = (
+                    PrefixReplay(self.lm, batch, first, states)
+                    if prefix is None
+                    else SuffixReplay(prefix, first, states)
+                )
+                later = {layer: push for layer, push in pushes.items() if layer != first}
+                for chosen, final in replay.variants(pushes[first], wanted, self.batch_tokens, later):
+                    with torch.no_grad():
+                        scored = score(batch, logits_of(self.lm, final, self.tokens))
+                    result[chosen, list(batch.texts)] = scored.double().cpu().numpy()
+                    if self.on_variants:
+                        self.on_variants(len(final))
+        return results

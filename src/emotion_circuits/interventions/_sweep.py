@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emotion_circuits._parts import Parts
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Pushes, joined
 from emotion_circuits.errors import InputError
-from emotion_circuits.interventions._steer import (
-    LayerDeltas,
-    check_doses,
-    continuation_outcomes,
-    dosed,
-    slot_outcomes,
-)
+from emotion_circuits.interventions._actions import Action, bands_of, own_lines, pushes_along
+from emotion_circuits.interventions._steer import Where, check_doses, continuation_outcomes, slot_outcomes
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES
 from emotion_circuits.scoring import ContinuationTask, SlotTask
@@ -32,11 +29,33 @@ PERPLEXITY = "perplexity of neutral continuations, ratio"
 
 
 class Layout(NamedTuple):
-    """What a sweep varies."""
+    """What a sweep varies, and how.
+
+    Attributes:
+        layers: where bands begin.
+        doses: without 0.
+        emotions: whose directions.
+        action: what is done along a direction.
+        band: layers of a band.
+        where: which tokens are changed.
+    """
 
     layers: tuple[int, ...]
     doses: tuple[float, ...]
     emotions: tuple[str, ...]
+    action: Action = "add"
+    band: int = 1
+    where: Where = "all"
+
+    def raises(self, dose: float) -> bool:
+        """Whether this dose should raise the emotion: not if it is taken away or turned round."""
+        return self.action != "ablate" and dose > 0
+
+    def words(self, kind: str, unit: str, dose: float) -> str:
+        """The name of a cell's kind, as tables and figures read it."""
+        where = "" if self.where == "all" else ", last token"
+        band = "" if self.band == 1 else f", {self.band} layers"
+        return f"{kind}{band}{where}, {unit} {dose:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +68,8 @@ class SweepResult:
         log_odds: (layers, emotions, doses, contexts, classes) change of word-set log-odds from the clean run, nats.
         continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
         continuation_classes: class of each continuation.
-        unit: what the doses are: "dose" (median residual norms) or "alpha" (raw difference vectors).
+        unit: what the doses are: "dose" (median residual norms), "alpha" (raw difference vectors), "ablated" (share of
+            the component) or "clamped to" (median residual norms).
     """
 
     model: str
@@ -120,7 +140,7 @@ class SweepResult:
             emotion=emotion,
             position=self.position,
             layer=layer,
-            kind=f"{self.kind}, {self.unit} {dose:g}",
+            kind=self.layout.words(self.kind, self.unit, dose),
             statistic=statistic,
             value=value,
             ci_low=float(interval[0]),
@@ -154,6 +174,8 @@ def sweep_cost(lm: LoadedModel, slots: SlotTask, continuations: ContinuationTask
     tokens += sum(b.shape[0] * b.shape[1] for b in continuations.batches) if continuations else 0
     variants = (1 + len(layout.doses)) * len(layout.emotions)  # every emotion has a clean run of its own
     depth = sum(1 - (layer + 1) / lm.n_layers for layer in layout.layers)
+    if layout.where == "last":
+        return int(tokens + len(slots.contexts) * variants * depth)
     return int(tokens * (1 + variants * depth))
 
 
@@ -168,8 +190,12 @@ def sweep(
     emotions: Sequence[str] | None = None,
     kind: str = "specific",
     alpha: bool = False,
+    action: Action = "add",
+    band: int = 1,
+    where: Where = "all",
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
+    parts: Parts | None = None,
 ) -> SweepResult:
     """Steer along each emotion's direction at each layer with each dose and read both outcomes.
 
@@ -182,41 +208,49 @@ def sweep(
         doses: multiples of the layer's median residual norm; 0 is left out, it is the clean run.
         emotions: whose directions; all by default.
         kind: which directions.
-        alpha: doses are multiples of the raw difference vector instead (the seed's α).
+        alpha: doses are multiples of the raw difference vector instead (the seed's α); for `add` only.
+        action: what is done along the direction, and so what doses mean.
+        band: how many consecutive layers, from each of `layers` on, are changed together.
+        where: `last` changes each context's last token only; there continuations must be None.
         batch_tokens: size of a forward pass.
         on_variants: called with the number of variants after each forward pass.
+        parts: keeps every layer as soon as it is done.
 
     Raises:
         InputError: a layer, dose or emotion that cannot be used; directions of another model.
     """
     directions.check_model(lm)
     steps = tuple(d for d in check_doses(doses) if d != 0)
-    layout = Layout(tuple(layers), steps, tuple(emotions or directions.emotions))
+    layout = Layout(tuple(layers), steps, tuple(emotions or directions.emotions), action, band, where)
     if not steps:
         raise InputError("Only dose 0 was given, which is the clean run.", accepted="at least one other dose")
-    if not layout.layers:
-        raise InputError("No layers were given to steer at.", accepted=f"0 to {lm.n_layers - 1}")
-    parts = []
-    for layer in layout.layers:
-        if not 0 <= layer < lm.n_layers:
-            raise InputError(f"{lm.name} has no layer {layer}.", accepted=f"0 to {lm.n_layers - 1}")
-        found = [directions.direction(emotion, layer, kind) for emotion in layout.emotions]
-        scale = float(directions.generic.norm[layer + 1])
-        stacked = [dosed(d.unit, d.norm if alpha else scale, (0.0, *steps)) for d in found]
+    if alpha and action != "add":
+        raise InputError("Multiples of the difference vector are for adding.", found=action)
+    if where == "last" and continuations is not None:
+        raise InputError("Continuations are scored with all tokens changed.", found="only the last one")
+    pushes = []
+    for layers in bands_of(layout.layers, band, lm.n_layers):
         # The clean run is the first variant of every emotion, so that it goes through the same batch shapes.
-        deltas = np.concatenate([s.numpy() for s in stacked])
-        parts.append(LayerDeltas(layer, _tensor(deltas)))
-    options = {"batch_tokens": batch_tokens, "on_variants": on_variants}
-    n_emotions, n_steps = len(layout.emotions), len(steps) + 1
-    odds = np.stack(slot_outcomes(lm, slots, parts, **options))  # type: ignore[arg-type]
-    odds = odds.reshape(len(parts), n_emotions, n_steps, *odds.shape[2:])
-    if continuations is None:
-        classes: tuple[str, ...] = ()
-        likelihood = np.full((*odds.shape[:3], odds.shape[3], 0), np.nan)
+        own = [own_lines(directions, emotion, layers, kind, alpha) for emotion in layout.emotions]
+        pushes.append(joined([pushes_along(lines, steps, action, clean=True) for lines in own]))
+    shape = (len(layout.emotions), len(steps) + 1)
+
+    def outcomes(at: Sequence[Pushes]) -> dict[str, FloatArray]:
+        found = slot_outcomes(lm, slots, at, where=where, batch_tokens=batch_tokens, on_variants=on_variants)
+        odds = np.stack(found).reshape(len(at), *shape, *found[0].shape[1:])
+        if continuations is None:
+            return {"odds": odds, "likelihood": np.full((*odds.shape[:4], 0), np.nan)}
+        said = continuation_outcomes(lm, continuations, at, batch_tokens=batch_tokens, on_variants=on_variants)
+        return {"odds": odds, "likelihood": np.stack(said).reshape(len(at), *shape, *said[0].shape[1:])}
+
+    if parts is None:
+        found = outcomes(pushes)
     else:
-        classes = tuple(c.emotion for c in continuations.continuations)
-        likelihood = np.stack(continuation_outcomes(lm, continuations, parts, **options))  # type: ignore[arg-type]
-        likelihood = likelihood.reshape(len(parts), n_emotions, n_steps, *likelihood.shape[2:])
+        kept = [parts.kept(f"layer-{n}", partial(outcomes, [at])) for n, at in zip(layout.layers, pushes, strict=True)]
+        found = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+    odds, likelihood = found["odds"], found["likelihood"]
+    classes = () if continuations is None else tuple(c.emotion for c in continuations.continuations)
+    units = {"add": "alpha" if alpha else "dose", "ablate": "ablated", "clamp": "clamped to"}
     return SweepResult(
         str(lm.name),
         directions.position,
@@ -225,14 +259,8 @@ def sweep(
         odds[:, :, 1:] - odds[:, :, :1],
         likelihood[:, :, 1:] - likelihood[:, :, :1],
         classes,
-        "alpha" if alpha else "dose",
+        units[action],
     )
-
-
-def _tensor(values: FloatArray):  # type: ignore[no-untyped-def]
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 class Choice(NamedTuple):

@@ -19,7 +19,9 @@ SLOPE = "slope of own word-set log-odds"
 MAX_PERPLEXITY = SIDE_CONDITION_LIMITS["perplexity_ratio"]
 _DOSE = re.compile(r"dose (-?[\d.]+(?:e-?\d+)?)$")
 _DOSE_LABEL = "dose (multiples of the median residual norm)"
-_FANS = ("shuffled-label", "isotropic")
+_KINDS = ("covariance", "isotropic", "shuffled-label")
+"""Kinds of controls, the one that p is taken from first."""
+_FANS = ("shuffled-label", "covariance")
 _OUTCOMES = (
     # statistic, row title, unit, value of the clean run
     (WORD_SET, "own words", "Δ log-odds, nats", 0.0),
@@ -147,7 +149,7 @@ def _clean_levels(statistic: str, clean: float) -> tuple[Level, ...]:
 def _slopes(model: ModelResults, emotion: str) -> dict[str, Measure]:
     """Slope rows by the controls they stand against."""
     rows = model.rows("steering", SLOPE, emotion=emotion)
-    return {"shuffled-label" if "shuffled" in m.kind else "isotropic": m for m in rows}
+    return {kind: m for kind in _KINDS for m in rows if f"against {kind}" in m.kind}
 
 
 def _test(model: ModelResults) -> Chart | None:
@@ -184,8 +186,8 @@ def _test(model: ModelResults) -> Chart | None:
         "dose_test",
         f"{model.name}: Does it work on contexts never seen, and better than other directions? (layer {layer})",
         f"Test contexts at the layer and dose chosen before (layer {layer}), with 95 % intervals over contexts: the "
-        "coloured line should leave the grey fans, which hold 95 % of the slopes of random "
-        "directions of the same size, and of directions made from shuffled labels (the harder control).",
+        "coloured line should leave the grey fans, which hold 95 % of the slopes of random directions of the same size "
+        "with the covariance of generic text, and of directions made from shuffled labels (the harder control).",
         f"Steering {model.name} on test contexts along {', '.join(emotions)}, beside the range of control directions, "
         "with the perplexity ratio below.",
         tuple(panels),
@@ -226,7 +228,7 @@ def _controls(model: ModelResults) -> Chart | None:
         if (frame["emotion"] == e).any()
     ]
     observed = {e: _slopes(model, e) for e in emotions}
-    kinds = [k for k in ("isotropic", "shuffled-label") if (frame["kind"] == k).any()]
+    kinds = [k for k in _KINDS if (frame["kind"] == k).any()]
     kinds += sorted(set(frame["kind"]) - set(kinds))
     values = [float(v) for v in frame["slope"]] + [m.ci_high for e in emotions for m in observed[e].values()]
     edges = np.linspace(*finite_range(values, 0.0, 0.0, 0.03), 37)
@@ -247,7 +249,7 @@ def _controls(model: ModelResults) -> Chart | None:
     words = "; ".join(
         f"{e} {number(m.value)} against {interval(m.null_low, m.null_high)}"
         for e in emotions
-        if (m := observed[e].get("isotropic")) is not None
+        if (m := observed[e].get("covariance")) is not None
     )
     return Chart(
         "control_slopes",

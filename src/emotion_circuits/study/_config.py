@@ -48,8 +48,9 @@ class SteeringPlan(BaseModel):
     """Doses of the development sweep, in multiples of the layer's median residual norm."""
     development_contexts: Annotated[int, Field(ge=2)] = 12
     continuations_per_class: Annotated[int, Field(ge=1)] = 2
-    isotropic_controls: Annotated[int, Field(ge=2)] = 1000
-    """Control slopes at the chosen layer and dose; v and −v are two of them."""
+    covariance_controls: Annotated[int, Field(ge=2)] = 1000
+    """Control slopes at the chosen layer and dose, which p is taken from; v and −v are two of them."""
+    isotropic_controls: Annotated[int, Field(ge=2)] = 100
     shuffled_controls: Annotated[int, Field(ge=2)] = 100
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_limits
 
+from emotion_circuits._parts import Parts
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._plan import keys_of, plan_study
@@ -66,8 +67,10 @@ def run_study(
                 tell(f"{label}: kept")
                 continue
             own = Stopwatch()
+            work.parts = Parts(study.folder / ".parts" / stage.name.replace("/", "_"), keys[stage.name])
             files = stage.run(work)
             store.finish(stage.name, keys[stage.name], files, own.seconds, stage.parameters)
+            work.parts.clear()
             computed.append(stage.name)
             tell(f"{label}: {own.seconds:.1f} s")
     return StudyResult(

@@ -9,11 +9,12 @@ import numpy as np
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, write_json, write_table
-from emotion_circuits.directions import DirectionSet, load_activations, load_directions
+from emotion_circuits.directions import DirectionSet, generic_tokens, load_activations, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import (
     WORD_SET,
     Choice,
+    Controls,
     ControlSlopes,
     Layout,
     SweepResult,
@@ -22,10 +23,8 @@ from emotion_circuits.interventions import (
     choose_layer_and_dose,
     control_slopes,
     few_continuations,
-    isotropic_directions,
     relative_layers,
     seconds_for,
-    shuffled_label_directions,
     sweep,
     sweep_cost,
 )
@@ -77,6 +76,7 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
             doses=layout.doses,
             batch_tokens=work.study.batch_tokens,
             on_variants=add,
+            parts=work.parts,
         )
     table, chosen = _patching(work, name, "sweep.parquet"), _patching(work, name, "choice.json")
     write_table(table, measures_table(result.measures(work.study.seed)))
@@ -85,7 +85,7 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
 
 
 def steer_test(work: Workshop, name: str) -> list[Path]:
-    """The chosen layer and dose on test contexts, beside isotropic and shuffled-label controls, and RQ3's claims."""
+    """The chosen layer and dose on test contexts, beside control directions, and RQ3's claims."""
     lm, plan, seed = work.model(name), work.study.steering, work.study.seed
     directions = load_directions(directions_path(work, name, plan.position))
     choice = read_choice(_patching(work, name, "choice.json"))
@@ -135,24 +135,31 @@ def read_choice(path: Path) -> Choice:
 def _controls(
     work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: Any, choice: Choice
 ) -> list[ControlSlopes]:
+    """Slopes of every kind of control that can be drawn; the first kind is the one p is taken from."""
     plan, seed = work.study.steering, work.study.seed
-    explicit = load_activations(activation_folder(work, name))
-    # v and −v are two controls, from one pair of runs.
-    n_isotropic, n_shuffled = -(-plan.isotropic_controls // 2), -(-plan.shuffled_controls // 2)
-    units = {
-        "isotropic": isotropic_directions(n_isotropic, lm.d_model, centred=directions.source.centred_norm, seed=seed),
-        "shuffled-label": shuffled_label_directions(explicit, directions, choice.layer, n_shuffled, seed=seed),
+    texts = [t.text for t in prompts.generic_sample(work.study.generic_texts)]
+    source = Controls(
+        directions,
+        explicit=load_activations(activation_folder(work, name)),
+        tokens=lambda layer: generic_tokens(lm, texts, layer),
+    )
+    wanted = {
+        "covariance": plan.covariance_controls,
+        "isotropic": plan.isotropic_controls,
+        "shuffled-label": plan.shuffled_controls,
     }
+    # v and −v are two controls, from one pair of runs.
+    units = {kind: source.units(kind, choice.layer, -(-n // 2), "", seed) for kind, n in wanted.items()}
     tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
     depth = 1 - (choice.layer + 1) / lm.n_layers
-    _announce(work, name, "the control directions", int(tokens * 2 * (n_isotropic + n_shuffled) * depth))
+    _announce(work, name, "the control directions", int(tokens * 2 * sum(map(len, units.values())) * depth))
     found = []
     for kind, vectors in units.items():
         with work.counting(f"{name}: {kind} controls", 2 * len(vectors) * len(slots.batches)) as add:
             found.append(
                 control_slopes(
                     lm, directions, slots, choice, kind, vectors,
-                    batch_tokens=work.study.batch_tokens, on_variants=add,
+                    batch_tokens=work.study.batch_tokens, on_variants=add, parts=work.parts,
                 )
             )  # fmt: skip
     return found
@@ -192,8 +199,8 @@ def _claim(
     perplexity_ratio: float,
     evidence: Path,
 ) -> Claim:
-    isotropic = controls[0].for_emotion(emotion)
-    p, mean, _, _ = against_controls(boot.value, isotropic)
+    null = controls[0].for_emotion(emotion)
+    p, mean, _, _ = against_controls(boot.value, null)
     return Claim(
         id="rq3.steering",
         question="RQ3",
@@ -209,7 +216,7 @@ def _claim(
             f"{c.kind.replace('-', '_')}_97.5_percent": against_controls(boot.value, c.for_emotion(emotion))[3]
             for c in controls
         },
-        null=f"isotropic directions of the same size, {len(isotropic)} of them",
+        null=f"directions of the same size with the covariance of generic text, {len(null)} of them",
         p=p,
         n_unique=n_contexts,
         evidence=(evidence.as_posix(),),

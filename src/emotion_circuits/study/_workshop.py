@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from emotion_circuits._parts import Parts
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.study._config import Study
@@ -32,11 +33,13 @@ class Workshop:
         study: what is to be done.
         tell: called with one line for the user.
         progress: shows long steps.
+        parts: keeps what the running stage has done so far.
     """
 
     study: Study
     tell: Callable[[str], None] = lambda _: None
     progress: Progress = no_progress
+    parts: Parts | None = None
     _loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
     @property
