@@ -15,7 +15,7 @@ from emotion_circuits._parts import Parts
 from emotion_circuits.directions import DirectionSet, GenericStatistics, Source
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import CLASSES, EMOTIONS
-from emotion_circuits.scoring import slot_task
+from emotion_circuits.scoring import continuation_task, slot_task
 
 CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
 
@@ -87,6 +87,36 @@ def test_every_action_equals_whole_passes_by_hand(lm, slots, action, doses, band
             expected = odds_by_hand(lm, slots, k, changes, where == "last") - clean
             np.testing.assert_allclose(result.log_odds[0, 0, d, k], expected, atol=3e-4)
     assert result.own_log_odds().shape == (1, 1, 2, 4)
+
+
+def test_what_is_said_after_the_last_token_is_changed_too(lm):
+    """Continuations under `last`: the context's last token and the continuation, against whole passes by hand."""
+    directions = direction_set(lm)
+    opening = next(c for c in CONTEXTS if c.slot == "opening")
+    said = prompts.continuations("development")[:2]
+    task = continuation_task(lm, [opening], said)
+    slots = slot_task(lm, [opening], prompts.word_sets())
+    found = iv.sweep(lm, directions, slots, task, layers=[3], doses=[0.4], emotions=["anger"], where="last")
+    own = directions.direction("anger", 3)
+    step = torch.from_numpy(0.4 * float(directions.generic.norm[4]) * own.unit).float()
+    n_context = len(lm.encode([opening.text])[0])
+
+    def mean_log_p(k, vector):
+        def add(_module, _inputs, output):
+            tensor = output[0] if isinstance(output, tuple) else output
+            tensor[:, n_context - 1 :] += vector
+
+        ids = torch.tensor([task.ids[k]])
+        handle = lm.blocks[3].register_forward_hook(add)
+        with torch.no_grad():
+            log_p = lm.hf(ids, use_cache=False).logits[0].double().log_softmax(-1)
+        handle.remove()
+        return float(np.mean([log_p[t - 1, ids[0, t]] for t in task.scored[k]]))
+
+    for k in range(2):
+        assert task.first[k] == n_context
+        expected = mean_log_p(k, step) - mean_log_p(k, torch.zeros_like(step))
+        assert found.continuations[0, 0, 0, 0, k] == pytest.approx(expected, abs=2e-4)
 
 
 def test_ablation_and_turning_round_should_lower_what_adding_raises():

@@ -72,7 +72,8 @@ def sweep(
     ] = "add",
     band: Annotated[int, flag(help="Consecutive layers changed together, from each of --layers on.", at_least=1)] = 1,
     at: Annotated[
-        Literal["all", "last"], flag(help="Change all of a prompt's tokens but the first, or its last one only.")
+        Literal["all", "last"],
+        flag(help="Change all tokens but the first, or a prompt's last one and what follows."),
     ] = "all",
     controls: Annotated[
         int, flag(help="Control directions of the same size that give chance; 0 for none.", at_least=0)
@@ -95,7 +96,7 @@ def sweep(
     Three outcomes, none of them sampled: the log-odds of the emotion's own words against the other
     classes' as the next word of each prompt; the log probability of its continuations minus neutral
     ones; and the perplexity of neutral continuations over the clean model's (the damage). The last
-    two use the bundled contexts always, and are left out with --at last.
+    two use the bundled contexts always.
 
     Finished layers are kept until the table is written: a sweep that was stopped goes on from there.
 
@@ -149,8 +150,7 @@ def sweep(
         output = store_options.folder / "patching" / name
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
-    slots, continuations = material = sweep_material(lm, own)
-    damage = continuations if at == "all" else None
+    slots, continuations = sweep_material(lm, own)
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
     n_controls = 0
     if source is not None:
@@ -161,7 +161,7 @@ def sweep(
         sets = len(layout.emotions) if alpha or source.of_one_emotion(control) else 1
         n_controls = sets * len(source.units(control, chosen[0], controls, layout.emotions[0], seed))
     variants = len(chosen) * (len(steps) + 1)
-    tokens = sweep_cost(lm, slots, damage, layout)
+    tokens = sweep_cost(lm, slots, continuations, layout)
     if n_controls:
         tokens += sweep_cost(lm, slots, None, layout._replace(emotions=("control",) * n_controls))
     cells = f"{len(chosen)} layers × {len(steps)} doses × {len(layout.emotions)} emotions, {n_controls} controls"
@@ -174,7 +174,7 @@ def sweep(
          directions.cleaned, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())
-    forwards = batches + (len(material.continuations.batches) if damage else 0)
+    forwards = batches + len(continuations.batches)
     with progress("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as show:
         count = 0
 
@@ -184,7 +184,7 @@ def sweep(
             show(count)
 
         result = steer(
-            lm, directions, slots, damage, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
+            lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
             alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,
         )  # fmt: skip
         rows = result.measures(seed)
@@ -225,16 +225,14 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Pa
         for layer in layout.layers:
             for dose in layout.doses:
                 cell = (emotion, layer, layout.words(kind, unit, dose))
-                words = by_key[*cell, WORD_SET]
-                told, damage = (by_key.get((*cell, s)) for s in (CONTINUATIONS, PERPLEXITY))
+                words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
                 lines.append(
                     (
                         emotion, str(layer), f"{dose:g}", f"{words.value:+z.2f}", _band(words.ci_low, words.ci_high),
                         f"{words.chance:+z.2f}", _band(words.null_low, words.null_high),
                         "–" if words.p != words.p else f"{words.p:.3f}",
-                        f"{told.value:+z.3f}" if told else "–", _band(told.ci_low, told.ci_high, 3) if told else "–",
-                        f"{damage.value:.2f}" if damage else "–",
-                        f"{words.n_unique}, {told.n_unique}" if told else str(words.n_unique),
+                        f"{told.value:+z.3f}", _band(told.ci_low, told.ci_high, 3), f"{damage.value:.2f}",
+                        f"{words.n_unique}, {told.n_unique}",
                     )
                 )  # fmt: skip
     notes = (

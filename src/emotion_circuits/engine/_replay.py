@@ -36,13 +36,25 @@ class PrefixReplay:
         batch: the texts.
         layer: variants write to this block's `resid_post`; only the blocks after it run again.
         states: the clean `resid_post` of that layer, (rows, tokens, d), if it was recorded already.
+        only: flat token indices that variants may change, among those that edits may touch at all; None for these.
     """
 
-    def __init__(self, lm: LoadedModel, batch: Batch, layer: int, states: Tensor | None = None):
+    def __init__(
+        self,
+        lm: LoadedModel,
+        batch: Batch,
+        layer: int,
+        states: Tensor | None = None,
+        only: Sequence[int] | None = None,
+    ):
         self.lm, self.batch, self.layer = lm, batch, layer
         point = Point("resid_post", layer)
         self.states = record_tokens(lm, batch, [point])[point] if states is None else states
         self.editable = batch.editable(lm.device)
+        if only is not None:
+            chosen = torch.zeros(self.editable.numel(), dtype=torch.bool, device=lm.device)
+            chosen[torch.as_tensor(only, device=lm.device)] = True
+            self.editable = self.editable & chosen.reshape(self.editable.shape)
 
     def variants(
         self,

@@ -31,7 +31,7 @@ from emotion_circuits.scoring import ContinuationTask, SlotTask
 
 FloatArray = NDArray[np.float64]
 Where = Literal["all", "last"]
-"""Which tokens are changed: all of a text but its first, or its last one only."""
+"""Which tokens are changed: all of a text but its first, or the context's last one and what is said after it."""
 
 
 def check_doses(doses: Sequence[float]) -> tuple[float, ...]:
@@ -70,7 +70,7 @@ def slot_outcomes(
     tokens = torch.tensor(task.tokens, device=lm.device)
     run = _Run(lm, tokens, batch_tokens, on_variants)
     batches = task.batches if where == "all" else task.plain_batches()
-    return run.outcomes(batches, len(task.contexts), 4, at, Batch.last, task.score, where)
+    return run.outcomes(batches, len(task.contexts), 4, at, Batch.last, task.score, last=where == "last")
 
 
 def continuation_outcomes(
@@ -78,6 +78,7 @@ def continuation_outcomes(
     task: ContinuationTask,
     at: Sequence[Pushes],
     *,
+    where: Where = "all",
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
 ) -> list[FloatArray]:
@@ -87,7 +88,8 @@ def continuation_outcomes(
         return task.score(batch, logits).unsqueeze(-1)
 
     run = _Run(lm, None, batch_tokens, on_variants)
-    found = run.outcomes(task.batches, len(task.ids), 1, at, task.read, score, "all")
+    only = None if where == "all" else task.spoken
+    found = run.outcomes(task.batches, len(task.ids), 1, at, task.read, score, only=only)
     return [array.reshape(len(array), len(task.contexts), len(task.continuations)) for array in found]
 
 
@@ -107,28 +109,31 @@ class _Run(NamedTuple):
         at: Sequence[Pushes],
         read: Callable[[Batch], Sequence[int]],
         score: Callable[[Batch, Tensor], Tensor],
-        where: Where,
+        *,
+        last: bool = False,
+        only: Callable[[Batch], Sequence[int]] | None = None,
     ) -> list[FloatArray]:
-        """Per set of variants (variants, texts, values)."""
+        """Per set of variants (variants, texts, values); with changes at each text's last token, or at `only` these."""
         results = [np.full((n_variants(pushes), n_texts, n_values), np.nan) for pushes in at]
         for batch in batches:
             firsts = [min(pushes) for pushes in at]
             points = {layer: Point("resid_post", layer) for layer in sorted(set(firsts))}
             clean = record_tokens(self.lm, batch, list(points.values()))
             wanted = read(batch)
-            prefix = CleanPrefix(self.lm, batch, batch.shape[1] - 1) if where == "last" else None
+            prefix = CleanPrefix(self.lm, batch, batch.shape[1] - 1) if last else None
+            chosen = only(batch) if only else None
             for first, pushes, result in zip(firsts, at, results, strict=True):
                 states = clean[points[first]]
                 replay = (
-                    PrefixReplay(self.lm, batch, first, states)
+                    PrefixReplay(self.lm, batch, first, states, chosen)
                     if prefix is None
                     else SuffixReplay(prefix, first, states)
                 )
                 later = {layer: push for layer, push in pushes.items() if layer != first}
-                for chosen, final in replay.variants(pushes[first], wanted, self.batch_tokens, later):
+                for rows, final in replay.variants(pushes[first], wanted, self.batch_tokens, later):
                     with torch.no_grad():
                         scored = score(batch, logits_of(self.lm, final, self.tokens))
-                    result[chosen, list(batch.texts)] = scored.double().cpu().numpy()
+                    result[rows, list(batch.texts)] = scored.double().cpu().numpy()
                     if self.on_variants:
                         self.on_variants(len(final))
         return results

@@ -175,7 +175,8 @@ def sweep_cost(lm: LoadedModel, slots: SlotTask, continuations: ContinuationTask
     variants = (1 + len(layout.doses)) * len(layout.emotions)  # every emotion has a clean run of its own
     depth = sum(1 - (layer + 1) / lm.n_layers for layer in layout.layers)
     if layout.where == "last":
-        return int(tokens + len(slots.contexts) * variants * depth)
+        said = tokens - sum(b.shape[0] * b.shape[1] for b in slots.batches)
+        return int(tokens + (said + len(slots.contexts)) * variants * depth)
     return int(tokens * (1 + variants * depth))
 
 
@@ -211,7 +212,7 @@ def sweep(
         alpha: doses are multiples of the raw difference vector instead (the seed's α); for `add` only.
         action: what is done along the direction, and so what doses mean.
         band: how many consecutive layers, from each of `layers` on, are changed together.
-        where: `last` changes each context's last token only; there continuations must be None.
+        where: `last` changes each context's last token, and in continuations every token after it.
         batch_tokens: size of a forward pass.
         on_variants: called with the number of variants after each forward pass.
         parts: keeps every layer as soon as it is done.
@@ -226,8 +227,6 @@ def sweep(
         raise InputError("Only dose 0 was given, which is the clean run.", accepted="at least one other dose")
     if alpha and action != "add":
         raise InputError("Multiples of the difference vector are for adding.", found=action)
-    if where == "last" and continuations is not None:
-        raise InputError("Continuations are scored with all tokens changed.", found="only the last one")
     pushes = []
     for layers in bands_of(layout.layers, band, lm.n_layers):
         # The clean run is the first variant of every emotion, so that it goes through the same batch shapes.
@@ -240,7 +239,9 @@ def sweep(
         odds = np.stack(found).reshape(len(at), *shape, *found[0].shape[1:])
         if continuations is None:
             return {"odds": odds, "likelihood": np.full((*odds.shape[:4], 0), np.nan)}
-        said = continuation_outcomes(lm, continuations, at, batch_tokens=batch_tokens, on_variants=on_variants)
+        said = continuation_outcomes(
+            lm, continuations, at, where=where, batch_tokens=batch_tokens, on_variants=on_variants
+        )
         return {"odds": odds, "likelihood": np.stack(said).reshape(len(at), *shape, *said[0].shape[1:])}
 
     if parts is None:

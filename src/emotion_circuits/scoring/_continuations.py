@@ -19,7 +19,7 @@ class ContinuationTask:
     """Every context followed by every continuation, laid out for the model.
 
     Pairs are in the order context 0 × all continuations, context 1 × all …; `scored` holds, per pair, the tokens whose
-    log probability counts: those of the continuation that touch no masked word.
+    log probability counts: those of the continuation that touch no masked word; `first` the continuation's first token.
     """
 
     contexts: tuple[Context, ...]
@@ -27,6 +27,15 @@ class ContinuationTask:
     batches: tuple[Batch, ...]
     ids: tuple[tuple[int, ...], ...]
     scored: tuple[tuple[int, ...], ...]
+    first: tuple[int, ...]
+
+    def spoken(self, batch: Batch) -> list[int]:
+        """Flat indices of each text's tokens from its context's last one on: those at which text would be generated."""
+        return [
+            batch.flat(i, k)
+            for i, pair in enumerate(batch.texts)
+            for k in range(max(1, self.first[pair] - 1), len(self.ids[pair]))
+        ]
 
     def read(self, batch: Batch) -> list[int]:
         """Flat indices of the tokens before each scored one: where its log probability is predicted."""
@@ -64,7 +73,7 @@ def continuation_task(
             raise InputError("Continuations follow contexts of the slot 'opening' only.", found=context.id)
     texts = [context.text + c.text for context in contexts for c in continuations]
     encoded = lm.encode(texts)
-    scored = []
+    scored, first = [], []
     for k, tokens in enumerate(encoded):
         context, continuation = contexts[k // len(continuations)], continuations[k % len(continuations)]
         start = len(context.text)
@@ -77,6 +86,7 @@ def continuation_task(
         if not kept:
             raise InputError("A continuation has no word outside its masks.", found=continuation.id)
         scored.append(kept)
+        first.append(next(i for i, (_, b) in enumerate(tokens.offsets) if b > start))
     ids = [tokens.ids for tokens in encoded]
     return ContinuationTask(
         tuple(contexts),
@@ -84,4 +94,5 @@ def continuation_task(
         plan_batches(ids, packed=lm.packing, batch_tokens=batch_tokens),
         tuple(ids),
         tuple(scored),
+        tuple(first),
     )
