@@ -11,7 +11,8 @@ from emotion_circuits.scoring._damage import (
     words_of,
     wrong_way_share,
 )
-from emotion_circuits.scoring._evaluation import DamageRow, Evaluation, ScoreRow, evaluate_texts
+from emotion_circuits.scoring._evaluation import evaluate_texts
+from emotion_circuits.scoring._evaluation_rows import DamageRow, Evaluation, ScoreRow
 from emotion_circuits.scoring._generated import Cell, GeneratedText, cells_of, parse_generated, stored_perplexities
 from emotion_circuits.scoring._hf_classifier import HuggingFaceScorer
 from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, judge_scorer

@@ -20,6 +20,7 @@ from emotion_circuits.statistics import (
     substream,
 )
 
+NAN = float("nan")
 # Which way a positive–negative scale should go with an emotion; apology has no side.
 SIDES = {("gratitude", "compound"): 1, ("anger", "compound"): -1}
 
@@ -70,10 +71,8 @@ def judge_scorer(
     """
     scores = scorer.score([t.text for t in data])
     groups = np.array([t.scenario for t in data]) if data.is_matched else None
-    return _rows(
-        scorer.name, data.name, scorer.emotions, scores, [t.emotion for t in data], groups,
-        n_bootstrap, n_permutations, seed,
-    )  # fmt: skip
+    labels = [t.emotion for t in data]
+    return _rows(scorer.name, data.name, scorer.emotions, scores, labels, groups, n_bootstrap, n_permutations, seed)
 
 
 def cross_validate(
@@ -113,7 +112,6 @@ def _rows(
     seed: int,
 ) -> list[ScorerQuality]:
     truth = np.asarray(labels)
-    options = {"n_bootstrap": n_bootstrap, "n_permutations": n_permutations, "seed": seed}
     found = []
     for emotion in (c for c in CLASSES if c in labels):
         if emotion in emotions:
@@ -122,62 +120,83 @@ def _rows(
             column = SIDES[emotion, "compound"] * scores[:, emotions.index("compound")]
         else:
             continue
-        one = grouped_auroc(column, truth == emotion, groups, **options)  # type: ignore[arg-type]
+        one = grouped_auroc(
+            column, truth == emotion, groups, n_bootstrap=n_bootstrap, n_permutations=n_permutations, seed=seed
+        )
         found.append(
             ScorerQuality(
-                scorer,
-                texts,
-                "AUROC",
-                emotion,
-                one.value,
-                one.interval.low,
-                one.interval.high,
-                one.chance,
-                one.null_low,
-                one.null_high,
-                one.p,
-                float("nan"),
-                one.n_texts,
-                one.n_groups,
-            )  # fmt: skip
+                scorer=scorer,
+                texts=texts,
+                statistic="AUROC",
+                emotion=emotion,
+                value=one.value,
+                ci_low=one.interval.low,
+                ci_high=one.interval.high,
+                chance=one.chance,
+                null_low=one.null_low,
+                null_high=one.null_high,
+                p=one.p,
+                majority=NAN,
+                n_texts=one.n_texts,
+                n_scenarios=one.n_groups,
+            )
         )
     if set(labels) <= set(emotions):
         named = np.asarray(emotions)[scores.argmax(axis=1)]
-        right = named == truth
-        permuted = permute_within_groups(truth, groups, n_permutations, substream(seed, 3))
-        null = (permuted == named).mean(axis=1)
-        units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        n_units = int(units.max()) + 1
-        # Scenarios are equally large where there are any, so the mean of their means is the accuracy.
-        boot = grouped_bootstrap(
-            np.bincount(units, right) / np.bincount(units), n_draws=n_bootstrap, seed=substream(seed, 4)
-        )
-        majority = max(np.unique(truth, return_counts=True)[1]) / len(truth)
-        found.append(
-            ScorerQuality(
-                scorer,
-                texts,
-                "accuracy",
-                "all",
-                float(right.mean()),
-                boot.interval.low,
-                boot.interval.high,
-                float(null.mean()),
-                *(float(q) for q in np.quantile(null, [0.025, 0.975])),
-                exceedance_p(float(right.mean()), null),
-                float(majority),
-                len(truth),
-                n_units,
-            )  # fmt: skip
-        )
+        found.append(_accuracy(scorer, texts, named, truth, groups, n_bootstrap, n_permutations, seed))
     return found
+
+
+def _accuracy(
+    scorer: str,
+    texts: str,
+    named: npt.NDArray[np.str_],
+    truth: npt.NDArray[np.str_],
+    groups: npt.NDArray[np.str_] | None,
+    n_bootstrap: int,
+    n_permutations: int,
+    seed: int,
+) -> ScorerQuality:
+    null = (permute_within_groups(truth, groups, n_permutations, substream(seed, 3)) == named).mean(axis=1)
+    units = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    # Scenarios are equally large where there are any, so the mean of their means is the accuracy.
+    by_scenario = np.bincount(units, named == truth) / np.bincount(units)
+    boot = grouped_bootstrap(by_scenario, n_draws=n_bootstrap, seed=substream(seed, 4))
+    null_low, null_high = np.quantile(null, [0.025, 0.975])
+    return ScorerQuality(
+        scorer=scorer,
+        texts=texts,
+        statistic="accuracy",
+        emotion="all",
+        value=boot.value,
+        ci_low=boot.interval.low,
+        ci_high=boot.interval.high,
+        chance=float(null.mean()),
+        null_low=float(null_low),
+        null_high=float(null_high),
+        p=exceedance_p(boot.value, null),
+        majority=float(np.unique(truth, return_counts=True)[1].max()) / len(truth),
+        n_texts=len(truth),
+        n_scenarios=len(by_scenario),
+    )
 
 
 def _false_alarms(scorer: str, texts: str, scores: NDArray[np.float64], n_bootstrap: int, seed: int) -> ScorerQuality:
     alarms = scores.argmax(axis=1) != CLASSES.index("neutral")
     boot = grouped_bootstrap(alarms.astype(float), n_draws=n_bootstrap, seed=substream(seed, 5))
-    nan = float("nan")
     return ScorerQuality(
-        scorer, texts, "false alarms", "all", boot.value, boot.interval.low, boot.interval.high,
-        1 - scores.shape[1] ** -1, nan, nan, nan, nan, len(alarms), len(alarms),
-    )  # fmt: skip
+        scorer=scorer,
+        texts=texts,
+        statistic="false alarms",
+        emotion="all",
+        value=boot.value,
+        ci_low=boot.interval.low,
+        ci_high=boot.interval.high,
+        chance=1 - 1 / len(CLASSES),
+        null_low=NAN,
+        null_high=NAN,
+        p=NAN,
+        majority=NAN,
+        n_texts=len(alarms),
+        n_scenarios=len(alarms),
+    )

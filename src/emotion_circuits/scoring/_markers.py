@@ -64,7 +64,7 @@ class MarkerScorer:
         """Emotion → single words of its word sets, in lower case."""
         sets = word_sets()
         return {
-            emotion: frozenset(word.lower() for slot in SLOTS for word in sets.words(emotion, slot))  # type: ignore[arg-type]
+            emotion: frozenset(word.lower() for slot in SLOTS for word in sets.words(emotion, slot))
             for emotion in EMOTIONS
         }
 

@@ -1,4 +1,4 @@
-"""A small classifier of the four classes that needs no network: words and characters, trained on the project's texts."""
+"""A classifier of the four classes that needs no network: words and characters, trained on the project's texts."""
 
 from __future__ import annotations
 

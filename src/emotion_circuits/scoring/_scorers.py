@@ -72,7 +72,7 @@ SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType
         "go-emotions": lambda setting: HuggingFaceScorer(GO_EMOTIONS, device=setting.device),
     }
 )
-"""Name → how to make the scorer. A new scorer joins by an entry here; `go-emotions` needs the hub, the others nothing."""
+"""Name → how to make the scorer. A new scorer joins by an entry here. `go-emotions` alone needs the hub."""
 
 OFFLINE_SCORERS: Final = ("markers", "vader", "offline")
 """What is used where nothing is asked for: no network, no model."""
