@@ -24,6 +24,7 @@ COMMANDS = {
     "vectors": "emotion_circuits.cli._vectors:vectors",
     "sweep": "emotion_circuits.cli._sweep:sweep",
     "generate": "emotion_circuits.cli._generate:generate",
+    "evaluate": "emotion_circuits.cli._evaluate:evaluate",
     "score": "emotion_circuits.cli._score:score",
     "subspace": "emotion_circuits.cli._compare:subspace",
     "k-sweep": "emotion_circuits.cli._compare:k_sweep",

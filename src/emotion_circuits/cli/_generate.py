@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from emotion_circuits.cli._inputs import (
     DirectionModel,
@@ -11,6 +11,7 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_writable,
     load_model_of,
     load_vectors,
     read_prompts,
@@ -26,8 +27,14 @@ from emotion_circuits.cli._options import (
     flag,
 )
 from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from emotion_circuits.interventions import SideBySide
 
 DEFAULT_PROMPTS = 3
 
@@ -45,6 +52,12 @@ def generate(
     ] = (),
     input: Annotated[
         Path | None, flag("--prompts-file", help="Prompts instead: .json, .jsonl with `text`, or .txt by lines.")
+    ] = None,
+    n_prompts: Annotated[
+        int, flag(help="How many of the 20 bundled beginnings, where no prompts are given.", at_least=1)
+    ] = DEFAULT_PROMPTS,
+    output: Annotated[
+        Path | None, flag(help="Write .jsonl instead of printing, a line per text, as `evaluate` reads it.")
     ] = None,
     layer: Annotated[
         int | None, flag(help="Block, or -1 for embed; by default the emotion's chosen layer.", at_least=-1)
@@ -65,9 +78,11 @@ def generate(
 
     The random direction is as long as the emotion's, and all three use the same random numbers: what
     the random column shows too is no effect of the emotion. Perplexities are those of the clean
-    model; text that breaks down has a high one, or a very low one where it repeats itself.
+    model; text that breaks down has a high one, or a very low one where it repeats itself. The
+    first eight bundled beginnings are those that layers and doses are chosen on, the others are not.
     """
     from emotion_circuits import prompts
+    from emotion_circuits._files import write_text
     from emotion_circuits.interventions import check_doses, side_by_side
 
     if prompt and input is not None:
@@ -76,17 +91,27 @@ def generate(
     given = list(prompt) if input is None else read_prompts(input)
     if any(not text.strip() for text in given):
         raise InputError("A prompt is empty.", next_step="leave it out")
-    openings = [c.text for c in prompts.contexts("development") if c.slot == "opening"][:DEFAULT_PROMPTS]
+    openings = [c.text for split in prompts.SPLITS for c in prompts.contexts(split) if c.slot == "opening"]
+    if not given and n_prompts > len(openings):
+        raise InputError("There are not so many bundled beginnings.", found=n_prompts, accepted=f"1 to {len(openings)}")
+    if output is not None:
+        output = output_path(output, ".jsonl")
+        check_writable(output)
     directions = load_vectors(vectors, model, store_options, position)
     check_emotions(directions, [emotion])
     at = directions.layer_of(emotion, layer)
     lm = load_model_of(directions, model, model_options)
-    texts = given or openings
+    texts = given or openings[:n_prompts]
     with progress("Writing", 3 * n_samples * len(texts)) as done:
         found = side_by_side(
             lm, directions, emotion, texts, dose=dose, layer=at, kind=kind, max_tokens=max_tokens,
             temperature=temperature, n_samples=n_samples, seed=seed, on_rows=done,
         )  # fmt: skip
+    if output is not None:
+        how = {"model": str(lm.name), "kind": kind, "temperature": temperature, "seed": seed}
+        write_text(output, "".join(_lines(found, {"emotion": emotion, "dose": dose, "layer": at}, how)))
+        emit({"file": output, "n": 3 * len(found), "emotion": emotion, "dose": dose, "layer": at}, json)
+        return
     rows = []
     for number, one in enumerate(found, 1):
         rows.append((str(number), "prompt", "", one.prompt))
@@ -99,3 +124,21 @@ def generate(
     result = {"model": str(lm.name), "emotion": emotion, "dose": dose, "layer": at, "kind": kind, "seed": seed,
               "texts": found}  # fmt: skip
     emit(result, json, table=Table(("", "", "perplexity", "text"), rows, title=title, notes=notes))
+
+
+def _lines(found: Sequence[SideBySide], steering: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[str]:
+    """A line per text; clean text was steered towards nothing."""
+    import json
+
+    for one in found:
+        for arm, part in (("clean", one.clean), ("steered", one.steered), ("random", one.random)):
+            line = {
+                "prompt": one.prompt,
+                "text": part.text,
+                "arm": arm,
+                **(dict.fromkeys(steering) if arm == "clean" else steering),
+                "sample": one.sample,
+                "perplexity": part.perplexity,
+                **how,
+            }
+            yield json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"

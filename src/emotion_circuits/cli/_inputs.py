@@ -108,8 +108,8 @@ def check_writable(path: Path) -> None:
     raise InputError(f"Cannot write {path}.", found=found, next_step="choose a folder you may write")
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, each with a field `text` that is not blank.
+def read_records(path: Path, *, blank: bool = False) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, each with a field `text`, which must not be blank unless `blank` allows it.
 
     Raises:
         InputError: naming the file and the line.
@@ -126,7 +126,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
             raise InputError(f"{where} is not JSON.", found=error, accepted='{"text": "..."} on each line') from error
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             raise InputError(f"{where} has no text.", found=line[:80], accepted='{"text": "..."} on each line')
-        if not record["text"].strip():
+        if not blank and not record["text"].strip():
             raise InputError(f"{where} has an empty text.", next_step="leave the line out")
         records.append(record)
     if not records:

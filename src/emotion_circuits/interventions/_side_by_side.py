@@ -9,20 +9,19 @@ import numpy as np
 import torch
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import Edit, Point, add, added, generate
+from emotion_circuits.engine import Edit, Point, add, generate
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
-from emotion_circuits.interventions._steer import check_doses, continuation_outcomes
+from emotion_circuits.interventions._steer import check_doses
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import Context, Continuation
-from emotion_circuits.scoring import continuation_task
+from emotion_circuits.scoring import continuation_perplexities
 from emotion_circuits.statistics import EMBED_LAYER
 
 ROWS_AT_ONCE = 32
 
 
 class Continued(NamedTuple):
-    """A continuation and its perplexity under the clean model; None where nothing was written."""
+    """A continuation and its perplexity under the clean model; None where nothing was written or it is not finite."""
 
     text: str
     perplexity: float | None
@@ -105,23 +104,8 @@ def side_by_side(
             )
             if on_rows:
                 on_rows(number * len(rows) + len(texts))
-        arms.append([Continued(t, p) for t, p in zip(texts, _perplexities(lm, rows, texts), strict=True)])
+        surprise = continuation_perplexities(lm, rows, texts)
+        arms.append([Continued(t, float(p) if np.isfinite(p) else None) for t, p in zip(texts, surprise, strict=True)])
     return [
         SideBySide(prompt, i % n_samples, *parts) for i, (prompt, *parts) in enumerate(zip(rows, *arms, strict=True))
     ]
-
-
-def _perplexities(lm: LoadedModel, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
-    """Perplexity of each continuation after its prompt, under the clean model."""
-    nothing = added(lm.n_layers - 1, torch.zeros(1, lm.d_model))
-    found: list[float | None] = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        context = Context("own", prompt, "opening", "test")
-        try:
-            task = continuation_task(lm, [context], [Continuation("own", "neutral", text, (), "test")])
-        except InputError:  # nothing was written, or what was written has no token of its own
-            found.append(None)
-            continue
-        [log_p] = continuation_outcomes(lm, task, [nothing])
-        found.append(float(np.exp(-log_p[0, 0, 0])))
-    return found

@@ -2,10 +2,12 @@
 
 from emotion_circuits.models._cache import cache_folder
 from emotion_circuits.models._catalogue import ModelInfo, catalogue
+from emotion_circuits.models._classifiers import classifier_folder
 from emotion_circuits.models._families import FAMILIES, Family, family_of
 from emotion_circuits.models._load import load, resolve_device, revision_of
 from emotion_circuits.models._loaded import Encoded, LoadedModel
 from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
+from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._smollm2 import get_smollm2
 from emotion_circuits.models._sources import get, is_available
 
@@ -20,11 +22,13 @@ __all__ = [
     "ModelName",
     "cache_folder",
     "catalogue",
+    "classifier_folder",
     "family_of",
     "get",
     "get_smollm2",
     "is_available",
     "load",
+    "quiet_transformers",
     "resolve_device",
     "revision_of",
 ]

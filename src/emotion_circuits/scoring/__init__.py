@@ -1,17 +1,66 @@
-"""Outcomes that need no sampling: word-set log-odds, teacher-forced continuations, projections."""
+"""Scores of text: outcomes that need no sampling (word-set log-odds, teacher-forced continuations, projections), and
+what can be said of text that a model wrote (scorers, damage, arms beside each other)."""
 
 from emotion_circuits.scoring._continuations import ContinuationTask, continuation_task
+from emotion_circuits.scoring._damage import (
+    distinct,
+    fluency,
+    harmonic_score,
+    regime,
+    repetition,
+    words_of,
+    wrong_way_share,
+)
+from emotion_circuits.scoring._evaluation import evaluate_texts
+from emotion_circuits.scoring._evaluation_rows import DamageRow, Evaluation, ScoreRow
+from emotion_circuits.scoring._generated import Cell, GeneratedText, cells_of, parse_generated, stored_perplexities
+from emotion_circuits.scoring._hf_classifier import HuggingFaceScorer
+from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, judge_scorer
+from emotion_circuits.scoring._markers import MarkerScorer
+from emotion_circuits.scoring._offline import OfflineScorer
+from emotion_circuits.scoring._perplexity import continuation_perplexities
 from emotion_circuits.scoring._project import Score, score_texts
+from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, make_scorer
 from emotion_circuits.scoring._slots import SlotTask, SlotTokens, log_odds, slot_task, slot_tokens
+from emotion_circuits.scoring._vader import VaderScorer
 
 __all__ = [
+    "OFFLINE_SCORERS",
+    "SCORERS",
+    "Cell",
     "ContinuationTask",
+    "DamageRow",
+    "Evaluation",
+    "GeneratedText",
+    "HuggingFaceScorer",
+    "MarkerScorer",
+    "OfflineScorer",
     "Score",
+    "ScoreRow",
+    "ScorerQuality",
+    "Setting",
     "SlotTask",
     "SlotTokens",
+    "TextScorer",
+    "VaderScorer",
+    "cells_of",
+    "continuation_perplexities",
     "continuation_task",
+    "cross_validate",
+    "distinct",
+    "evaluate_texts",
+    "fluency",
+    "harmonic_score",
+    "judge_scorer",
     "log_odds",
+    "make_scorer",
+    "parse_generated",
+    "regime",
+    "repetition",
     "score_texts",
     "slot_task",
     "slot_tokens",
+    "stored_perplexities",
+    "words_of",
+    "wrong_way_share",
 ]

@@ -1,0 +1,182 @@
+"""The evaluate command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from emotion_circuits.cli._inputs import check_writable, read_records
+from emotion_circuits.cli._options import MODEL_OPTIONS, Json, ModelOptions, ProfileFlag, Seed, command, flag
+from emotion_circuits.cli._output import Table, emit, format_cell
+from emotion_circuits.cli._paths import input_path, output_path
+from emotion_circuits.cli._progress import progress
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from emotion_circuits.scoring import Evaluation, GeneratedText, ScoreRow
+
+LINE = '{"prompt": "...", "text": "...", "arm": "clean"} on each line'
+
+
+@command(example="evaluate --input texts.jsonl --scorers markers vader offline")
+def evaluate(
+    *,
+    input: Annotated[
+        Path, flag(help="A .jsonl file with `prompt`, `text`, `arm` on each line, as `generate --output` writes it.")
+    ],
+    scorers: Annotated[
+        tuple[str, ...],
+        flag(help="markers, marker-counts, vader, offline, go-emotions, hf:NAME_OR_FOLDER.", show_default=False),
+    ] = (),
+    model: Annotated[
+        str | None, flag(help="Clean model for perplexities; by default the lines' own field `perplexity`.")
+    ] = None,
+    judge_model: Annotated[str | None, flag(help="Another model for perplexities.")] = None,
+    output: Annotated[Path | None, flag(help="Write .parquet, a row for each score of each arm.")] = None,
+    profile: ProfileFlag = "baseline",
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Score texts that a model wrote, arm by arm, beside clean and random text.
+
+    Arms are compared prompt by prompt: `clean` is what all others are compared with, `random` gives
+    the chance level; emotion, dose and layer tell arms of one name apart. By default the scorers are
+    markers (words), vader (positive or negative) and offline (a classifier of the four classes); how
+    good each is on labelled texts is printed too. --profile is the data set that the directions were
+    made from: the offline scorer does not learn from it.
+    """
+    from emotion_circuits._files import write_table
+    from emotion_circuits.prompts import real_world
+    from emotion_circuits.scoring import (
+        OFFLINE_SCORERS,
+        Setting,
+        evaluate_texts,
+        judge_scorer,
+        make_scorer,
+        parse_generated,
+        stored_perplexities,
+    )
+
+    if input.suffix != ".jsonl":
+        raise InputError("Texts are read from .jsonl files.", found=input, accepted=LINE)
+    setting = Setting(profile, model_options.device)
+    chosen = [make_scorer(name, setting) for name in scorers or OFFLINE_SCORERS]
+    texts = parse_generated(read_records(input_path(input, ".jsonl"), blank=True), str(input))
+    if output is not None:
+        output = output_path(output, ".parquet")
+        check_writable(output)
+    for scorer in chosen:
+        scorer.score([])  # a classifier that cannot be loaded should not be found out after the models have run
+    perplexities = stored_perplexities(texts) if model is None else _perplexities(model, texts, model_options)
+    judged = None if judge_model is None else _perplexities(judge_model, texts, model_options)
+    n_steps = 1 + len({(t.arm, t.emotion, t.dose, t.layer) for t in texts})
+    with progress("Scoring", n_steps) as done:
+        found = evaluate_texts(
+            texts, chosen, perplexities=perplexities, judge_perplexities=judged, seed=seed, on_cells=done
+        )
+    quality = [row for scorer in chosen for row in judge_scorer(scorer, real_world(), seed=seed)]
+    if output is not None:
+        write_table(output, found.table())
+    result = {"file": output, "scores": found.scores, "damage": found.damage, "scorers": quality, "notes": found.notes}
+    if json:
+        emit(result, json)
+        return
+    for table in _tables(found, quality, output):
+        emit(result, json, table=table)
+
+
+def _perplexities(
+    model: str, texts: Sequence[GeneratedText], options: ModelOptions
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    from emotion_circuits.engine import load_verified
+    from emotion_circuits.scoring import continuation_perplexities
+
+    lm = load_verified(model, device=options.device, dtype=options.dtype)
+    with progress("Perplexity", len({(t.prompt, t.text) for t in texts})) as done:
+        return continuation_perplexities(lm, [t.prompt for t in texts], [t.text for t in texts], on_texts=done)
+
+
+def _tables(found: Evaluation, quality: Sequence[Any], output: Path | None) -> list[Table]:
+    from emotion_circuits.scoring import Cell
+
+    shown = _of_interest(found.scores)
+    scores = [
+        (
+            Cell(*row[:4]).title,
+            row.scorer,
+            row.scored,
+            row.value,
+            _interval(row.ci_low, row.ci_high),
+            row.chance,
+            row.difference,
+            _interval(row.difference_low, row.difference_high),
+            row.p,
+            row.p_random,
+            row.n_prompts,
+            row.harmonic,
+            row.wrong_way,
+        )
+        for row in shown
+    ]
+    columns = ("arm", "scorer", "scored", "mean", "95 % interval", "chance", "− clean", "95 % interval", "p",
+               "p random", "n", "harmonic", "wrong way")  # fmt: skip
+    left_out = len(found.scores) - len(shown)
+    notes = [*found.notes]
+    if left_out:
+        notes.append(f"{left_out} rows of other emotions are left out here; --output and --json have all.")
+    damage = [
+        (
+            Cell(*row[:4]).title,
+            row.regime,
+            row.perplexity,
+            row.perplexity_ratio,
+            _interval(row.ratio_low, row.ratio_high),
+            row.judge_ratio,
+            row.repetition,
+            row.distinct_2,
+            row.words,
+            row.n_texts,
+            row.n_unique,
+            row.n_empty,
+        )
+        for row in found.damage
+    ]
+    names = ("arm", "regime", "perplexity", "× clean", "95 % interval", "× judge", "repetition", "distinct-2",
+             "words", "texts", "unique", "empty")  # fmt: skip
+    good = [
+        (r.scorer, r.emotion, r.statistic, r.value, _interval(r.ci_low, r.ci_high), r.chance, r.p, r.n_texts)
+        for r in quality
+    ]
+    return [
+        Table(columns, _shown(scores), notes=[*notes, ""]),
+        Table(names, _shown(damage), title="Damage", notes=[""]),
+        Table(
+            ("scorer", "emotion", "statistic", "value", "95 % interval", "chance", "p", "n"),
+            _shown(good),
+            title="How good the scorers are, on the bundled real-world texts",
+            notes=[] if output is None else [f"Written to {output}."],
+        ),
+    ]
+
+
+def _of_interest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """The rows to show: each arm's own emotion and `compound`; for clean text the emotions that others ask for."""
+    asked = {row.emotion for row in rows if row.emotion is not None}
+    return [
+        row
+        for row in rows
+        if not asked or row.scored == "compound" or row.scored in ({row.emotion} if row.emotion else asked)
+    ]
+
+
+def _interval(low: float, high: float) -> str:
+    return "–" if low != low else f"[{format_cell(low)}, {format_cell(high)}]"
+
+
+def _shown(rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    """NaN as the dash that tables show for what is missing."""
+    return [[None if value != value else value for value in row] for row in rows]

@@ -1,0 +1,108 @@
+"""Texts that a model wrote: what is known of each, and which belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from emotion_circuits.errors import InputError
+
+CLEAN, RANDOM = "clean", "random"
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class GeneratedText(BaseModel):
+    """One text and how it came about; further fields of a line are ignored.
+
+    Attributes:
+        prompt: the beginning that all arms share; the unit of intervals and tests.
+        text: the continuation only; may be empty.
+        arm: `clean` is what others are compared with, `random` gives the chance level; any other name.
+        emotion: what the arm was meant to bring about; None for clean text.
+        dose, layer, sample: of steering; None where there is none.
+        perplexity: under the clean model, if it is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str
+    text: str
+    arm: Annotated[str, Field(min_length=1)] = "text"
+    emotion: Literal["gratitude", "anger", "apology", "neutral"] | None = None
+    dose: _Number | None = None
+    layer: int | None = None
+    sample: int | None = None
+    perplexity: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
+class Cell(NamedTuple):
+    """Texts that came about in the same way."""
+
+    arm: str
+    emotion: str | None
+    dose: float | None
+    layer: int | None
+
+    @property
+    def title(self) -> str:
+        """For the screen: `steered gratitude .2 @ 6`."""
+        parts = [self.arm, self.emotion, None if self.dose is None else f"{self.dose:g}"]
+        if self.layer is not None:
+            parts.append("@ embed" if self.layer < 0 else f"@ {self.layer}")
+        return " ".join(part for part in parts if part)
+
+
+def parse_generated(records: Sequence[Mapping[str, Any]], source: str) -> list[GeneratedText]:
+    """Records of a JSONL file as texts.
+
+    Args:
+        records: one mapping per text. source: what errors call the file.
+
+    Raises:
+        InputError: a field that is missing or of another kind, naming the text.
+    """
+    found = []
+    for number, record in enumerate(records, 1):
+        try:
+            found.append(GeneratedText.model_validate(record))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "line"
+            raise InputError(
+                f"{source}: text {number} has no usable {field!r}.",
+                found=first["msg"] if first["type"] == "missing" else repr(first["input"]),
+                accepted='{"prompt": "...", "text": "...", "arm": "clean"}; optional emotion, dose, layer, sample, '
+                "perplexity",
+            ) from error
+    if not found:
+        raise InputError(f"{source} holds no texts.")
+    return found
+
+
+def cells_of(texts: Sequence[GeneratedText]) -> dict[Cell, NDArray[np.intp]]:
+    """The numbers of the texts of every cell: clean first, then by arm, emotion, layer and dose."""
+    members: dict[Cell, list[int]] = {}
+    for i, t in enumerate(texts):
+        # Clean text is clean whatever file it came in with; its emotion only says whose run it belongs to.
+        key = Cell(t.arm, t.emotion, None, None) if t.arm == CLEAN else Cell(t.arm, t.emotion, t.dose, t.layer)
+        members.setdefault(key, []).append(i)
+    ordered = sorted(
+        members, key=lambda c: (c.arm != CLEAN, c.arm, c.emotion or "", c.layer if c.layer is not None else -2,
+                                -np.inf if c.dose is None else c.dose),
+    )  # fmt: skip
+    return {cell: np.array(members[cell]) for cell in ordered}
+
+
+def stored_perplexities(texts: Sequence[GeneratedText]) -> NDArray[np.float64] | None:
+    """(texts,) the texts' own `perplexity`, NaN where one is missing or not finite; None where all are missing."""
+    values = np.array([np.nan if t.perplexity is None else t.perplexity for t in texts], dtype=np.float64)
+    values[~np.isfinite(values) | (values <= 0)] = np.nan
+    return None if np.isnan(values).all() else values

@@ -1,0 +1,92 @@
+"""How surprised a model is by texts after their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, final_states, for_each_batch, logits_of, plan_batches
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import Encoded, LoadedModel
+
+# Logits of so many tokens at a time: a vocabulary of 50,000 makes one batch's logits larger than the model.
+LOGITS_AT_ONCE = 256
+
+
+def continuation_perplexities(
+    lm: LoadedModel,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    *,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_texts: Callable[[int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Perplexity of each text after its prompt: exp of the mean negative log probability of the text's own tokens.
+
+    Equal pairs are computed once, and texts share rows where the model allows it.
+
+    Args:
+        lm: the model that judges, without any edit.
+        prompts, texts: in pairs; nothing is put between them.
+        batch_tokens: tokens of one forward pass.
+        on_texts: called with the number of different pairs done.
+
+    Returns:
+        (texts,); NaN where a text is empty, has no token of its own (one that begins inside it), or does not fit into
+        the model with its prompt; NaN too where the model gives no finite number.
+
+    Raises:
+        InputError: prompts and texts differ in number.
+    """
+    if len(prompts) != len(texts):
+        raise InputError("Prompts and texts differ in number.", found=f"{len(prompts)} prompts, {len(texts)} texts")
+    found: dict[tuple[str, str], float] = dict.fromkeys(zip(prompts, texts, strict=True), float("nan"))
+    pairs, encoded, own = [], [], []
+    for (prompt, text), tokens in zip(found, _encode(lm, [p + t for p, t in found]), strict=True):
+        scored = [k for k, (a, _) in enumerate(tokens.offsets) if k > 0 and a >= len(prompt)]
+        if text and scored:
+            pairs.append((prompt, text))
+            encoded.append(tokens.ids)
+            own.append(scored)
+    done = 0
+
+    def run(batch: Batch) -> None:
+        nonlocal done
+        lengths = [len(own[i]) for i in batch.texts]
+        read = [batch.flat(place, k - 1) for place, i in enumerate(batch.texts) for k in own[i]]
+        targets = torch.tensor([encoded[i][k] for i in batch.texts for k in own[i]], device=lm.device)
+        index = torch.as_tensor(read, device=lm.device)
+        states = final_states(lm, batch)
+        states = states.reshape(-1, states.shape[-1]).index_select(0, index)
+        log_p = np.empty(len(read))
+        for first in range(0, len(read), LOGITS_AT_ONCE):
+            part = slice(first, first + LOGITS_AT_ONCE)
+            with torch.no_grad():
+                logits = logits_of(lm, states[part]).float()
+            chosen = logits.gather(-1, targets[part, None]).squeeze(-1) - logits.logsumexp(-1)
+            log_p[part] = chosen.double().cpu().numpy()
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.exp(-np.bincount(owner, log_p) / lengths)
+        for i, value in zip(batch.texts, values, strict=True):
+            found[pairs[i]] = float(value) if np.isfinite(value) else float("nan")
+        done += len(batch.texts)
+        if on_texts:
+            on_texts(done)
+
+    for_each_batch(plan_batches(encoded, packed=lm.packing, batch_tokens=batch_tokens), run)
+    return np.array([found[pair] for pair in zip(prompts, texts, strict=True)], dtype=np.float64)
+
+
+def _encode(lm: LoadedModel, texts: Sequence[str]) -> list[Encoded]:
+    """`lm.encode`; a text without tokens or beyond the model's positions becomes no tokens."""
+    try:
+        return lm.encode(texts)
+    except InputError:
+        if len(texts) == 1:
+            return [Encoded((), (), 0)]
+        middle = len(texts) // 2
+        return _encode(lm, texts[:middle]) + _encode(lm, texts[middle:])

@@ -1,0 +1,94 @@
+"""Scorers of text: one interface, one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.scoring._hf_classifier import GO_EMOTIONS, HuggingFaceScorer
+from emotion_circuits.scoring._markers import MarkerScorer
+from emotion_circuits.scoring._offline import OfflineScorer
+from emotion_circuits.scoring._vader import VaderScorer
+
+HF_PREFIX = "hf:"
+
+
+@runtime_checkable
+class TextScorer(Protocol):
+    """Says how much of each emotion a text shows.
+
+    The score of a text depends on that text only: neither on its neighbours nor on their order. Blank text has no
+    score: NaN in every column, never a silent zero.
+
+    Attributes:
+        name: what tables call it.
+        emotions: the columns of `score`.
+        meaning: what a value means, in one line.
+        low, high: the range of values. Where it is 0 to 1 a value serves as concept score (see `harmonic_score`).
+        chance: the value that a scorer which sees nothing in the text would give.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def emotions(self) -> tuple[str, ...]: ...
+    @property
+    def meaning(self) -> str: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def chance(self) -> float: ...
+
+    def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """(len(texts), len(emotions)) scores; (0, len(emotions)) for no texts."""
+        ...
+
+
+class Setting(NamedTuple):
+    """What scorers may need to know.
+
+    Attributes:
+        profile: the data set that the judged directions were made from; `offline` keeps its texts out of its training.
+        device: where classifiers run.
+    """
+
+    profile: str = "baseline"
+    device: str = "auto"
+
+
+SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType(
+    {
+        "markers": lambda _: MarkerScorer(),
+        "marker-counts": lambda _: MarkerScorer(counts=True),
+        "vader": lambda _: VaderScorer(),
+        "offline": lambda setting: OfflineScorer(setting.profile),
+        "go-emotions": lambda setting: HuggingFaceScorer(GO_EMOTIONS, device=setting.device),
+    }
+)
+"""Name → how to make the scorer. A new scorer joins by an entry here. `go-emotions` alone needs the hub."""
+
+OFFLINE_SCORERS: Final = ("markers", "vader", "offline")
+"""What is used where nothing is asked for: no network, no model."""
+
+
+def make_scorer(name: str, setting: Setting | None = None) -> TextScorer:
+    """A scorer by its name in `SCORERS`, or `hf:NAME_OR_FOLDER` for any Hugging Face sequence classifier.
+
+    Raises:
+        InputError: an unknown name; `hf:` without a name. (A classifier that cannot be loaded says so when it scores.)
+    """
+    setting = setting or Setting()
+    if name.startswith(HF_PREFIX):
+        return HuggingFaceScorer(name.removeprefix(HF_PREFIX), device=setting.device)
+    if name not in SCORERS:
+        raise InputError(
+            "There is no such scorer.", found=repr(name), accepted=f"{', '.join(SCORERS)}, {HF_PREFIX}NAME_OR_FOLDER"
+        )
+    return SCORERS[name](setting)
