@@ -1,10 +1,10 @@
 """Directions as control vectors of other programs: GGUF files for llama.cpp and repeng.
 
-llama.cpp (`common_control_vector_load` in common/common.cpp, `llama_adapter_cvec` in src/llama-adapter.cpp, `build_cvec`
-in src/models/gpt2.cpp, gptneox.cpp and llama.cpp) reads the float32 vector `direction.N`, multiplies it by the strength
-given on the command line and adds it to the output of block N, blocks counted from 0, at every token. So `direction.N`
+llama.cpp (`common_control_vector_load` in common/common.cpp, `llama_adapter_cvec` in src/llama-adapter.cpp,
+`build_cvec` in src/models/gpt2.cpp, gptneox.cpp and llama.cpp) reads the float32 vector `direction.N`, multiplies it by
+the strength given and adds it to the output of block N, blocks counted from 0, at every token. So `direction.N`
 is our `resid_post` of layer N, without an offset. Its table of vectors begins with block 1: it refuses a file with a
-`direction.0`, and what enters block 0 (`embed`) has no slot either. repeng (`ControlVector.import_gguf`, `ControlModel`)
+`direction.0`, and what enters block 0 (`embed`) has no slot either. repeng (`ControlVector`, `ControlModel`)
 reads the same files, wraps the blocks of those numbers and adds at every token that is no padding; it can hold block 0.
 Neither reads `controlvector.layer_count`; it is the number of vectors in the file, as both programs write it.
 
