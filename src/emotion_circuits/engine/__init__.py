@@ -1,7 +1,7 @@
 """The one place that runs a forward pass: record, edit, replay, differentiate, generate."""
 
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
-from emotion_circuits.engine._edits import Edit, ablate_direction, add, replace
+from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
 from emotion_circuits.engine._generate import generate
 from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
@@ -26,6 +26,7 @@ __all__ = [
     "Verification",
     "ablate_direction",
     "add",
+    "at_tokens",
     "check_point",
     "count_hooks",
     "final_states",

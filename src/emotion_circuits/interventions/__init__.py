@@ -17,6 +17,14 @@ from emotion_circuits.interventions._material import (
     seconds_for,
     sweep_material,
 )
+from emotion_circuits.interventions._sentiment import (
+    GAP,
+    GROUPS,
+    SHARES,
+    PunctuationControl,
+    punctuation_control,
+    token_groups,
+)
 from emotion_circuits.interventions._side_by_side import Continued, SideBySide, side_by_side, steering_edit
 from emotion_circuits.interventions._steer import (
     LayerDeltas,
@@ -40,7 +48,10 @@ from emotion_circuits.interventions._sweep import (
 
 __all__ = [
     "CONTINUATIONS",
+    "GAP",
+    "GROUPS",
     "PERPLEXITY",
+    "SHARES",
     "WORD_SET",
     "Bands",
     "Choice",
@@ -48,6 +59,7 @@ __all__ = [
     "ControlSlopes",
     "LayerDeltas",
     "Layout",
+    "PunctuationControl",
     "SideBySide",
     "SweepMaterial",
     "SweepResult",
@@ -62,6 +74,7 @@ __all__ = [
     "dosed",
     "few_continuations",
     "isotropic_directions",
+    "punctuation_control",
     "relative_layers",
     "seconds_for",
     "shuffled_label_directions",
@@ -72,5 +85,6 @@ __all__ = [
     "sweep",
     "sweep_cost",
     "sweep_material",
+    "token_groups",
     "with_bands",
 ]
