@@ -62,7 +62,7 @@ def test_tokens_of_a_text_are_parted_by_their_characters(lm):
 
 
 def ablated_by_hand(lm, text, tokens, layers, units, means):
-    """Own-word odds after a text and its bridge, all its blocks run, with plain hooks that touch one token at a time."""
+    """Log probabilities after a text and its bridge, with plain hooks that touch one token at a time."""
 
     def ablate(unit, mean):
         def hook(_module, _inputs, output):
