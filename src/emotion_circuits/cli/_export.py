@@ -46,8 +46,8 @@ def export(
     """Write an emotion's directions as a control vector of llama.cpp and repeng.
 
     The file holds dose · s · v̂ for every layer asked for: `llama-cli --control-vector FILE` then adds
-    what steering with that dose at those layers adds. Doses of several layers add up. Layer 0 is left
-    out: llama.cpp has no slot for it. Needs no model.
+    what steering with that dose at those layers adds, and at a text's first token too. Doses of several
+    layers add up. Layer 0 is left out: llama.cpp has no slot for it. Needs no model.
     """
     from emotion_circuits.directions import export_gguf
     from emotion_circuits.models import ModelName
