@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from emotion_circuits._api import LanguageModel, align, generate, load, record, score, sweep
     from emotion_circuits._api import record as extract
+    from emotion_circuits.directions import to_repeng
     from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
 
@@ -62,6 +63,7 @@ _VERBS = {
     "record": "emotion_circuits._api:record",
     "score": "emotion_circuits._api:score",
     "sweep": "emotion_circuits._api:sweep",
+    "to_repeng": "emotion_circuits.directions:to_repeng",
     "verify": "emotion_circuits.engine:verify",
 }
 
@@ -87,6 +89,7 @@ __all__ = [
     "scoring",
     "statistics",
     "sweep",
+    "to_repeng",
     "verify",
 ]
 

@@ -10,6 +10,7 @@ from emotion_circuits.engine import (
     Point,
     ablate_direction,
     add,
+    at_tokens,
     count_hooks,
     final_states,
     generate,
@@ -92,6 +93,22 @@ def test_after_an_ablation_every_token_has_the_mean_s_component(lm):
     once = read_after(lm, batch, [ablate_direction(point, unit, mean)], point)
     chosen = once[batch.editable(lm.device)[..., 0]]
     torch.testing.assert_close(chosen @ unit, (mean @ unit).expand(len(chosen)), rtol=0, atol=1e-5)
+
+
+def test_each_row_can_lose_a_direction_of_its_own_at_chosen_tokens(lm):
+    batch, point = batch_of(lm), Point("resid_post", LAYER)
+    clean = record_tokens(lm, batch, [point])[point]
+    mean = vector_of(lm, "resid_post", 1)
+    drawn = torch.randn(clean.shape[0], clean.shape[2], generator=torch.Generator().manual_seed(3))
+    units = drawn / drawn.norm(dim=1, keepdim=True)
+    chosen = torch.rand(*clean.shape[:2], 1, generator=torch.Generator().manual_seed(4)) < 0.5
+    found = read_after(lm, batch, [at_tokens(ablate_direction(point, units, mean), chosen)], point)
+    touched = (batch.editable(lm.device) & chosen)[..., 0]
+    assert 0 < int(touched.sum()) < int(batch.editable(lm.device).sum())
+    assert torch.equal(found[~touched], clean[~touched])
+    for row, unit in enumerate(units):
+        left = found[row][touched[row]] @ unit
+        torch.testing.assert_close(left, (mean @ unit).expand(len(left)), rtol=0, atol=1e-5)
 
 
 def test_a_later_layer_s_edit_leaves_earlier_layers_alone(lm):

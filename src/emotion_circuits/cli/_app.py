@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "emotion_circuits.cli._models:app",
     "extract": "emotion_circuits.cli._extract:extract",
     "vectors": "emotion_circuits.cli._vectors:vectors",
+    "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",

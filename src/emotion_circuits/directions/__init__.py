@@ -31,6 +31,14 @@ from emotion_circuits.directions._estimators import (
     SpecificContrast,
     matched_texts,
 )
+from emotion_circuits.directions._export import (
+    DEFAULT_DOSE,
+    ControlVector,
+    ExportedVector,
+    export_gguf,
+    load_gguf_control_vector,
+    to_repeng,
+)
 from emotion_circuits.directions._fit import RELATIVE_NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
 from emotion_circuits.directions._floors import bag_of_words_floor, floor_rows, untrained_floor
 from emotion_circuits.directions._foils import (
@@ -78,6 +86,7 @@ __all__ = [
     "CLAIM_PERMUTATIONS",
     "CLAIM_SPLITS",
     "CLEANINGS",
+    "DEFAULT_DOSE",
     "DEFAULT_SHARE",
     "ESTIMATORS",
     "EXPLICIT_OVER_FOILS",
@@ -96,10 +105,12 @@ __all__ = [
     "CentroidAccuracy",
     "Cleaning",
     "CleaningName",
+    "ControlVector",
     "Direction",
     "DirectionSet",
     "Estimator",
     "EvaluationTexts",
+    "ExportedVector",
     "FisherDirection",
     "GenericStatistics",
     "LogisticProbe",
@@ -123,6 +134,7 @@ __all__ = [
     "default_kinds",
     "detection",
     "directions_of",
+    "export_gguf",
     "extract",
     "fit_directions",
     "fit_with_layers",
@@ -134,6 +146,7 @@ __all__ = [
     "load_activations",
     "load_directions",
     "load_generic",
+    "load_gguf_control_vector",
     "matched_texts",
     "pair_cosines",
     "project",
@@ -143,6 +156,7 @@ __all__ = [
     "save_generic",
     "source_of",
     "stability_rows",
+    "to_repeng",
     "token_positions",
     "untrained_floor",
 ]

@@ -1,7 +1,7 @@
 """The one place that runs a forward pass: record, edit, replay, differentiate, generate."""
 
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
-from emotion_circuits.engine._edits import Edit, ablate_direction, add, replace
+from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
 from emotion_circuits.engine._generate import generate
 from emotion_circuits.engine._generate_variants import Schedule, generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients
@@ -36,6 +36,7 @@ __all__ = [
     "ablate_direction",
     "add",
     "added",
+    "at_tokens",
     "check_point",
     "count_hooks",
     "edits_of",

@@ -71,16 +71,26 @@ def ablate_direction(point: Point, unit: Tensor, mean: Tensor) -> Edit:
 
     Args:
         point: where.
-        unit: (width,) of norm 1.
+        unit: (width,) of norm 1, or (rows, width) for a direction of its own in each row.
         mean: (width,), the mean activation on generic text.
     """
 
     def apply(hidden: Tensor, editable: Tensor) -> Tensor:
         v = unit.to(device=hidden.device, dtype=hidden.dtype)
-        excess = (hidden - mean.to(device=hidden.device, dtype=hidden.dtype)) @ v
-        return torch.where(editable, hidden - excess.unsqueeze(-1) * v, hidden)
+        excess = (hidden - mean.to(device=hidden.device, dtype=hidden.dtype)) @ v.unsqueeze(-1)
+        return torch.where(editable, hidden - excess * _per_row(v, hidden), hidden)
 
     return Edit(point, apply)
+
+
+def at_tokens(edit: Edit, tokens: Tensor) -> Edit:
+    """The same edit at some tokens only.
+
+    Args:
+        edit: what is done there.
+        tokens: (rows, tokens, 1) bool, or broadcastable to it.
+    """
+    return Edit(edit.point, lambda hidden, editable: edit.apply(hidden, editable & tokens.to(editable.device)))
 
 
 def replace(point: Point, values: Tensor) -> Edit:

@@ -32,6 +32,14 @@ from emotion_circuits.interventions._material import (
     seconds_for,
     sweep_material,
 )
+from emotion_circuits.interventions._sentiment import (
+    GAP,
+    GROUPS,
+    SHARES,
+    PunctuationControl,
+    punctuation_control,
+    token_groups,
+)
 from emotion_circuits.interventions._side_by_side import Continued, SideBySide, side_by_side, steering_edit
 from emotion_circuits.interventions._steer import (
     Where,
@@ -57,7 +65,10 @@ __all__ = [
     "CONTINUATIONS",
     "CONTROL_KINDS",
     "DRAWN",
+    "GAP",
+    "GROUPS",
     "PERPLEXITY",
+    "SHARES",
     "WORD_SET",
     "Action",
     "Bands",
@@ -68,6 +79,7 @@ __all__ = [
     "Layout",
     "Line",
     "Lines",
+    "PunctuationControl",
     "SideBySide",
     "SweepMaterial",
     "SweepResult",
@@ -87,6 +99,7 @@ __all__ = [
     "isotropic_directions",
     "line",
     "own_lines",
+    "punctuation_control",
     "pushes_along",
     "relative_layers",
     "seconds_for",
@@ -98,5 +111,6 @@ __all__ = [
     "sweep",
     "sweep_cost",
     "sweep_material",
+    "token_groups",
     "with_bands",
 ]

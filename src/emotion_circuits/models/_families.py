@@ -67,6 +67,9 @@ class Family:
     block_output: Literal["tensor", "tuple"] = "tensor"
     """What a block returns: the residual stream, or a tuple that begins with it."""
 
+    gguf: str | None = None
+    """llama.cpp's name of the architecture; None where it has none."""
+
     attention_implementation: str = "sdpa"
     """The `attn_implementation` to load with."""
 
@@ -79,6 +82,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         name="gpt2",
         model_types=("gpt2",),
+        gguf="gpt2",
         base="transformer",
         blocks="transformer.h",
         embedding="transformer.wte",
@@ -95,6 +99,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         name="gpt_neox",
         model_types=("gpt_neox",),
+        gguf="gptneox",
         base="gpt_neox",
         blocks="gpt_neox.layers",
         embedding="gpt_neox.embed_in",
@@ -130,6 +135,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         name="llama",
         model_types=("llama",),
+        gguf="llama",
         base="model",
         blocks="model.layers",
         embedding="model.embed_tokens",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
+from emotion_circuits._files import read_json
 from emotion_circuits.errors import InputError
 from emotion_circuits.models._families import Family, family_of
 from emotion_circuits.models._loaded import LoadedModel
 from emotion_circuits.models._names import ModelName
 from emotion_circuits.models._quiet import quiet_transformers
-from emotion_circuits.models._sources import find
+from emotion_circuits.models._sources import find, is_available
 from emotion_circuits.models._weights import (
     TOKENIZER_FILES,
     check_memory,
@@ -93,6 +94,19 @@ def revision_of(name: str | ModelName) -> str:
     if name.seed is not None:
         return f"init-random-seed-{name.seed}-{_config_hash(folder)}"
     return revision or content_hash(weight_files(folder))[:16]
+
+
+def family_of_model(name: str | ModelName) -> Family:
+    """The family of a model that is on this machine, without loading it or asking the network.
+
+    Raises:
+        InputError: the model is not here, or of an unknown architecture.
+    """
+    name = ModelName.parse(name)
+    if not is_available(name):
+        raise InputError(f"{name} is not on this machine.", next_step=f"emotion-circuits models get {name.trained}")
+    written = read_json(find(name).path / "config.json")
+    return family_of(SimpleNamespace(model_type=written.get("model_type")))
 
 
 def _dtype(dtype: str) -> torch.dtype:
