@@ -1,12 +1,13 @@
 """The one place that runs a forward pass: record, edit, replay, differentiate, generate."""
 
+from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, replace
 from emotion_circuits.engine._generate import generate
 from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
-from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at
+from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at, run_from
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
@@ -14,6 +15,7 @@ from emotion_circuits.engine._verify import Check, Verification, load_verified, 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
     "SITES",
+    "Attention",
     "Batch",
     "Check",
     "Edit",
@@ -26,6 +28,7 @@ __all__ = [
     "Verification",
     "ablate_direction",
     "add",
+    "attention_of",
     "check_point",
     "count_hooks",
     "final_states",
@@ -45,6 +48,7 @@ __all__ = [
     "record",
     "record_tokens",
     "replace",
+    "run_from",
     "verify",
     "with_packing",
 ]
