@@ -128,8 +128,8 @@ class Screen:
     def table(self, *, n_draws: int = 9999, seed: int = 0) -> pd.DataFrame:
         """One row for each component, by layer and number.
 
-        Columns: `layer`, `head` or `unit`, `emotion`; `score` (mean estimated effect over pairs), `ci_low`, `ci_high` (of
-        heads, and of units that were measured exactly), `p` (max-T over the map), `p_single`, `q` (Benjamini and
+        Columns: `layer`, `head` or `unit`, `emotion`; `score` (mean estimated effect over pairs), `ci_low`, `ci_high`
+        (of heads, and of units that were measured exactly), `p` (max-T over the map), `p_single`, `q` (Benjamini and
         Hochberg); `attribution`, `path_attribution`; `exact` with `exact_ci_low`, `exact_ci_high`; `direct`,
         `attention`, and `attention_neutral`; `outcome`, `gap` (the outcome's difference between both prompts),
         `n_pairs`, `n_scenarios`.
@@ -199,7 +199,7 @@ def screen(
         steps: points on the path between the embeddings (see `attribute`); 0 for none.
         unit: (d,) the emotion's direction, for direct effects.
         where: which tokens direct effects are the mean of; by default the last one for heads, which move the emotion
-            there, and all for units, which write it where it stands.
+            there, and those of the emotion's word for units, which write it where it stands.
         attention: of heads, also value-weighted attention; one more forward pass of each prompt.
         batch_tokens: size of a forward pass.
         on_patched: see `exact_effects`.
@@ -223,7 +223,7 @@ def screen(
         raise InputError("Direct effects need one text for each pair.", next_step="use another outcome")
     direct = None
     if unit is not None:
-        place: Where = where or ("last" if kind == "head" else "mean")
+        place: Where = where or ("last" if kind == "head" else "span")
         direct = direct_effects(lm, outcome, kind, unit, place, batch_tokens=batch_tokens)
     looks = None
     if kind == "head" and attention and single:
