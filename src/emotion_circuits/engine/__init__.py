@@ -1,5 +1,6 @@
 """The one place that runs a forward pass: record, edit, replay, differentiate, generate."""
 
+from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
 from emotion_circuits.engine._generate import generate
@@ -8,7 +9,7 @@ from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
-from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at
+from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at, run_from
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_BATCH_TOKENS",
     "EMBED",
     "SITES",
+    "Attention",
     "Batch",
     "Check",
     "CleanPrefix",
@@ -37,6 +39,7 @@ __all__ = [
     "add",
     "added",
     "at_tokens",
+    "attention_of",
     "check_point",
     "count_hooks",
     "edits_of",
@@ -61,6 +64,7 @@ __all__ = [
     "record",
     "record_tokens",
     "replace",
+    "run_from",
     "verify",
     "with_packing",
 ]

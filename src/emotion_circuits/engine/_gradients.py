@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from emotion_circuits.engine._batches import Batch
-from emotion_circuits.engine._run import forward, hooks
+from emotion_circuits.engine._run import forward, hooks, only_blocks
 from emotion_circuits.engine._sites import Point, Touch, check_point
+from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
 
@@ -22,23 +23,38 @@ class Gradients(NamedTuple):
     metric: float
 
 
-def gradients(lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Callable[[Tensor], Tensor]) -> Gradients:
+def gradients(
+    lm: LoadedModel,
+    batch: Batch,
+    points: Sequence[Point],
+    metric: Callable[[Tensor], Tensor],
+    *,
+    read: Point | None = None,
+    embedded: Tensor | None = None,
+) -> Gradients:
     """d metric / d activation at several points, from one forward and one backward pass.
 
     Args:
         lm: the model; its parameters need no gradient.
         batch: the texts.
-        points: where.
-        metric: normed final states (rows, tokens, d) → a scalar; call `lm.lm_head` inside for logits.
+        points: where; none behind `read`.
+        metric: states (rows, tokens, d) → a scalar; call `lm.lm_head` inside for logits.
+        read: whose states the metric gets, such as `resid_post` of a layer; blocks after it do not run. None gives it
+            the states after the final norm.
+        embedded: (rows, tokens, d) to put in the place of what enters block 0, such as a point on the path between the
+            embeddings of two texts.
     """
-    for point in points:
+    for point in (*points, *([] if read is None else [read])):
         check_point(lm, point)
     values: dict[Point, Tensor] = {}
+    seen: list[Tensor] = []
 
     def open_graph(hidden: Tensor) -> Tensor | None:
         # The parameters carry no gradient, so the graph has to begin at the embeddings: once, also when what enters
         # block 0 was asked for by both of its names.
-        return None if hidden.requires_grad else hidden.detach().requires_grad_(True)
+        if hidden.requires_grad:
+            return None
+        return (hidden if embedded is None else embedded).detach().requires_grad_(True)
 
     def keeper(point: Point) -> Touch:
         def keep(hidden: Tensor) -> Tensor | None:
@@ -53,8 +69,14 @@ def gradients(lm: LoadedModel, batch: Batch, points: Sequence[Point], metric: Ca
     if Point("embed", 0) not in points and Point("resid_pre", 0) not in points:
         touches[Point("embed", 0)] = open_graph
     touches.update({point: keeper(point) for point in points})
-    with torch.enable_grad(), hooks(lm, touches):
-        outcome = metric(forward(lm, **batch.inputs(lm)))
+    if read is not None:
+        if read in touches:
+            raise InputError("A metric's gradient with respect to what it reads is the metric's own.", found=read)
+        touches[read] = seen.append
+    stop = None if read is None else read.layer + 1
+    with torch.enable_grad(), hooks(lm, touches), only_blocks(lm, stop=stop):
+        final = forward(lm, **batch.inputs(lm))
+        outcome = metric(final if read is None else seen[0])
         torch.autograd.backward(outcome)
     # A point the metric does not depend on has no gradient, which is a gradient of zero.
     found = {p: (torch.zeros_like(v) if v.grad is None else v.grad.detach()) for p, v in values.items()}

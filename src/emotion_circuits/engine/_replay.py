@@ -144,3 +144,40 @@ def logits_at(lm: LoadedModel, batch: Batch, read: Sequence[int], edits: Sequenc
     final = final_states(lm, batch, edits)
     index = torch.as_tensor(read, device=lm.device)
     return logits_of(lm, final.reshape(-1, final.shape[-1]).index_select(0, index))
+
+
+def run_from(
+    lm: LoadedModel,
+    batch: Batch,
+    layer: int,
+    states: Tensor,
+    edits: Sequence[Edit] = (),
+    *,
+    copies: int = 1,
+    read: Point | None = None,
+) -> Tensor:
+    """The blocks from `layer` on, under edits inside them, from what enters that block.
+
+    Args:
+        lm: the model.
+        batch: the texts.
+        layer: the first block that runs.
+        states: what enters it, (rows, tokens, d); the same for all copies.
+        edits: at sites of this block or later ones, on tensors of copies · rows rows, copy by copy.
+        copies: how many variants go through the model side by side.
+        read: what to return, such as `resid_post` of a layer; blocks after it do not run. None: the states after the
+            final norm.
+
+    Returns:
+        (copies, rows · tokens, d).
+    """
+    seen: list[Tensor] = []
+    repeated = states.repeat(copies, 1, 1)
+    touches: dict[Point, Touch] = {Point("resid_pre", layer): lambda _: repeated}
+    touches.update(touches_of(edits, batch.editable(lm.device).repeat(copies, 1, 1)))
+    if read is not None:
+        touches[read] = seen.append
+    stop = None if read is None else read.layer + 1
+    with torch.no_grad(), hooks(lm, touches), only_blocks(lm, start=layer, stop=stop):
+        final = forward(lm, **batch.inputs(lm, copies))
+    return (final if read is None else seen[0]).reshape(copies, -1, final.shape[-1])

@@ -44,6 +44,13 @@ class Family:
     """From a block to the attention's out-projection. Its input is the heads' outputs side by side, in every family:
     `z[..., h * d_head : (h + 1) * d_head]` belongs to head h."""
 
+    values: str
+    """From a block to the projection that computes the heads' values."""
+
+    value_layout: Literal["alone", "thirds", "by_head"] = "alone"
+    """What that projection's output holds: values only; queries, keys and values as thirds; or these three of one head
+    side by side, head after head."""
+
     mlp: str
     """From a block to its MLP, whose output is added to the residual stream."""
 
@@ -89,6 +96,8 @@ FAMILIES: tuple[Family, ...] = (
         final_norm="transformer.ln_f",
         attention="attn",
         attention_out="attn.c_proj",
+        values="attn.c_attn",
+        value_layout="thirds",
         mlp="mlp",
         mlp_out="mlp.c_proj",
         mid_norm="ln_2",
@@ -107,6 +116,8 @@ FAMILIES: tuple[Family, ...] = (
         lm_head=("lm_head", "embed_out"),
         attention="attention",
         attention_out="attention.dense",
+        values="attention.query_key_value",
+        value_layout="by_head",
         mlp="mlp",
         mlp_out="mlp.dense_4h_to_h",
         mid_norm="post_attention_layernorm",
@@ -123,6 +134,7 @@ FAMILIES: tuple[Family, ...] = (
         final_norm="transformer.ln_f",
         attention="attn",
         attention_out="attn.attention.out_proj",
+        values="attn.attention.v_proj",
         mlp="mlp",
         mlp_out="mlp.c_proj",
         mid_norm="ln_2",
@@ -142,6 +154,7 @@ FAMILIES: tuple[Family, ...] = (
         final_norm="model.norm",
         attention="self_attn",
         attention_out="self_attn.o_proj",
+        values="self_attn.v_proj",
         mlp="mlp",
         mlp_out="mlp.down_proj",
         mid_norm="post_attention_layernorm",

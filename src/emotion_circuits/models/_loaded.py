@@ -138,6 +138,10 @@ class LoadedModel:
         """The out-projection; its input is `z`, shape (..., n_heads * d_head)."""
         return _module(self.block(layer), self.family.attention_out)
 
+    def values(self, layer: int) -> nn.Module:
+        """The projection that computes the heads' values (see `Family.value_layout`)."""
+        return _module(self.block(layer), self.family.values)
+
     def mlp(self, layer: int) -> nn.Module:
         return _module(self.block(layer), self.family.mlp)
 

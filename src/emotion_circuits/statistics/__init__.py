@@ -5,6 +5,7 @@ The unit everywhere is the group (the scenario). Everything is deterministic giv
 
 from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
 from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
+from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table
 from ._multiple import benjamini_hochberg, holm
 from ._permutation import SequentialResult, exceedance_p, max_t, permute_within_groups, sequential_p
@@ -31,6 +32,7 @@ __all__ = [
     "Claim",
     "DifferenceResult",
     "Interval",
+    "MapTest",
     "Measure",
     "PermutationResult",
     "SequentialResult",
@@ -51,6 +53,7 @@ __all__ = [
     "permute_within_groups",
     "read_claims",
     "sequential_p",
+    "sign_flip_map",
     "sign_flip_test",
     "smallest_auroc",
     "smallest_from_se",

@@ -59,7 +59,7 @@ def permute_within_groups(
     return permuted
 
 
-def _reaches(observed: npt.ArrayLike, null: FloatArray) -> BoolArray:
+def reaches(observed: npt.ArrayLike, null: FloatArray) -> BoolArray:
     """Whether null ≥ observed, where a difference of rounding counts as equal (which only makes p larger)."""
     level = np.asarray(observed, dtype=np.float64)
     result: BoolArray = null >= level - ROUNDING * np.maximum(np.abs(level), np.abs(null))
@@ -78,8 +78,8 @@ def exceedance_p(observed: float, null: npt.ArrayLike, alternative: Alternative 
     value = float(finite_array(observed, "The observed value", (0,)))
     if not len(draws):
         raise InputError("There are no null values to compare with.")
-    greater = (int(_reaches(value, draws).sum()) + 1) / (len(draws) + 1)
-    less = (int(_reaches(-value, -draws).sum()) + 1) / (len(draws) + 1)
+    greater = (int(reaches(value, draws).sum()) + 1) / (len(draws) + 1)
+    less = (int(reaches(-value, -draws).sum()) + 1) / (len(draws) + 1)
     return {"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}[alternative]
 
 
@@ -106,7 +106,7 @@ def max_t(observed: npt.ArrayLike, null: npt.ArrayLike, *, studentise: bool = Fa
         together = (together - together.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         values, draws = together[0], together[1:]
     largest = np.abs(draws).max(axis=1)
-    exceeding = _reaches(np.abs(values)[:, None], largest[None, :]).sum(axis=1)
+    exceeding = reaches(np.abs(values)[:, None], largest[None, :]).sum(axis=1)
     result: FloatArray = (exceeding + 1) / (len(draws) + 1)
     return result
 
@@ -149,7 +149,7 @@ def sequential_p(
         values = finite_array(draw(drawn, count), "The null values", (1,))
         if len(values) != count:
             raise InputError("The null gave a wrong number of values.", found=len(values), accepted=str(count))
-        running = exceeding + np.cumsum(_reaches(value, sign * values))
+        running = exceeding + np.cumsum(reaches(value, sign * values))
         if running[-1] >= stop_after:
             drawn += int(np.argmax(running >= stop_after)) + 1
             return SequentialResult(stop_after / drawn, drawn, stop_after)

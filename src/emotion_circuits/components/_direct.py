@@ -1,0 +1,107 @@
+"""What heads and units write along a direction, and where heads look: statistics of a clean run, without an edit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from emotion_circuits.components._components import SITE_OF, Kind, per_layer
+from emotion_circuits.components._outcomes import Outcome, Where, tokens_read
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, attention_of, record_tokens
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+
+FloatArray = NDArray[np.float64]
+
+
+def out_weight(projection: nn.Module) -> Tensor:
+    """(d, inputs): the matrix of an out-projection, whatever class it is (GPT-2's Conv1D holds it transposed)."""
+    weight = projection.weight
+    assert isinstance(weight, Tensor)
+    return weight if isinstance(projection, nn.Linear) else weight.T
+
+
+class Written(NamedTuple):
+    """(pairs, layers, components) of the emotion's prompts and of the neutral ones."""
+
+    a: FloatArray
+    b: FloatArray
+
+    @property
+    def difference(self) -> FloatArray:
+        """Emotion minus neutral."""
+        return self.a - self.b
+
+
+def direct_effects(
+    lm: LoadedModel,
+    outcome: Outcome,
+    kind: Kind,
+    unit: ArrayLike,
+    where: Where,
+    *,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+) -> Written:
+    """What every component itself writes along a direction: ⟨W_O z_h, v̂⟩ of a head, a_n (W_outᵀ v̂)_n of a unit (Wang et
+    al. 2025), in the residual stream's units. Biases of the projections belong to no component.
+
+    Args:
+        lm: the model.
+        outcome: whose pairs; one text for each pair.
+        kind: `head` or `unit`.
+        unit: (d,) the direction v̂.
+        where: which tokens' mean is taken.
+
+    Raises:
+        InputError: a direction of another width.
+    """
+    v = torch.from_numpy(np.array(unit, dtype=np.float64)).to(device=lm.device, dtype=lm.dtype)
+    if v.shape != (lm.d_model,):
+        raise InputError("The direction is not of the model's width.", found=tuple(v.shape))
+    points = [Point(SITE_OF[kind], layer) for layer in range(lm.n_layers)]
+    projections = [lm.attention_out(i) if kind == "head" else lm.mlp_out(i) for i in range(lm.n_layers)]
+    reads = [out_weight(projection).T @ v for projection in projections]
+    sides = np.zeros((2, len(outcome.pairs), lm.n_layers, per_layer(lm, kind)))
+    for batches in outcome.batches(lm, batch_tokens):
+        for side, batch in enumerate(batches):
+            seen = record_tokens(lm, batch, points)
+            for i, pair in enumerate(batch.texts):
+                index = torch.tensor(tokens_read(batch, i, outcome.pairs.pairs[pair].span, where), device=lm.device)
+                for layer, point in enumerate(points):
+                    values = seen[point].reshape(-1, len(reads[layer])).index_select(0, index)
+                    along = (values * reads[layer]).mean(dim=0).reshape(per_layer(lm, kind), -1).sum(dim=-1)
+                    sides[side, pair, layer] = along.double().cpu().numpy()
+    return Written(sides[0], sides[1])
+
+
+def attention_to_span(lm: LoadedModel, outcome: Outcome, *, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Written:
+    """Share of what a head moves to the last token that comes from the emotion's word, or from what stands there in the
+    neutral prompt: Σ over the word's tokens of attention · ‖W_O v_k‖, over the same sum of all tokens (value-weighted
+    attention, Kobayashi et al. 2020). A head that looks at all tokens alike gives the word's share of the tokens.
+    """
+    sides = np.zeros((2, len(outcome.pairs), lm.n_layers, lm.n_heads))
+    grams = []
+    for layer in range(lm.n_layers):
+        weight = out_weight(lm.attention_out(layer)).reshape(lm.d_model, lm.n_heads, lm.d_head)
+        grams.append(torch.einsum("dhi,dhj->hij", weight, weight))
+    for batches in outcome.batches(lm, batch_tokens):
+        for side, batch in enumerate(batches):
+            found = attention_of(lm, batch)
+            for layer, attention in enumerate(found):
+                squared = torch.einsum("rhki,hij,rhkj->rhk", attention.values, grams[layer], attention.values)
+                lengths = squared.clamp_min(0).sqrt()
+                for i, pair in enumerate(batch.texts):
+                    share = _share(batch, i, attention.weights, lengths, outcome.pairs.pairs[pair].span)
+                    sides[side, pair, layer] = share.double().cpu().numpy()
+    return Written(sides[0], sides[1])
+
+
+def _share(batch: Batch, i: int, weights: Tensor, lengths: Tensor, span: tuple[int, ...]) -> Tensor:
+    row, start = batch.row[i], batch.start[i]
+    end = start + len(batch.ids[i])
+    moved = weights[row, :, end - 1, start:end] * lengths[row, :, start:end]
+    return moved[:, list(span)].sum(dim=-1) / moved.sum(dim=-1).clamp_min(torch.finfo(moved.dtype).tiny)

@@ -1,0 +1,133 @@
+"""Exact effects: put the paired prompt's values into one component at a time, and run what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emotion_circuits.components._components import SITE_OF, Component, check_components
+from emotion_circuits.components._outcomes import Outcome, SideBySide
+from emotion_circuits.components._runs import edits_for, observe
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, run_from
+from emotion_circuits.errors import EmotionCircuitsError
+from emotion_circuits.models import LoadedModel
+
+FloatArray = NDArray[np.float64]
+
+
+class ExactEffects(NamedTuple):
+    """Measured effects.
+
+    Attributes:
+        components: in the order of the columns.
+        effects: (pairs, components) m(a) − m(a with the component's values of b).
+        m_a, m_b: (pairs,) the outcome of both clean runs.
+    """
+
+    components: tuple[Component, ...]
+    effects: FloatArray
+    m_a: FloatArray
+    m_b: FloatArray
+
+
+def exact_effects(
+    lm: LoadedModel,
+    outcome: Outcome,
+    components: Sequence[Component],
+    *,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_patched: Callable[[int], None] | None = None,
+) -> ExactEffects:
+    """The effect of each component alone, by patching.
+
+    Nothing before a component's layer runs again, many components of a layer go side by side, and logits are computed
+    where the outcome reads them only.
+
+    Args:
+        lm: the model.
+        outcome: what is measured.
+        components: heads and units.
+        batch_tokens: tokens in one forward pass.
+        on_patched: called with how many components of a batch of texts were done.
+
+    Raises:
+        InputError: a component that the model lacks.
+    """
+    check_components(lm, components)
+    reached = outcome.layers(lm)
+    order = sorted((c for c in components if c.layer in reached), key=lambda c: (c.layer, c.kind, c.number))
+    column = {component: i for i, component in enumerate(components)}
+    changed = np.zeros((len(outcome.ids_a), len(components)))
+    clean = np.zeros((2, len(outcome.ids_a)))
+    values = [Point(SITE_OF[kind], layer) for kind, layer in sorted({(c.kind, c.layer) for c in order})]
+    entering = [Point("resid_pre", layer) for layer in sorted({c.layer for c in order})]
+    for sides in outcome.batches(lm, batch_tokens):
+        texts = list(sides.a.texts)
+        a, b = observe(lm, outcome, sides.a, entering), observe(lm, outcome, sides.b, values)
+        clean[0, texts], clean[1, texts] = a.scores.double().cpu().numpy(), b.scores.double().cpu().numpy()
+        for layer, members in groupby(order, key=lambda c: c.layer):
+            group = [(component,) for component in members]
+            for first, scores in patched_scores(
+                lm, outcome, sides, group, b.values, a.values[Point("resid_pre", layer)], batch_tokens
+            ):
+                for i, row in enumerate(scores.double().cpu().numpy()):
+                    changed[texts, column[group[first + i][0]]] = clean[0, texts] - row
+                if on_patched:
+                    on_patched(len(scores))
+    return ExactEffects(
+        tuple(components), outcome.per_pair(changed), outcome.per_pair(clean[0]), outcome.per_pair(clean[1])
+    )
+
+
+def patched_scores(
+    lm: LoadedModel,
+    outcome: Outcome,
+    sides: SideBySide,
+    sets: Sequence[Sequence[Component]],
+    values: dict[Point, Tensor],
+    entering: Tensor,
+    batch_tokens: int,
+) -> list[tuple[int, Tensor]]:
+    """Scores of the texts of `sides.a` with each set's components replaced: (first set, (sets of a chunk, texts)).
+
+    Args:
+        sets: all begin in the same layer.
+        values: point → what is put there, broadcastable to (sets, rows, tokens, width).
+        entering: (rows, tokens, d) what enters the first layer of the sets.
+    """
+    rows, tokens = sides.a.shape
+    at_once = max(1, batch_tokens // (rows * tokens))
+    found: list[tuple[int, Tensor]] = []
+    first = 0
+    while first < len(sets):
+        chunk = sets[first : first + at_once]
+        layer, edits = edits_for(lm, chunk, values)
+        try:
+            scores = _run(lm, outcome, sides.a, layer, entering, edits, len(chunk))
+        except torch.OutOfMemoryError as error:
+            if len(chunk) == 1:
+                raise EmotionCircuitsError(
+                    "Out of memory with a single variant.",
+                    found=f"{rows * tokens} tokens",
+                    next_step="use fewer or shorter texts, --dtype bfloat16 or --device cpu",
+                ) from error
+            torch.cuda.empty_cache()
+            at_once = len(chunk) // 2
+            continue
+        found.append((first, scores))
+        first += len(chunk)
+    return found
+
+
+def _run(
+    lm: LoadedModel, outcome: Outcome, batch: Batch, layer: int, entering: Tensor, edits: list[Edit], copies: int
+) -> Tensor:
+    states = run_from(lm, batch, layer, entering, edits, copies=copies, read=outcome.read)
+    with torch.no_grad():
+        return outcome.score(lm, batch, states)

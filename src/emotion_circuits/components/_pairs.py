@@ -1,0 +1,136 @@
+"""Paired prompts: an emotion's text and the neutral text of the same scenario, token beside token.
+
+Writing one run's activations into another means something only where both have a token at the same place. So a pair
+has equally many tokens, and how many scenarios have none is part of the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import CLASSES, Dataset, Slot, Text
+
+MIN_PAIRS = 2
+
+
+class Bridge(NamedTuple):
+    """What follows every text, so that a next word can show the emotion, and the kind of word that it asks for."""
+
+    text: str = ' She said, "'
+    slot: Slot = "opening"
+
+
+DEFAULT_BRIDGE = Bridge()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two prompts of one scenario with equally many tokens.
+
+    Attributes:
+        scenario: the group that statistics resample.
+        split: development or test.
+        text_a, text_b: the emotion's prompt and the neutral one, bridge included.
+        ids_a, ids_b: their tokens; the first is the same.
+        span: tokens of the emotion's marked word; where none is marked, from the first to the last difference.
+    """
+
+    scenario: str
+    split: str
+    text_a: str
+    text_b: str
+    ids_a: tuple[int, ...]
+    ids_b: tuple[int, ...]
+    span: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """All pairs of one emotion.
+
+    Attributes:
+        emotion, reference: classes of the two texts.
+        bridge: what follows both.
+        pairs: one for each scenario that has one.
+        n_scenarios: scenarios with a text of both classes; those beyond `pairs` differ in length.
+    """
+
+    emotion: str
+    reference: str
+    bridge: Bridge
+    pairs: tuple[Pair, ...]
+    n_scenarios: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Of the pairs, in order."""
+        return tuple(pair.scenario for pair in self.pairs)
+
+
+def matched_pairs(
+    lm: LoadedModel,
+    texts: Dataset,
+    emotion: str,
+    *,
+    reference: str = "neutral",
+    bridge: Bridge = DEFAULT_BRIDGE,
+    split: str | None = None,
+) -> PairSet:
+    """The scenarios whose texts of two classes have equally many tokens under this model, bridge included.
+
+    Pairs whose first token differs are left out too: what the first token carries is never edited.
+
+    Args:
+        lm: whose tokens count.
+        texts: scenarios with texts of both classes; of several of one class the first is taken.
+        emotion, reference: the two classes.
+        bridge: what is put after both.
+        split: only scenarios of that split.
+
+    Raises:
+        InputError: an unknown class or split, or fewer than two pairs.
+    """
+    sides = [{t.scenario: t for t in reversed(texts.select(c, split).texts)} for c in (emotion, reference)]
+    shared = [s for s in texts.scenarios if s in sides[0] and s in sides[1]]
+    pairs = []
+    for scenario in shared:
+        pair = _pair(lm, sides[0][scenario], sides[1][scenario], bridge)
+        if pair is not None:
+            pairs.append(pair)
+    if len(pairs) < MIN_PAIRS:
+        raise InputError(
+            f"Too few scenarios have texts of {emotion} and {reference} with equally many tokens in {lm.name}.",
+            found=f"{len(pairs)} of {len(shared)} scenarios",
+            accepted=f"{MIN_PAIRS} or more",
+            next_step="use more scenarios, such as --profile extended",
+        )
+    return PairSet(emotion, reference, bridge, tuple(pairs), len(shared))
+
+
+def _pair(lm: LoadedModel, a: Text, b: Text, bridge: Bridge) -> Pair | None:
+    text_a, text_b = a.text + bridge.text, b.text + bridge.text
+    encoded_a, encoded_b = lm.encode([text_a, text_b])
+    ids_a, ids_b = encoded_a.ids, encoded_b.ids
+    differing = [k for k, (x, y) in enumerate(zip(ids_a, ids_b, strict=False)) if x != y]
+    if len(ids_a) != len(ids_b) or not differing or differing[0] == 0:
+        return None
+    span = tuple(range(differing[0], differing[-1] + 1))
+    if a.span is not None:
+        start, end = a.span
+        marked = tuple(
+            k for k, (x, y) in enumerate(encoded_a.offsets) if k >= encoded_a.bos_length and x < end and y > start
+        )
+        span = marked or span
+    return Pair(a.scenario, a.split, text_a, text_b, ids_a, ids_b, span)
+
+
+def check_emotion_pair(emotion: str) -> None:
+    """Raise `InputError` for anything but an emotion that has words of its own."""
+    if emotion not in CLASSES[1:]:
+        raise InputError("unknown emotion", found=repr(emotion), accepted=", ".join(CLASSES[1:]))

@@ -1,0 +1,129 @@
+"""Attribution and patching in plain torch, one head and one text at a time: nothing is shared with the package but the
+names of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import torch
+
+from emotion_circuits import prompts
+from emotion_circuits.models import LoadedModel
+
+Z = {
+    "gpt2": "attn.c_proj",
+    "gpt_neox": "attention.dense",
+    "gpt_neo": "attn.attention.out_proj",
+    "llama": "self_attn.o_proj",
+}
+ACT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "gpt_neo": "mlp.c_proj", "llama": "mlp.down_proj"}
+BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "gpt_neo": "transformer.h", "llama": "model.layers"}
+EMBEDDING = {
+    "gpt2": "transformer.wte",
+    "gpt_neox": "gpt_neox.embed_in",
+    "gpt_neo": "transformer.wte",
+    "llama": "model.embed_tokens",
+}
+
+
+def block(lm: LoadedModel, layer: int) -> Any:
+    return attrgetter(BLOCKS[lm.family.name])(lm.hf)[layer]
+
+
+def projections(lm: LoadedModel, where: dict[str, str]) -> list[Any]:
+    path = attrgetter(where[lm.family.name])
+    return [path(block(lm, layer)) for layer in range(lm.n_layers)]
+
+
+def words_first(lm: LoadedModel, emotion: str) -> set[int]:
+    found = set()
+    for word in prompts.word_sets().words(emotion, "opening"):
+        ids = lm.tokenizer(word, add_special_tokens=False)["input_ids"]
+        if len(ids) == 1 or len(lm.tokenizer.decode([ids[0]]).strip()) >= 3:
+            found.add(ids[0])
+    return found
+
+
+def log_odds(lm: LoadedModel, logits: torch.Tensor, emotion: str) -> torch.Tensor:
+    """Of the last token of one text, (tokens, vocabulary)."""
+    sets = {c: words_first(lm, c) for c in prompts.CLASSES}
+    own = {t for t in sets[emotion] if all(t not in s for c, s in sets.items() if c != emotion)}
+    others = {t for c, s in sets.items() if c != emotion for t in s if sum(t in o for o in sets.values()) == 1}
+    last = logits[-1]
+    return last[sorted(own)].logsumexp(0) - last[sorted(others)].logsumexp(0)
+
+
+def run(
+    lm: LoadedModel,
+    ids: tuple[int, ...],
+    change: dict[Any, Callable[[torch.Tensor], torch.Tensor]] | None = None,
+    embeddings: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[Any, torch.Tensor]]:
+    """Logits (tokens, vocabulary), and the input of every projection after its change."""
+    seen: dict[Any, torch.Tensor] = {}
+    handles = []
+
+    def hook(module: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        value = args[0]
+        if change and module in change:
+            value = change[module](value)
+        if value.requires_grad:
+            value.retain_grad()
+        seen[module] = value
+        return (value,)
+
+    for module in (*projections(lm, Z), *projections(lm, ACT)):
+        handles.append(module.register_forward_pre_hook(hook))
+    try:
+        given = {"input_ids": torch.tensor([ids])} if embeddings is None else {"inputs_embeds": embeddings}
+        logits = lm.hf(**given, use_cache=False).logits[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, seen
+
+
+def embed(lm: LoadedModel, ids: tuple[int, ...]) -> torch.Tensor:
+    return attrgetter(EMBEDDING[lm.family.name])(lm.hf)(torch.tensor([ids])).detach()
+
+
+def patched(lm: LoadedModel, pair: Any, emotion: str, where: dict[str, str], chosen: list[tuple[int, slice]]) -> float:
+    """m of the first prompt with chosen values of the second one's run, position 0 as it was."""
+    with torch.no_grad():
+        _, other = run(lm, pair.ids_b)
+        modules = projections(lm, where)
+        change: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {}
+        for layer in {layer for layer, _ in chosen}:
+            slices = [part for at, part in chosen if at == layer]
+
+            def put(value: torch.Tensor, module: Any = modules[layer], slices: Any = slices) -> torch.Tensor:
+                value = value.clone()
+                for part in slices:
+                    value[:, 1:, part] = other[module][:, 1:, part]
+                return value
+
+            change[modules[layer]] = put
+        logits, _ = run(lm, pair.ids_a, change)
+        return float(log_odds(lm, logits, emotion))
+
+
+def attributed(
+    lm: LoadedModel, pair: Any, emotion: str, where: dict[str, str], points: list[float]
+) -> list[torch.Tensor]:
+    """Per layer (width,) Σ over tokens of (x_a − x_b) · mean gradient at points between b (0) and a (1)."""
+    modules = projections(lm, where)
+    with torch.no_grad():
+        _, a = run(lm, pair.ids_a)
+        _, b = run(lm, pair.ids_b)
+    total = [torch.zeros(()) for _ in modules]
+    for share in points:
+        start = embed(lm, pair.ids_b) + share * (embed(lm, pair.ids_a) - embed(lm, pair.ids_b))
+        with torch.enable_grad():
+            logits, seen = run(lm, pair.ids_a, embeddings=start.requires_grad_(True))
+            log_odds(lm, logits, emotion).backward()
+        for layer, module in enumerate(modules):
+            gradient = seen[module].grad
+            total[layer] = total[layer] + ((a[module] - b[module]) * gradient)[0, 1:].sum(0) / len(points)
+    return total
