@@ -32,8 +32,9 @@ format: $(READY) ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## speed beside the ways people do it by hand, one table
+bench: $(READY) ## speed beside the ways people do it by hand, two tables
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/steering.py
 
 selftest: $(READY) ## does every method find what was planted, and nothing in noise?
 	$(BIN)/emotion-circuits selftest
