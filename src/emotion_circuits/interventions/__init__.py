@@ -11,6 +11,7 @@ from emotion_circuits.interventions._actions import (
     own_lines,
     pushes_along,
 )
+from emotion_circuits.interventions._arms import CLEAN, PROMPTED, RANDOM, REQUESTS, STEERED, text_arms
 from emotion_circuits.interventions._bands import Bands, control_bands, with_bands
 from emotion_circuits.interventions._controls import (
     CONTROL_KINDS,
@@ -62,13 +63,18 @@ from emotion_circuits.interventions._sweep import (
 
 __all__ = [
     "ACTIONS",
+    "CLEAN",
     "CONTINUATIONS",
     "CONTROL_KINDS",
     "DRAWN",
     "GAP",
     "GROUPS",
     "PERPLEXITY",
+    "PROMPTED",
+    "RANDOM",
+    "REQUESTS",
     "SHARES",
+    "STEERED",
     "WORD_SET",
     "Action",
     "Bands",
@@ -111,6 +117,7 @@ __all__ = [
     "sweep",
     "sweep_cost",
     "sweep_material",
+    "text_arms",
     "token_groups",
     "with_bands",
 ]

@@ -20,6 +20,7 @@ from emotion_circuits.report._results import CLAIM_POSITION, ModelResults, Resul
 from emotion_circuits.report._static import draw_chart, svg_text, theme_css, themed_svg
 from emotion_circuits.report._style import matplotlib_settings
 from emotion_circuits.report._tables import badge, claim_legend, claims_table, provenance
+from emotion_circuits.report._texts import texts_section
 from emotion_circuits.report._words import (
     BADGES,
     cases,
@@ -181,6 +182,8 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
         yield _figure(_image(figure, cosine_alt(model, CLAIM_POSITION)), cosine_caption(CLAIM_POSITION))
     for chart in charts.doses:
         yield from _chart(chart)
+    if model.written is not None:
+        yield from texts_section(model.written)
 
 
 def _chart(chart: Chart) -> Iterator[str]:

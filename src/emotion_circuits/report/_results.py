@@ -14,6 +14,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
+from emotion_circuits.report._texts import WrittenTexts, read_texts
 from emotion_circuits.statistics import Claim, Measure, read_claims
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ModelResults:
         chosen: position → emotion → the layer chosen on development scenarios.
         missing: a sentence for every table that is not there.
         claims: about this model.
+        written: what it wrote.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ModelResults:
     chosen: Mapping[str, Mapping[str, int]]
     missing: tuple[str, ...]
     claims: tuple[Claim, ...]
+    written: WrittenTexts | None = None
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -217,7 +220,11 @@ def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> 
             values = frame[list(Measure._fields)].itertuples(index=False, name=None)
             measures[table.name] = tuple(Measure._make(v) for v in values)
     own = tuple(c for c in claims if c.model == name)
-    return ModelResults(name, slug, measures, controls, _chosen_layers(folder, slug, own), tuple(missing), own)
+    written = read_texts(folder, slug)
+    if written is None:
+        missing.append(f"There are no texts of {name}, so what it writes when steered cannot be shown.")
+    chosen = _chosen_layers(folder, slug, own)
+    return ModelResults(name, slug, measures, controls, chosen, tuple(missing), own, written)
 
 
 def _chosen_layers(folder: Path, slug: str, claims: Sequence[Claim]) -> dict[str, dict[str, int]]:

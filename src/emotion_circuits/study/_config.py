@@ -52,6 +52,8 @@ class SteeringPlan(BaseModel):
     """Control slopes at the chosen layer and dose, which p is taken from; v and −v are two of them."""
     isotropic_controls: Annotated[int, Field(ge=2)] = 100
     shuffled_controls: Annotated[int, Field(ge=2)] = 100
+    text_tokens: Annotated[int, Field(ge=1)] = 30
+    """Of every continuation that is written."""
 
 
 class SharingPlan(BaseModel):

@@ -23,6 +23,7 @@ from emotion_circuits.study._stages_share import (
     steer_mapped,
 )
 from emotion_circuits.study._stages_steer import steer_test, sweep_development
+from emotion_circuits.study._stages_text import write_and_score
 from emotion_circuits.study._store import stage_key
 from emotion_circuits.study._workshop import Workshop, slug
 
@@ -84,7 +85,12 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             f"steering/{slug(name)}", common | {"steering": plan, "effects": effects, "material": material},
             (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
         )  # fmt: skip
-        stages += [fit, quality, sweep, steer]
+        text = Stage(
+            f"text/{slug(name)}", common | {"steering": plan, "material": material},
+            (recorded[0], fit.name, steer.name),
+            lambda w, m=name: write_and_score(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        stages += [fit, quality, sweep, steer, text]
     stages += _sharing(study, common | texts)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/")))
     stages.append(Stage("claims", {}, judged, judge_all))

@@ -39,7 +39,7 @@ from emotion_circuits.study._workshop import Workshop, slug
 SLOPE = "slope of own word-set log-odds"
 
 
-def _patching(work: Workshop, name: str, what: str) -> Path:
+def patching_path(work: Workshop, name: str, what: str) -> Path:
     return work.folder / "patching" / f"{slug(name)}_{what}"
 
 
@@ -78,7 +78,7 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
             on_variants=add,
             parts=work.parts,
         )
-    table, chosen = _patching(work, name, "sweep.parquet"), _patching(work, name, "choice.json")
+    table, chosen = patching_path(work, name, "sweep.parquet"), patching_path(work, name, "choice.json")
     write_table(table, measures_table(result.measures(work.study.seed)))
     write_json(chosen, choose_layer_and_dose(result)._asdict())
     return [table, chosen]
@@ -88,7 +88,7 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
     """The chosen layer and dose on test contexts, beside control directions, and RQ3's claims."""
     lm, plan, seed = work.model(name), work.study.steering, work.study.seed
     directions = load_directions(directions_path(work, name, plan.position))
-    choice = read_choice(_patching(work, name, "choice.json"))
+    choice = read_choice(patching_path(work, name, "choice.json"))
     contexts = prompts.contexts("test")
     slots = slot_task(lm, contexts, prompts.word_sets())
     continuations = continuation_task(lm, _openings(contexts), few_continuations("test", plan.continuations_per_class))
@@ -105,7 +105,7 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
     own = result.own_log_odds()[0]
     slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
     rows, claims = result.measures(seed), []
-    table = _patching(work, name, "steering.parquet")
+    table = patching_path(work, name, "steering.parquet")
     for i, (emotion, per_context) in enumerate(slopes.items()):
         boot = grouped_bootstrap(per_context, seed=seed)
         rows += [_slope_row(result, emotion, choice, per_context, boot, c) for c in controls]
@@ -114,7 +114,7 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
             _claim(work, name, emotion, choice, boot, len(per_context), controls, ratio, table.relative_to(work.folder))
         )
     write_table(table, measures_table(rows))
-    slopes_table = _patching(work, name, "controls.parquet")
+    slopes_table = patching_path(work, name, "controls.parquet")
     write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
     return [table, slopes_table, write_unjudged(work.folder, f"rq3_{slug(name)}", claims)]
 
@@ -137,12 +137,7 @@ def _controls(
 ) -> list[ControlSlopes]:
     """Slopes of every kind of control that can be drawn; the first kind is the one p is taken from."""
     plan, seed = work.study.steering, work.study.seed
-    texts = [t.text for t in prompts.generic_sample(work.study.generic_texts)]
-    source = Controls(
-        directions,
-        explicit=load_activations(activation_folder(work, name)),
-        tokens=lambda layer: generic_tokens(lm, texts, layer),
-    )
+    source = controls_of(work, name, lm, directions)
     wanted = {
         "covariance": plan.covariance_controls,
         "isotropic": plan.isotropic_controls,
@@ -163,6 +158,16 @@ def _controls(
                 )
             )  # fmt: skip
     return found
+
+
+def controls_of(work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet) -> Controls:
+    """Where a model's control directions come from, with all that any kind needs."""
+    texts = [t.text for t in prompts.generic_sample(work.study.generic_texts)]
+    return Controls(
+        directions,
+        explicit=load_activations(activation_folder(work, name)),
+        tokens=lambda layer: generic_tokens(lm, texts, layer),
+    )
 
 
 def _slope_row(
