@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import signal
 import subprocess
@@ -11,8 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from emotion_circuits import prompts
+from emotion_circuits._files import read_json, read_table
+from emotion_circuits.directions import load_directions
+from emotion_circuits.interventions import control_slopes
+from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.report._texts import read_texts
+from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import read_claims
 from emotion_circuits.study import SteeringPlan, Study, run_study
+from emotion_circuits.study._stages_steer import controls_of, read_choice
+from emotion_circuits.study._stages_text import best_random
+from emotion_circuits.study._workshop import Workshop
 
 SMALL = {
     "models": ("reference/gpt2",),
@@ -20,7 +31,7 @@ SMALL = {
     "generic_texts": 16,
     "steering": SteeringPlan(
         depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-        covariance_controls=20, isotropic_controls=4, shuffled_controls=10,
+        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, text_tokens=6,
     ),
 }  # fmt: skip
 
@@ -48,6 +59,39 @@ def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
         assert claim.n_unique > 0
         assert claim.ci95 is not None and claim.chance is not None and claim.p is not None
         assert all((undisturbed / path).is_file() for path in claim.evidence)
+
+
+def test_every_arm_writes_after_every_test_opening_and_is_scored(undisturbed: Path) -> None:
+    written = read_texts(undisturbed, "reference--gpt2")
+    assert written is not None
+    openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
+    cells = [(t.arm, t.emotion) for t in written.texts]
+    wanted = {("clean", None)} | {(arm, e) for arm in ("steered", "random", "prompted") for e in EMOTIONS}
+    assert set(cells) == wanted and all(cells.count(cell) == len(openings) for cell in wanted)
+    assert [t.prompt for t in written.texts[: len(openings)]] == openings
+    assert {t.layer for t in written.texts if t.arm in ("steered", "random")} == {
+        int(read_json(undisturbed / "patching" / "reference--gpt2_choice.json")["layer"])
+    }
+    assert {"markers", "vader", "offline"} == set(written.scores["scorer"])
+    page = (undisturbed / "report" / "index.html").read_text()
+    shown = written.texts[0].text.split()
+    assert "What does it write?" in page and html.escape(" ".join(shown)) in page
+
+
+def test_the_random_arm_is_the_control_that_raised_the_words_most(undisturbed: Path) -> None:
+    """Its slope, measured again, is the largest in the table."""
+    work = Workshop(small(undisturbed.parent))
+    lm = work.model("reference/gpt2")
+    directions = load_directions(undisturbed / "emotion_vectors" / "reference--gpt2_mean.safetensors")
+    choice = read_choice(undisturbed / "patching" / "reference--gpt2_choice.json")
+    unit = best_random(
+        work, "reference/gpt2", controls_of(work, "reference/gpt2", lm, directions), choice.layer, "anger"
+    )
+    slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+    again = control_slopes(lm, directions, slots, choice, "covariance", unit[None]).for_emotion("anger")
+    table = read_table(undisturbed / "patching" / "reference--gpt2_controls.parquet")
+    largest = table[(table["kind"] == "covariance") & (table["emotion"] == "anger")]["slope"].max()
+    assert again[0] == pytest.approx(largest, rel=1e-3)
 
 
 def test_a_second_run_computes_nothing(undisturbed: Path) -> None:
