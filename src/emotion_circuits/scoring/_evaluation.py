@@ -164,13 +164,18 @@ def _notes(arms: Arms) -> tuple[str, ...]:
     if CLEAN not in names:
         found.append("There is no arm `clean`: differences, ratios and harmonic scores are missing.")
     if RANDOM in names:
-        found.append("chance is the random arm's mean: one direction, so the test against it is over prompts only.")
+        found.append(
+            "chance of steered text is the random arm's mean: one direction, so p random is over prompts only."
+        )
     else:
         found.append("There is no arm `random`: chance is clean text's score, or else the scorer's own.")
     if not np.isfinite(arms.log_perplexity).any():
         found.append("No perplexities are known: give --model, or lines with `perplexity`.")
-    if empty := sum(t.empty for t in arms.texts):
-        found.append(f"{empty} of {len(arms.texts)} texts are empty: they have no score.")
+    counted = [arms.texts[i] for members in arms.cells.values() for i in members]
+    if repeats := len(arms.texts) - len(counted):
+        found.append(f"{repeats} texts repeat one of the same arm, prompt and sample, and count once.")
+    if empty := sum(t.empty for t in counted):
+        found.append(f"{empty} of {len(counted)} texts are empty: they have no score.")
     if arms.n_prompts < FEW_PROMPTS:
         found.append(f"{arms.n_prompts} prompts are few: intervals are wide and, under ten, too narrow.")
     found.append("p is two-sided, by sign flips over prompts, and not adjusted for the number of rows.")

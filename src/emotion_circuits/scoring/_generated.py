@@ -88,12 +88,20 @@ def parse_generated(records: Sequence[Mapping[str, Any]], source: str) -> list[G
 
 
 def cells_of(texts: Sequence[GeneratedText]) -> dict[Cell, NDArray[np.intp]]:
-    """The numbers of the texts of every cell: clean first, then by arm, emotion, layer and dose."""
+    """The numbers of the texts of every cell: clean first, then by arm, emotion, layer and dose.
+
+    A text that repeats another of its cell, with the same prompt and sample, is left out: runs of several doses or
+    emotions bring the same clean text with them. Where no sample is given, nothing tells a repeat from a second draw.
+    """
     members: dict[Cell, list[int]] = {}
+    seen = set()
     for i, t in enumerate(texts):
-        # Clean text is clean whatever file it came in with; its emotion only says whose run it belongs to.
-        key = Cell(t.arm, t.emotion, None, None) if t.arm == CLEAN else Cell(t.arm, t.emotion, t.dose, t.layer)
-        members.setdefault(key, []).append(i)
+        # Clean text is clean whatever dose it came with; its emotion only says whose run it belongs to.
+        cell = Cell(t.arm, t.emotion, None, None) if t.arm == CLEAN else Cell(t.arm, t.emotion, t.dose, t.layer)
+        key = (cell, t.prompt, t.sample, t.text)
+        if t.sample is None or key not in seen:
+            members.setdefault(cell, []).append(i)
+        seen.add(key)
     ordered = sorted(
         members, key=lambda c: (c.arm != CLEAN, c.arm, c.emotion or "", c.layer if c.layer is not None else -2,
                                 -np.inf if c.dose is None else c.dose),

@@ -99,7 +99,7 @@ def test_a_new_scorer_joins_by_an_entry():
     ("text", "found"),
     [
         ("Thanks!", ["gratitude"]),
-        ("She made a nomad's mixthanks in Madrid.", []),
+        ("She made a nomad's postcard in Madrid, enthanked and unsorry.", []),
         ("the angrytown sorryish Rage-free", ["anger"]),
         ("no thanks", []),
         ("I'm not grateful", []),
@@ -266,18 +266,24 @@ def test_foils_are_mostly_seen_through_when_held_out(held_out):
     assert row.n_texts == 60
 
 
-def test_a_scorer_of_noise_is_judged_at_chance():
+def test_scorers_of_noise_are_judged_at_chance():
     class Noise:
         name, emotions, meaning, low, high, chance = "noise", CLASSES, "nothing", 0.0, 1.0, 0.25
 
-        def score(self, texts):
-            return np.random.default_rng(5).random((len(texts), 4))
+        def __init__(self, seed):
+            self.seed = seed
 
-    rows = judge_scorer(Noise(), prompts.profile("extended"), n_bootstrap=200, n_permutations=199)
-    assert [r.statistic for r in rows] == ["AUROC"] * 4 + ["accuracy"]
-    # One of five intervals may miss what 95 % of them cover.
-    assert sum(r.ci_low < r.chance < r.ci_high for r in rows) >= 4
-    assert all(r.null_low <= r.value or r.p > 0.5 for r in rows) and all(r.p > 0.01 for r in rows)
+        def score(self, texts):
+            return np.random.default_rng(self.seed).random((len(texts), 4))
+
+    rows = [
+        row
+        for seed in range(16)
+        for row in judge_scorer(Noise(seed), prompts.implicit(), n_bootstrap=200, n_permutations=99)
+    ]
+    assert [r.statistic for r in rows[:5]] == ["AUROC"] * 4 + ["accuracy"]
+    assert np.mean([r.ci_low < r.chance < r.ci_high for r in rows]) > 0.85
+    assert np.mean([r.p <= 0.05 for r in rows]) < 0.15
 
 
 def test_accuracy_by_hand():
