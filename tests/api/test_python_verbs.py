@@ -153,7 +153,7 @@ def test_a_sweep_of_one_direction_is_that_direction_s_part_of_the_whole(lm, foun
     options = {"doses": [-0.2, 0.2], "prompts": ["The train was", "The hall was"]}
     one = ec.sweep(lm, v, **options)
     layer = v.provenance.layer
-    assert one.layout == ((layer,), (-0.2, 0.2), ("anger",))
+    assert one.layout[:3] == ((layer,), (-0.2, 0.2), ("anger",))
     whole = ec.sweep(lm, found, layers=[layer], emotions=["anger"], **options)
     np.testing.assert_allclose(one.log_odds, whole.log_odds, atol=1e-5)
     with pytest.raises(ec.InputError, match="either"):

@@ -158,7 +158,11 @@ def labels_shuffled_apart(patch: pytest.MonkeyPatch) -> Bench:
 def a_sloppy_replay(patch: pytest.MonkeyPatch) -> Bench:
     """Replays add what nobody asked for."""
     original = engine.PrefixReplay.run
-    patch.setattr(engine.PrefixReplay, "run", lambda self, states, copies=1: original(self, states * 1.001, copies))
+    patch.setattr(
+        engine.PrefixReplay,
+        "run",
+        lambda self, states, copies=1, later=None: original(self, states * 1.001, copies, later),
+    )
     return spoilt()
 
 
