@@ -49,6 +49,10 @@ def test_attention_to_the_word_weighted_by_what_is_moved(case):
     # Where a token hardly looks at itself, solving for its value asks for all the digits of float64.
     lm = replace(lm, hf=copy.deepcopy(lm.hf).double(), dtype=torch.float64)
     lm.hf.set_attn_implementation("eager")
+    neo_values: list[torch.Tensor] = []
+    if lm.family.name == "gpt_neo":
+        for block in lm.hf.transformer.h:
+            block.attn.attention.v_proj.register_forward_hook(lambda m, i, out: neo_values.append(out[0]))
     with torch.no_grad():
         weights = lm.hf(torch.tensor([pair.ids_a]), output_attentions=True, use_cache=False).attentions
         seen = run(lm, pair.ids_a)[1]
