@@ -60,7 +60,10 @@ def test_attention_to_the_word_weighted_by_what_is_moved(case):
             for head in range(lm.n_heads):
                 [(_, part)] = slices(lm, [Component("head", layer, head)])
                 a = weights[layer][0, head]
-                values = torch.linalg.solve_triangular(a, seen[module][0, :, part], upper=False)
+                if neo_values:  # its scores are not scaled, so its weights are too uneven to solve for values
+                    values = neo_values[layer][:, part]
+                else:
+                    values = torch.linalg.solve_triangular(a, seen[module][0, :, part], upper=False)
                 alone = torch.zeros(len(values), lm.n_heads * lm.d_head, dtype=torch.float64)
                 alone[:, part] = values
                 moved = a[-1] * (module(alone) - module(torch.zeros_like(alone))).norm(dim=1)
