@@ -132,7 +132,8 @@ def _table(found: Sequence[Screen], table: Any, agreement: dict[str, Any], kind:
     if kind == "head":
         notes.append("attention: share of what moves to the last token that comes from the word; neutral: in the pair.")
     notes += [
-        f"{emotion}: Spearman of estimate and exact {a.spearman:.2f} [{a.ci_low:.2f}, {a.ci_high:.2f}] over {a.n} {kind}s"
+        f"{emotion}: Spearman of estimate and exact {a.spearman:.2f} "
+        f"[{a.ci_low:.2f}, {a.ci_high:.2f}] over {a.n} {kind}s"
         for emotion, a in agreement.items()
     ]
     return Table(columns, rows, notes=(*notes, f"Written to {output}"))

@@ -31,7 +31,7 @@ from emotion_circuits.selftest._planted import plant
 from emotion_circuits.statistics import ALPHA, auroc
 
 BRIDGE = Bridge(f" word_00 {QUOTE}")
-PATH_STEPS = 4
+PATH_STEPS = 2
 SPLIT = "test"
 SHARE = (0.9, 1.1)
 """Of the gap between a cue and a neutral word, that the one head must carry: nothing else reaches the last token."""
@@ -137,7 +137,7 @@ def false_positives_of_screens(bench: Bench) -> Iterator[SelftestCheck]:
     """In twins of several seeds, how often any head or any unit of the map has p ≤ .05."""
     spec = bench.twin.planted.spec
     found: dict[Kind, list[float]] = {"head": [], "unit": []}
-    for seed in range(bench.drawn(3, 40)):
+    for seed in range(bench.drawn(2, 40)):
         planted = bench.twin.planted if seed == 0 else plant(replace(spec, present=False), seed=bench.seed + seed)
         twin = Subject(planted)
         for emotion in EMOTIONS:
