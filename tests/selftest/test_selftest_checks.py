@@ -16,6 +16,7 @@ from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant
 from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_claims as claims
+from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as exact
 from emotion_circuits.selftest import _checks_rotated as rotated
@@ -213,6 +214,9 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
             (causal.beyond_controls, 1),
             (causal.ablation, 2),
             (causal.generated, 1),
+            (components.heads_found, 7),
+            (components.units_found, 4),
+            (components.removed, 3),
             (claims.verdicts, 1),
         ],
     ),

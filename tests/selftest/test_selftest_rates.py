@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_noise as noise
 from emotion_circuits.selftest import bench
 from emotion_circuits.selftest._check import (
@@ -117,3 +118,11 @@ def test_the_number_of_rates_is_what_the_bounds_assume(monkeypatch):
     shared = bench("gpt2")
     names = [*noise.false_positives_in_noise(shared), *noise.false_positives_in_twins(shared)]
     assert len(names) == noise.N_TESTS
+
+
+def test_a_plant_in_the_twin_is_no_false_positive_that_passes():
+    shared = bench("gpt2")
+    assert all(one.ok for one in components.false_positives_of_screens(shared))
+    shared.twin = shared.subject
+    heads, _ = components.false_positives_of_screens(shared)
+    assert not heads.ok

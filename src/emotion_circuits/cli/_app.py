@@ -32,6 +32,8 @@ COMMANDS = {
     "compare": "emotion_circuits.cli._compare:compare",
     "align": "emotion_circuits.cli._align:align",
     "transfer": "emotion_circuits.cli._align:transfer",
+    "heads": "emotion_circuits.cli._heads:app",
+    "units": "emotion_circuits.cli._units:app",
     "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }

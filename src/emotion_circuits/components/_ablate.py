@@ -109,7 +109,8 @@ def ablate(
     """Ablate several components together, in the emotion's prompts and in the neutral ones.
 
     zero: their values become 0. mean: their mean on generic text. resample: those of random tokens of generic text, the
-    same token for all ablated components, drawn for each place of each prompt; the mean of several draws is reported.
+    same token for all ablated components and for both prompts of a pair, drawn for each place; the mean of several
+    draws is reported.
 
     Args:
         lm: the model.
@@ -132,12 +133,12 @@ def ablate(
         raise InputError(f"Ablation by {method} needs generic values of these layers.", next_step="use generic_values")
     points = points_of(components)
 
-    def values(batch: Batch, side: int, draw: int) -> dict[Point, Tensor]:
+    def values(batch: Batch, draw: int) -> dict[Point, Tensor]:
         if method == "zero" or generic is None:
             return {point: torch.zeros((), device=lm.device) for point in points}
         if method == "mean":
             return {point: generic.mean(point) for point in points}
-        rows = _drawn_rows(batch, len(generic.pool[points[0]]), (seed, 1, side, draw)).to(lm.device)
+        rows = _drawn_rows(batch, len(generic.pool[points[0]]), (seed, 1, draw)).to(lm.device)
         return {point: generic.pool[point][rows] for point in points}
 
     draws = RESAMPLES if method == "resample" else 1
@@ -165,7 +166,7 @@ def _changes(
     outcome: Outcome,
     components: Sequence[Component],
     method: str,
-    values: Callable[[Batch, int, int], dict[Point, Tensor]] | None,
+    values: Callable[[Batch, int], dict[Point, Tensor]] | None,
     draws: int,
     n_random: int,
     seed: int,
@@ -187,7 +188,7 @@ def _changes(
         for side, batch in enumerate(sides):
             clean[side, texts] = seen[side].scores.double().cpu().numpy()
             for draw in range(draws):
-                given = {p: seen[1 - side].values[p] for p in points} if values is None else values(batch, side, draw)
+                given = {p: seen[1 - side].values[p] for p in points} if values is None else values(batch, draw)
                 found = patched_scores(
                     lm, outcome, SideBySide(batch, batch), sets, given, seen[side].values[entering], batch_tokens
                 )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Dataset, Slot, Text
+from emotion_circuits.prompts import Dataset, Slot, Text
 
 MIN_PAIRS = 2
 
@@ -128,9 +128,3 @@ def _pair(lm: LoadedModel, a: Text, b: Text, bridge: Bridge) -> Pair | None:
         )
         span = marked or span
     return Pair(a.scenario, a.split, text_a, text_b, ids_a, ids_b, span)
-
-
-def check_emotion_pair(emotion: str) -> None:
-    """Raise `InputError` for anything but an emotion that has words of its own."""
-    if emotion not in CLASSES[1:]:
-        raise InputError("unknown emotion", found=repr(emotion), accepted=", ".join(CLASSES[1:]))

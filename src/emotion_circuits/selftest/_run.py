@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_claims as claims
+from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as engine
 from emotion_circuits.selftest import _checks_maps as maps
@@ -41,6 +42,9 @@ CHECKS: tuple[Method, ...] = (
     causal.beyond_controls,
     causal.ablation,
     causal.generated,
+    components.heads_found,
+    components.units_found,
+    components.removed,
     claims.verdicts,
     rotated.recovered_by_maps,
     rotated.overlap_after_maps,
@@ -51,6 +55,7 @@ CHECKS: tuple[Method, ...] = (
 NOISE_CHECKS: tuple[Method, ...] = (
     noise.false_positives_in_noise,
     noise.false_positives_in_twins,
+    components.false_positives_of_screens,
     pairs.nothing_between_noise,
     maps.planted_maps,
     maps.power_of_maps,

@@ -1,0 +1,136 @@
+"""What the commands about heads and units share: texts, pairs, outcomes, directions where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, load_vectors
+from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
+from emotion_circuits.cli._output import Table, note, say
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.components import ComponentEffect, Outcome, PairSet
+    from emotion_circuits.directions import DirectionSet
+    from emotion_circuits.models import LoadedModel
+    from emotion_circuits.prompts import Dataset
+
+OutcomeName = Literal["log-odds", "continuations"]
+Emotions = Annotated[tuple[str, ...], flag("--emotion", help="Which emotions; all by default.", show_default=False)]
+OutcomeFlag = Annotated[
+    OutcomeName,
+    flag(help="log-odds of the emotion's words after the prompt, or log p of its continuations minus neutral ones."),
+]
+BridgeFlag = Annotated[str, flag(help="What follows every text, so that a next word can show the emotion.")]
+Split = Annotated[Literal["development", "test", "all"], flag(help="Which scenarios.")]
+CONTINUATIONS = 4
+GENERIC_TEXTS = 128
+BRIDGE = ' She said, "'
+
+
+def load(model: str, options: ModelOptions) -> LoadedModel:
+    """The model, proven."""
+    from emotion_circuits.engine import load_verified
+
+    return load_verified(model, device=options.device, dtype=options.dtype)
+
+
+def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:
+    """The bundled profile, or scenarios of the user's own files.
+
+    A class file that is given alone (`gratitude_prompts.json`) is read with the neutral one beside it.
+    """
+    from emotion_circuits import prompts
+
+    if not files:
+        return prompts.profile(store.profile)
+    if len(files) == 1 and files[0].suffix == ".json" and files[0].is_file():
+        neutral = files[0].with_name(files[0].name.replace(files[0].name.split("_prompts")[0], "neutral", 1))
+        if neutral.is_file() and neutral != files[0]:
+            return _joined([files[0], neutral], store)
+    return prompts.read_dataset(files[0], store.profile) if len(files) == 1 else _joined(files, store)
+
+
+def _joined(files: Sequence[Path], store: StoreOptions) -> Dataset:
+    from dataclasses import replace
+
+    from emotion_circuits import prompts
+
+    read = [prompts.read_dataset(file, store.profile) for file in files]
+    # Files without scenarios: the i-th text of one stands beside the i-th of the other.
+    alone = any(text.scenario.startswith(f"{text.emotion}-") for data in read for text in data)
+    texts = [replace(text, scenario=str(i)) if alone else text for data in read for i, text in enumerate(data, 1)]
+    return prompts.Dataset("-".join(data.name for data in read), tuple(texts))
+
+
+def chosen_emotions(texts: Dataset, emotions: Sequence[str]) -> tuple[str, ...]:
+    """Those asked for, or all that have texts.
+
+    Raises:
+        InputError: none, one without texts, or no neutral texts.
+    """
+    present = tuple(c for c in texts.classes if c != "neutral")
+    if "neutral" not in texts.classes or not present:
+        raise InputError(
+            "Pairs need texts of an emotion and neutral ones of the same scenarios.",
+            found=f"{texts.name}: {', '.join(texts.classes)}",
+        )
+    for emotion in emotions:
+        if emotion not in present:
+            raise InputError(f"There are no texts of {emotion!r}.", accepted=", ".join(present))
+    return tuple(dict.fromkeys(emotions)) or present
+
+
+def outcome_for(lm: LoadedModel, texts: Dataset, emotion: str, name: OutcomeName, bridge: str, split: str) -> Outcome:
+    """The outcome on all pairs of an emotion; says how many scenarios have one."""
+    from emotion_circuits import prompts
+    from emotion_circuits.components import Bridge, ContinuationOutcome, WordSetOutcome, matched_pairs
+
+    pairs: PairSet = matched_pairs(lm, texts, emotion, bridge=Bridge(bridge), split=None if split == "all" else split)
+    say(f"{emotion}: {len(pairs)} pairs of equally many tokens from {pairs.n_scenarios} scenarios")
+    if name == "log-odds":
+        return WordSetOutcome(lm, pairs, prompts.word_sets())
+    known = prompts.continuations(None if split == "all" else split)
+    few = [c for e in (emotion, "neutral") for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
+    return ContinuationOutcome(lm, pairs, few)
+
+
+def directions_if_any(lm: LoadedModel, vectors: Path | None, store: StoreOptions) -> DirectionSet | None:
+    """The directions named, or those in the results folder; without any, direct effects stay empty."""
+    name = str(lm.name)
+    if vectors is None:
+        path = store.folder / "emotion_vectors" / f"{lm.name.slug}_{DEFAULT_POSITION}.safetensors"
+        if not path.is_file():
+            note(f"no directions of {name} in the results folder: no direct effects (make them with `vectors`)")
+            return None
+    found = load_vectors(vectors, name, store, None)
+    found.check_model(lm)
+    return found
+
+
+def unit_of(directions: DirectionSet | None, emotion: str) -> Any:
+    """The emotion's specific direction at its chosen layer, or None."""
+    if directions is None or emotion not in directions.emotions or emotion not in directions.chosen_layer:
+        return None
+    return directions[emotion].unit
+
+
+def effects_on_screen(effects: Sequence[ComponentEffect], notes: Sequence[str]) -> Table:
+    """Rows for the screen."""
+    columns = ("emotion", "components", "method", "statistic", "effect", "95 % interval", "p", "by chance",
+               "by chance, 95 %", "p over chance", "ceiling", "n")  # fmt: skip
+    rows = [
+        (
+            e.emotion, e.components, e.method, e.statistic, f"{e.value:+z.3f}", _band(e.ci_low, e.ci_high),
+            f"{e.p:.4f}", "–" if e.chance != e.chance else f"{e.chance:+z.3f}", _band(e.null_low, e.null_high),
+            "–" if e.p_random != e.p_random else f"{e.p_random:.3f}", f"{e.ceiling:+z.3f}", f"{e.n_unique}",
+        )
+        for e in effects
+    ]  # fmt: skip
+    return Table(columns, rows, notes=notes)
+
+
+def _band(low: float, high: float) -> str:
+    return "–" if low != low else f"[{low:+z.3f}, {high:+z.3f}]"

@@ -1,0 +1,141 @@
+"""`emotion-circuits heads`: which attention heads write and move an emotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from emotion_circuits.cli._components import BRIDGE, BridgeFlag, Emotions, OutcomeFlag, Split
+from emotion_circuits.cli._effects import run_effects
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    BatchTokens,
+    Json,
+    ModelFlag,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    command_group,
+    flag,
+)
+from emotion_circuits.cli._screens import run_screen
+
+app = command_group("heads", "Attention heads: screen them, ablate them, patch them.")
+
+HeadSpec = Annotated[str, flag(help='Heads as layer:head, counted from 0: "3:5,7:2".')]
+Prompts = Annotated[
+    tuple[Path, ...],
+    flag(
+        "--dataset",
+        help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
+        show_default=False,
+    ),
+]
+Output = Annotated[Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")]
+Random = Annotated[
+    int, flag("--controls", help="Random sets of heads of the same layers that give chance.", at_least=0)
+]
+
+
+@command(app, example="heads screen --model reference/gpt2 --emotion anger")
+def screen(
+    *,
+    model: ModelFlag,
+    prompts_file: Prompts = (),
+    vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for direct effects.")] = None,
+    emotions: Emotions = (),
+    outcome: OutcomeFlag = "log-odds",
+    exact: Annotated[int, flag(help="How many of the best are patched, besides layers 0 and 1.", at_least=0)] = 20,
+    steps: Annotated[int, flag(help="Points of integrated gradients; 0 takes one gradient.", at_least=0)] = 0,
+    bridge: BridgeFlag = BRIDGE,
+    split: Split = "all",
+    output: Output = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Estimate what every head carries of an emotion, and measure the best.
+
+    Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens.
+    """
+    run_screen(
+        "head", model=model, files=prompts_file, vectors=vectors, emotions=emotions, outcome=outcome, exact=exact,
+        steps=steps, bridge=bridge, split=split, output=output, batch_tokens=batch_tokens, seed=seed,
+        model_options=model_options, store_options=store_options, json=json,
+    )  # fmt: skip
+
+
+@command(app, example='heads ablate --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger')
+def ablate(
+    *,
+    model: ModelFlag,
+    head_spec: HeadSpec,
+    prompts_file: Prompts = (),
+    emotions: Emotions = (),
+    method: Annotated[
+        tuple[Literal["zero", "mean", "resample"], ...],
+        flag("--methods", help="zero, mean (generic text), resample; all by default.", show_default=False),
+    ] = (),
+    outcome: OutcomeFlag = "log-odds",
+    random: Random = 20,
+    bridge: BridgeFlag = BRIDGE,
+    split: Split = "all",
+    output: Output = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Take heads out, all together, and measure what is lost.
+
+    At least two methods should agree before heads are said to matter.
+    """
+    run_effects(
+        "head", "ablate", spec=head_spec, model=model, emotion_files=prompts_file, neutral_files=(), emotions=emotions,
+        methods=method, outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
+    )  # fmt: skip
+
+
+@command(app, example='heads patch --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger')
+def patch(
+    *,
+    model: ModelFlag,
+    head_spec: HeadSpec,
+    emotion_prompts: Annotated[
+        tuple[Path, ...],
+        flag(
+            "--emotion-prompts-file",
+            "--prompts-file",
+            "--dataset",
+            help="Your own texts; by default the bundled profile's.",
+            show_default=False,
+        ),
+    ] = (),
+    neutral_prompts: Annotated[
+        tuple[Path, ...],
+        flag("--neutral-prompts-file", help="The neutral texts of the same scenarios.", show_default=False),
+    ] = (),
+    emotions: Emotions = (),
+    outcome: OutcomeFlag = "log-odds",
+    random: Random = 20,
+    bridge: BridgeFlag = BRIDGE,
+    split: Split = "all",
+    output: Output = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Put the paired prompt's values into heads, all together, in both directions."""
+    run_effects(
+        "head", "patch", spec=head_spec, model=model, emotion_files=emotion_prompts, neutral_files=neutral_prompts,
+        emotions=emotions, methods=(), outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""`emotion-circuits units`: which MLP units write and move an emotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from emotion_circuits.cli._components import BRIDGE, BridgeFlag, Emotions, OutcomeFlag, Split
+from emotion_circuits.cli._effects import run_effects
+from emotion_circuits.cli._heads import Output, Prompts
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    BatchTokens,
+    Json,
+    ModelFlag,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    command_group,
+    flag,
+)
+from emotion_circuits.cli._screens import run_screen
+
+app = command_group("units", "MLP units (neurons): screen them, ablate them.")
+
+
+@command(app, example="units screen --model reference/gpt2 --emotion anger")
+def screen(
+    *,
+    model: ModelFlag,
+    prompts_file: Prompts = (),
+    vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for direct effects.")] = None,
+    emotions: Emotions = (),
+    outcome: OutcomeFlag = "log-odds",
+    exact: Annotated[int, flag(help="How many of the best are patched.", at_least=0)] = 20,
+    steps: Annotated[int, flag(help="Points of integrated gradients; 0 takes one gradient.", at_least=0)] = 0,
+    bridge: BridgeFlag = BRIDGE,
+    split: Split = "all",
+    output: Output = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Estimate what every unit carries of an emotion, and measure the best.
+
+    Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens.
+    """
+    run_screen(
+        "unit", model=model, files=prompts_file, vectors=vectors, emotions=emotions, outcome=outcome, exact=exact,
+        steps=steps, bridge=bridge, split=split, output=output, batch_tokens=batch_tokens, seed=seed,
+        model_options=model_options, store_options=store_options, json=json,
+    )  # fmt: skip
+
+
+@command(app, example='units ablate --model reference/gpt2 --unit-spec "3:5,7:200" --emotion anger')
+def ablate(
+    *,
+    model: ModelFlag,
+    unit_spec: Annotated[str, flag(help='Units as layer:unit, counted from 0: "3:5,7:200".')],
+    prompts_file: Prompts = (),
+    emotions: Emotions = (),
+    method: Annotated[
+        tuple[Literal["zero", "mean", "resample"], ...],
+        flag("--methods", help="zero, mean (generic text), resample; all by default.", show_default=False),
+    ] = (),
+    outcome: OutcomeFlag = "log-odds",
+    random: Annotated[
+        int, flag("--controls", help="Random sets of units of the same layers that give chance.", at_least=0)
+    ] = 20,
+    bridge: BridgeFlag = BRIDGE,
+    split: Split = "all",
+    output: Output = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Take units out, all together, and measure what is lost.
+
+    At least two methods should agree before units are said to matter.
+    """
+    run_effects(
+        "unit", "ablate", spec=unit_spec, model=model, emotion_files=prompts_file, neutral_files=(), emotions=emotions,
+        methods=method, outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
+    )  # fmt: skip

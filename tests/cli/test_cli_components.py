@@ -1,0 +1,106 @@
+"""heads and units."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from emotion_circuits import prompts
+from emotion_circuits.prompts import build
+
+MODEL = ("--model", "reference/gpt2")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Class files of some scenarios, as `prompts build` writes them."""
+    folder = tmp_path_factory.mktemp("texts")
+    build("baseline", folder)
+    for file in folder.glob("*_prompts.json"):
+        columns = json.loads(file.read_text())
+        file.write_text(json.dumps({name: values[:24] for name, values in columns.items()}))
+    return folder
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_screen_of_heads_and_its_table(run, in_folder, texts):
+    argv = ("heads", "screen", *MODEL, "--prompts-file", texts / "anger_prompts.json", "--exact", 3)
+    found = run(*argv, "--json")
+    assert found.status == 0, found.err
+    assert "pairs of equally many tokens from 24 scenarios" in found.err
+    result = json.loads(found.out)
+    table = pd.read_parquet(in_folder / "results/baseline/heads/screen_reference--gpt2.parquet")
+    assert {"layer", "head", "emotion", "score", "p"} <= set(table.columns)
+    assert len(table) == 8 * 6 and set(table["emotion"]) == {"anger"}
+    best = result["best"]["anger"][0]
+    assert abs(best["score"]) == table["score"].abs().max()
+    assert -1 <= result["spearman"]["anger"]["spearman"] <= 1
+    shown = run(*argv, "--output", in_folder / "heads.json")
+    assert "Spearman of estimate and exact" in shown.out and "p max-T" in shown.out
+    assert len(json.loads((in_folder / "heads.json").read_text())) == 48
+
+
+def test_ablating_and_patching_named_heads(run, in_folder, texts):
+    argv = (*MODEL, "--head-spec", "3:5,7:2", "--random", 2)
+    found = run("heads", "ablate", *argv, "--prompts-file", texts / "anger_prompts.json", "--method", "zero", "mean",
+                "--output", "ablated.pkl", "--json")  # fmt: skip
+    assert found.status == 0, found.err
+    rows = json.loads(found.out)["effects"]
+    assert [(r["method"], r["statistic"]) for r in rows] == [
+        (m, s) for m in ("zero", "mean") for s in ("loss in emotion prompts", "loss of the gap")
+    ]
+    assert len(pd.read_parquet(in_folder / "ablated.parquet")) == 4
+    patched = run(
+        "heads", "patch", *argv, "--neutral-prompts", texts / "neutral_prompts.json",
+        "--emotion-prompts", texts / "anger_prompts.json",
+    )  # fmt: skip
+    assert patched.status == 0 and "noising" in patched.out and "denoising" in patched.out
+
+
+def test_units(run, in_folder, texts):
+    some = ("--prompts-file", texts / "anger_prompts.json")
+    found = run("units", "screen", *MODEL, *some, "--exact", 3, "--json")
+    assert found.status == 0, found.err
+    table = pd.read_parquet(in_folder / "results/baseline/heads/units_reference--gpt2.parquet")
+    assert len(table) == 8 * 768 and table["exact"].notna().sum() == 3
+    ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "3:5,7:700", "--method", "zero", "--random", 2)
+    assert ablated.status == 0 and "3:5,7:700" in ablated.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--head-spec", "12:99"), "no head 12:99"),
+        (("--head-spec", "a:b"), "'a:b'"),
+        (("--head-spec", ""), "No heads"),
+        (("--head-spec", "1:1,1:1"), "twice"),
+        (("--head-spec", "1:1", "--emotion", "joy"), "joy"),
+        (("--head-spec", "1:1", "--output", "x.csv"), ".csv"),
+        (("--head-spec", "1:1", "--prompts-file", "nowhere.json"), "nowhere.json"),
+    ],
+)
+def test_what_is_refused(run, in_folder, argv, said):
+    found = run("heads", "ablate", *MODEL, *argv)
+    assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4
+
+
+def test_pairs_by_place_where_files_name_no_scenarios(texts, tmp_path):
+    from emotion_circuits.cli._components import read_texts
+    from emotion_circuits.cli._options import STORE_OPTIONS
+
+    files = []
+    for emotion in ("anger", "neutral"):
+        columns = json.loads((texts / f"{emotion}_prompts.json").read_text())
+        files.append(tmp_path / f"{emotion}_prompts.json")
+        files[-1].write_text(json.dumps({"prompts": columns["prompts"]}))
+    for given in (files, files[:1]):
+        found = read_texts(STORE_OPTIONS, given)
+        assert found.is_matched and len(found.scenarios) == 24
+    assert prompts.profile("baseline").texts[0].text in {t.text for t in found}
