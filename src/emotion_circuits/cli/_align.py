@@ -25,7 +25,10 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from emotion_circuits.comparison import Detection, PairAlignment, Side, Steering
+    from emotion_circuits.directions import Activations
 
 Method = Annotated[
     Literal["ridge", "procrustes", "cca", "least-squares", "anchors"], flag(help="How the map is fitted.")
@@ -76,6 +79,7 @@ def align(
         recorded(model, model1_activations_dir, store_options),
         recorded(model2, model2_activations_dir, store_options),
     ]
+    _check_layers(explicit, layers)
     texts = fit_data(fit, n_fit, neutral_prompts_file, explicit[0])
     [(one, twins_a), (two, twins_b)] = sides(explicit, texts, untrained, store_options, model_options)
     pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
@@ -124,6 +128,7 @@ def transfer(
     if dose <= 0:
         raise InputError("The dose is used with both signs.", found=dose, accepted="a number above 0")
     explicit = [recorded(name, None, store_options) for name in models]
+    _check_layers(explicit, layers)
     every = sides(explicit, fit_data(fit, n_fit), untrained, store_options, model_options)
     rows, lines, pairs = [], [], []
     for j, target in enumerate(explicit):
@@ -155,6 +160,15 @@ def transfer(
         f"slope: own word-set log-odds in nats per unit of dose, at ±{dose:g}; {shuffled} shuffled maps.",
     )
     emit({"pairs": pairs, "measures": rows}, json, table=Table(columns, lines, notes=notes))
+
+
+def _check_layers(explicit: Sequence[Activations], layers: tuple[int, ...] | None) -> None:
+    """Refuse layers before anything is recorded."""
+    from emotion_circuits.comparison import FIT_POSITION, checked_rows
+
+    for acts in explicit:
+        if layers is not None:
+            checked_rows(acts.source.model, len(acts.at(FIT_POSITION)), [layer + 1 for layer in layers])
 
 
 def _aligned(

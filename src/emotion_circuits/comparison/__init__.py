@@ -3,7 +3,7 @@
 From recorded activations to rows and claims; the arrays in between belong to `geometry`.
 """
 
-from emotion_circuits.comparison._align import Arm, PairAlignment, align_pair, n_steps
+from emotion_circuits.comparison._align import Arm, PairAlignment, align_pair, checked_rows, n_steps
 from emotion_circuits.comparison._alignment_rows import (
     DETECTION,
     DETECTION_SHARE,
@@ -77,6 +77,7 @@ __all__ = [
     "Steering",
     "align_pair",
     "alignment_claims",
+    "checked_rows",
     "chosen_rows",
     "detect",
     "detection_rows",

@@ -177,7 +177,7 @@ def align_pair(
     for other in (b, *twins_a, *twins_b):
         require_same_texts(a.fit, other.fit)
         require_same_texts(a.explicit, other.explicit)
-    chosen_a, chosen_b = _rows(a, rows_a), _rows(b, rows_b)
+    chosen_a, chosen_b = checked_rows(a.name, a.n_rows, rows_a), checked_rows(b.name, b.n_rows, rows_b)
     new = partial(aligner_named(method), n_components=n_components)
     steps = 0
 
@@ -227,13 +227,18 @@ def _shared_space(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) ->
     return in_target_units(aligner, *tables)
 
 
-def _rows(side: Side, rows: Sequence[int] | None) -> tuple[int, ...]:
-    chosen = tuple(range(side.n_rows)) if rows is None else tuple(dict.fromkeys(rows))
-    if not any(chosen) or not all(0 <= row < side.n_rows for row in chosen):
+def checked_rows(name: str, n_rows: int, rows: Sequence[int] | None) -> tuple[int, ...]:
+    """The rows of a model's activations that are aligned (0 is `embed`), all of them for None.
+
+    Raises:
+        InputError: no block among them, or a row that is not there.
+    """
+    chosen = tuple(range(n_rows)) if rows is None else tuple(dict.fromkeys(rows))
+    if not any(chosen) or not all(0 <= row < n_rows for row in chosen):
         raise InputError(
-            f"{side.name} cannot be aligned at these layers.",
+            f"{name} cannot be aligned at these layers.",
             found=", ".join(str(row - 1) for row in chosen),
-            accepted=f"-1 (embed) to {side.n_rows - 2}, one block or more",
+            accepted=f"-1 (embed) to {n_rows - 2}, one block or more",
         )
     return chosen
 
