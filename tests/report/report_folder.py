@@ -12,6 +12,7 @@ import pandas as pd
 from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE, IMPLICIT_OVER_FOILS, INTENSITY
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._results import EMOTIONS
+from emotion_circuits.scoring import GeneratedText, evaluate_texts, make_scorer, stored_perplexities
 from emotion_circuits.statistics import Claim, Measure, judge, measures_table, write_claims
 
 POSITIONS = ("mean", "sentence_end")
@@ -39,10 +40,27 @@ def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Pat
             for slope in rng.normal(size=40)
         ]
         pd.DataFrame(controls).to_parquet(folder / "patching" / f"{slug}_controls.parquet", index=False)
+        _write_texts(folder / "patching", slug)
         claims += _claims(model, slug)
     write_claims(folder / "claims.json", judge(claims))
     write_manifest(folder, list(models.values()), seconds=1.0)
     return folder
+
+
+def _write_texts(folder: Path, slug: str) -> None:
+    """Two words after each of five prompts in every arm, and their scores."""
+    arms = [("clean", None), *((arm, e) for e in EMOTIONS for arm in ("steered", "random", "prompted"))]
+    texts = [
+        GeneratedText(prompt=f"Prompt {k} <", text=f"{arm} {emotion} & more", arm=arm, emotion=emotion, dose=0.2,
+                      layer=1, perplexity=8.0 + k)
+        for arm, emotion in arms
+        for k in range(5)
+    ]  # fmt: skip
+    (folder / f"{slug}_texts.jsonl").write_text("".join(t.model_dump_json() + "\n" for t in texts))
+    found = evaluate_texts(
+        texts, [make_scorer("markers")], perplexities=stored_perplexities(texts), n_bootstrap=20, n_flips=19
+    )
+    found.table().to_parquet(folder / f"{slug}_text_scores.parquet", index=False)
 
 
 def write_manifest(folder: Path, slugs: list[str], seconds: float) -> None:

@@ -18,6 +18,7 @@ from emotion_circuits.report import write_report
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._page import _warning
 from emotion_circuits.report._results import read_results
+from emotion_circuits.report._texts import read_texts, scores_table, triples_table
 from emotion_circuits.report._words import BADGES
 from emotion_circuits.statistics import read_claims, write_claims
 
@@ -204,3 +205,16 @@ def test_broken_files_are_errors_with_a_next_step(folder: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="not a table of this version"):
         write_report(folder)
     assert not (folder / "report").exists()
+
+
+def test_twelve_triples_of_text_are_chosen_by_rule_and_escaped(finished: Path) -> None:
+    """The first four prompts for every emotion, and every emotion's own score in every arm."""
+    written = read_texts(finished, "org--model")
+    assert written is not None
+    table = triples_table(written.texts)
+    assert table.count("<td>Prompt ") == 12 and "Prompt 4" not in table and "Prompt 0 &lt;" in table
+    assert table.count("clean None &amp; more") == 12 and table.count("steered anger &amp; more") == 4
+    scores = scores_table(written.scores)
+    assert scores.count("<tr><td>") == 3 * 4 and "best random direction" in scores
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert "What does it write?" in page and table in page and scores in page
