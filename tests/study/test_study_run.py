@@ -84,9 +84,9 @@ def test_the_random_arm_is_the_control_that_raised_the_words_most(undisturbed: P
     lm = work.model("reference/gpt2")
     directions = load_directions(undisturbed / "emotion_vectors" / "reference--gpt2_mean.safetensors")
     choice = read_choice(undisturbed / "patching" / "reference--gpt2_choice.json")
-    unit = best_random(
-        work, "reference/gpt2", controls_of(work, "reference/gpt2", lm, directions), choice.layer, "anger"
-    )
+    unit = best_random(work, "reference/gpt2", controls_of(work, "reference/gpt2", lm, directions), choice.layer)[
+        "anger"
+    ]
     slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
     again = control_slopes(lm, directions, slots, choice, "covariance", unit[None]).for_emotion("anger")
     table = read_table(undisturbed / "patching" / "reference--gpt2_controls.parquet")

@@ -33,8 +33,8 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.directions import DirectionSet
-    from emotion_circuits.interventions import Controls, Layout
+    from emotion_circuits.directions import Activations, DirectionSet
+    from emotion_circuits.interventions import Layout
     from emotion_circuits.statistics import Measure
 
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
@@ -111,6 +111,7 @@ def sweep(
     from emotion_circuits.directions import generic_tokens
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import (
+        Controls,
         Layout,
         bands_of,
         check_action,
@@ -144,7 +145,7 @@ def sweep(
     check_emotions(directions, emotions)
     chosen = tuple(dict.fromkeys(layers or relative_layers(directions.n_layers)))
     bands_of(chosen, band, directions.n_layers)  # refuses layers before the model is loaded
-    source = _controls(directions, store_options, kind, control) if controls else None
+    explicit = _made_from(directions, store_options) if controls and control == "shuffled-label" else None
     if output is None:
         name = f"{ModelName.parse(directions.source.model).slug}_{directions.position}_own_sweep.parquet"
         output = store_options.folder / "patching" / name
@@ -152,14 +153,13 @@ def sweep(
     lm = load_model_of(directions, model, model_options)
     slots, continuations = sweep_material(lm, own)
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
-    n_controls = 0
-    if source is not None:
-        if control == "covariance":
-            texts = [t.text for t in generic_sample(directions.generic.n_texts)]
-            source.tokens = lambda layer: generic_tokens(lm, texts, layer)
-        # Emotions share their controls where they can.
-        sets = len(layout.emotions) if alpha or source.of_one_emotion(control) else 1
-        n_controls = sets * len(source.units(control, chosen[0], controls, layout.emotions[0], seed))
+    texts = [t.text for t in generic_sample(directions.generic.n_texts)]
+    source = Controls(
+        directions, kind, explicit=explicit, tokens=lambda layer: generic_tokens(lm, texts, layer)
+    )  # fmt: skip
+    # Emotions share their controls where they can.
+    sets = len(layout.emotions) if alpha or source.of_one_emotion(control) else 1
+    n_controls = sets * source.count(control, controls) if controls else 0
     variants = len(chosen) * (len(steps) + 1)
     tokens = sweep_cost(lm, slots, continuations, layout)
     if n_controls:
@@ -188,7 +188,7 @@ def sweep(
             alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,
         )  # fmt: skip
         rows = result.measures(seed)
-        if source is not None:
+        if controls:
             found = control_bands(
                 lm, source, slots, layout, controls, control=control, alpha=bool(alpha), seed=seed,
                 batch_tokens=budget, on_variants=add, parts=parts,
@@ -200,18 +200,15 @@ def sweep(
     emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
 
 
-def _controls(directions: DirectionSet, store: StoreOptions, kind: str, control: str) -> Controls:
-    """Where control directions come from, with the activations that some kinds need."""
+def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
+    """The recorded activations that directions were made from."""
     from emotion_circuits.directions import load_activations
-    from emotion_circuits.interventions import Controls
     from emotion_circuits.models import ModelName
 
-    explicit = None
-    if control == "shuffled-label":
-        explicit = load_activations(store.folder / "activations" / ModelName.parse(directions.source.model).slug)
-        if explicit.data.hash != directions.data_hash:
-            raise InputError("The activations in the results folder are not those the directions were made from.")
-    return Controls(directions, kind, explicit=explicit)
+    explicit = load_activations(store.folder / "activations" / ModelName.parse(directions.source.model).slug)
+    if explicit.data.hash != directions.data_hash:
+        raise InputError("The activations in the results folder are not those the directions were made from.")
+    return explicit
 
 
 def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Path) -> Table:

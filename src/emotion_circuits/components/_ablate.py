@@ -18,6 +18,7 @@ from emotion_circuits.components._components import SITE_OF, Component, check_co
 from emotion_circuits.components._exact import patched_scores
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import observe
+from emotion_circuits.directions import spread_positions
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -27,7 +28,6 @@ Method = Literal["zero", "mean", "resample"]
 METHODS: tuple[Method, ...] = ("zero", "mean", "resample")
 N_RANDOM = 20
 RESAMPLES = 4
-TOKENS_PER_TEXT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,7 @@ def generic_values(
     encoded = [e for e in lm.encode(texts) if len(e) > 1]
     if not encoded:
         raise InputError("Generic texts of at least two tokens are needed.", found=len(encoded))
-    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
-    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
+    positions = spread_positions(encoded)
     found = record(lm, [e.ids for e in encoded], positions, points_of(components), batch_tokens=batch_tokens)
     pool = {point: values.flatten(0, 1) for point, values in found.values.items()}
     return GenericValues({point: rows[torch.isfinite(rows).all(dim=1)].to(lm.device) for point, rows in pool.items()})

@@ -14,8 +14,7 @@ from torch import Tensor
 from emotion_circuits.components._components import SITE_OF, Component, check_components
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import edits_for, observe
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, run_from
-from emotion_circuits.errors import EmotionCircuitsError
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
@@ -101,28 +100,14 @@ def patched_scores(
         values: point → what is put there, broadcastable to (sets, rows, tokens, width).
         entering: (rows, tokens, d) what enters the first layer of the sets.
     """
-    rows, tokens = sides.a.shape
-    at_once = max(1, batch_tokens // (rows * tokens))
-    found: list[tuple[int, Tensor]] = []
-    first = 0
-    while first < len(sets):
-        chunk = sets[first : first + at_once]
+
+    def run(chosen: slice) -> Tensor:
+        chunk = sets[chosen]
         layer, edits = edits_for(lm, chunk, values)
-        try:
-            scores = _run(lm, outcome, sides.a, layer, entering, edits, len(chunk))
-        except torch.OutOfMemoryError as error:
-            if len(chunk) == 1:
-                raise EmotionCircuitsError(
-                    "Out of memory with a single variant.",
-                    found=f"{rows * tokens} tokens",
-                    next_step="use fewer or shorter texts, --dtype bfloat16 or --device cpu",
-                ) from error
-            torch.cuda.empty_cache()
-            at_once = len(chunk) // 2
-            continue
-        found.append((first, scores))
-        first += len(chunk)
-    return found
+        return _run(lm, outcome, sides.a, layer, entering, edits, len(chunk))
+
+    rows, tokens = sides.a.shape
+    return [(chosen.start, scores) for chosen, scores in in_chunks(run, len(sets), batch_tokens, rows * tokens)]
 
 
 def _run(

@@ -91,11 +91,12 @@ class WordSetOutcome(Outcome):
         self.ids_b = tuple(p.ids_b for p in pairs.pairs)
         self.pair_of, self.weights = np.arange(len(pairs)), np.ones(len(pairs))
         self._slot = slot_tokens(lm, word_sets, pairs.bridge.slot)
+        self._tokens = sorted(t for own in self._slot.tokens.values() for t in own)
         self._column = CLASSES.index(pairs.emotion)
 
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
-        logits = logits_of(lm, states[:, batch.last()])
-        return log_odds(logits, [self._slot] * len(batch.texts))[..., self._column]
+        logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))
+        return log_odds(logits, [self._slot] * len(batch.texts), self._tokens)[..., self._column]
 
 
 class ProjectionOutcome(Outcome):

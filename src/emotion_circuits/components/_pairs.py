@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import Dataset, Slot, Text
+from emotion_circuits.prompts import BRIDGE, Dataset, Slot, Text
 
 MIN_PAIRS = 2
 
@@ -19,7 +19,7 @@ MIN_PAIRS = 2
 class Bridge(NamedTuple):
     """What follows every text, so that a next word can show the emotion, and the kind of word that it asks for."""
 
-    text: str = ' She said, "'
+    text: str = BRIDGE
     slot: Slot = "opening"
 
 

@@ -54,6 +54,7 @@ from emotion_circuits.directions._generic import (
     generic_tokens,
     load_generic,
     save_generic,
+    spread_positions,
 )
 from emotion_circuits.directions._intensity import INTENSITY, intensity_rows
 from emotion_circuits.directions._positions import POSITIONS, Position, TokenPositions, check_position, token_positions
@@ -155,6 +156,7 @@ __all__ = [
     "save_directions",
     "save_generic",
     "source_of",
+    "spread_positions",
     "stability_rows",
     "to_repeng",
     "token_positions",

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits._files import read_tensors, write_tensors
-from emotion_circuits.engine import Point, record
+from emotion_circuits.engine import EMBED, Point, point_of, record
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import LoadedModel
+from emotion_circuits.models import Encoded, LoadedModel
 
 SCHEMA = "generic-1"
 FILE_NAME = "generic.safetensors"
@@ -78,7 +78,7 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
     Raises:
         InputError: too few texts.
     """
-    points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers))]
+    points = [point_of(layer) for layer in range(EMBED, lm.n_layers)]
     mean, norm, components, shares = [], [], [], []
     for tokens in _sampled(lm, texts, points):
         mean.append(tokens.mean(axis=0))
@@ -97,8 +97,14 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
 
 def generic_tokens(lm: LoadedModel, texts: Sequence[str], layer: int) -> NDArray[np.float64]:
     """(tokens, d) residual stream after a layer (-1 is `embed`) at the tokens that `generic_statistics` is over."""
-    [tokens] = _sampled(lm, texts, [Point("embed", 0) if layer < 0 else Point("resid_post", layer)])
+    [tokens] = _sampled(lm, texts, [point_of(layer)])
     return tokens
+
+
+def spread_positions(encoded: Sequence[Encoded]) -> dict[str, list[list[int]]]:
+    """Up to eight evenly spaced tokens of each text but its first, as `record` takes positions: one token in each."""
+    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
+    return {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
 
 
 def _sampled(lm: LoadedModel, texts: Sequence[str], points: Sequence[Point]) -> Iterator[NDArray[np.float64]]:
@@ -106,9 +112,7 @@ def _sampled(lm: LoadedModel, texts: Sequence[str], points: Sequence[Point]) -> 
     encoded = [e for e in lm.encode(texts) if len(e) > 1]
     if len(encoded) < 8:
         raise InputError("Generic texts of at least two tokens are needed.", found=len(encoded), accepted="8 or more")
-    places = [np.unique(np.linspace(1, len(e) - 1, TOKENS_PER_TEXT).round().astype(int)).tolist() for e in encoded]
-    positions = {str(k): [[p[k]] if k < len(p) else [] for p in places] for k in range(TOKENS_PER_TEXT)}
-    recording = record(lm, [e.ids for e in encoded], positions, points)
+    recording = record(lm, [e.ids for e in encoded], spread_positions(encoded), points)
     for point in points:
         tokens = recording.values[point].double().numpy().reshape(-1, lm.d_model)
         yield tokens[np.isfinite(tokens).all(axis=1)]

@@ -9,7 +9,7 @@ from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
-from emotion_circuits.engine._replay import PrefixReplay, final_states, logits_at, run_from
+from emotion_circuits.engine._replay import PrefixReplay, final_states, in_chunks, logits_at, run_from
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
@@ -50,6 +50,7 @@ __all__ = [
     "generate_variants",
     "gradients",
     "hooks",
+    "in_chunks",
     "joined",
     "load_verified",
     "logits_at",

@@ -79,6 +79,12 @@ class Batch:
         """`flat` of each text's last token."""
         return [self.flat(i, len(ids) - 1) for i, ids in enumerate(self.ids)]
 
+    def marked(self, flat: Sequence[int], device: torch.device) -> Tensor:
+        """(rows, tokens, 1) bool: the tokens at some flat indices."""
+        mask = torch.zeros(self.shape[0] * self.shape[1], dtype=torch.bool, device=device)
+        mask[torch.as_tensor(flat, dtype=torch.long, device=device)] = True
+        return mask.reshape(*self.shape, 1)
+
     def editable(self, device: torch.device) -> Tensor:
         """(rows, tokens, 1) bool: tokens that edits may touch, that is all but filling and every text's position 0.
 

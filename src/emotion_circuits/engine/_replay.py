@@ -52,9 +52,7 @@ class PrefixReplay:
         self.states = record_tokens(lm, batch, [point])[point] if states is None else states
         self.editable = batch.editable(lm.device)
         if only is not None:
-            chosen = torch.zeros(self.editable.numel(), dtype=torch.bool, device=lm.device)
-            chosen[torch.as_tensor(only, device=lm.device)] = True
-            self.editable = self.editable & chosen.reshape(self.editable.shape)
+            self.editable = self.editable & batch.marked(only, lm.device)
 
     def variants(
         self,

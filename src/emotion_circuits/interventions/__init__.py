@@ -11,7 +11,7 @@ from emotion_circuits.interventions._actions import (
     own_lines,
     pushes_along,
 )
-from emotion_circuits.interventions._arms import CLEAN, PROMPTED, RANDOM, REQUESTS, STEERED, text_arms
+from emotion_circuits.interventions._arms import PROMPTED, REQUESTS, STEERED, text_arms
 from emotion_circuits.interventions._bands import Bands, control_bands, with_bands
 from emotion_circuits.interventions._controls import (
     CONTROL_KINDS,
@@ -63,7 +63,6 @@ from emotion_circuits.interventions._sweep import (
 
 __all__ = [
     "ACTIONS",
-    "CLEAN",
     "CONTINUATIONS",
     "CONTROL_KINDS",
     "DRAWN",
@@ -71,7 +70,6 @@ __all__ = [
     "GROUPS",
     "PERPLEXITY",
     "PROMPTED",
-    "RANDOM",
     "REQUESTS",
     "SHARES",
     "STEERED",

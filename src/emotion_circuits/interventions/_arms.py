@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import generate_variants, joined
+from emotion_circuits.engine import added, generate, generate_variants, joined
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._actions import line, own_lines, pushes_along
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.scoring import GeneratedText, continuation_perplexities
+from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, continuation_perplexities
 
-CLEAN, STEERED, RANDOM, PROMPTED = "clean", "steered", "random", "prompted"
+STEERED, PROMPTED = "steered", "prompted"
 
 REQUESTS: Final[Mapping[str, str]] = {
     "gratitude": "This is a story in which people speak with deep gratitude.",
@@ -67,16 +68,14 @@ def text_arms(
         sets.append(pushes_along(own_lines(directions, emotion, [layer], kind), [dose]))
         sets.append(pushes_along({layer: line(directions, layer, unit)}, [dose]))
     # The clean run is one more variant, which changes nothing.
-    sets.append(pushes_along({layer: line(directions, layer, np.zeros(lm.d_model))}, [dose]))
+    sets.append(added(layer, torch.zeros(1, lm.d_model, dtype=torch.float64)))
     found = generate_variants(lm, lm.encode(prompts), joined(sets), max_tokens=max_tokens, on_rows=on_rows)
     rows: list[tuple[str | None, str, list[str | None]]] = [(None, CLEAN, found[-1])]
     done = len(prompts) * len(sets)
     for place, emotion in enumerate(random):
         rows += [(emotion, STEERED, found[2 * place]), (emotion, RANDOM, found[2 * place + 1])]
         asked = [f"{REQUESTS[emotion]} {prompt}" for prompt in prompts]
-        nothing = pushes_along({layer: line(directions, layer, np.zeros(lm.d_model))}, [dose])
-        [texts] = generate_variants(lm, lm.encode(asked), nothing, max_tokens=max_tokens)
-        rows.append((emotion, PROMPTED, texts))
+        rows.append((emotion, PROMPTED, [*generate(lm, lm.encode(asked), max_tokens=max_tokens)]))
         done += len(prompts)
         if on_rows:
             on_rows(done)

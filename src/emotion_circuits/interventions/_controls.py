@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,11 +57,19 @@ class Controls:
         explicit: Activations | None = None,
         tokens: Callable[[int], FloatArray] | None = None,
     ):
-        self.directions, self.kind, self.explicit, self.tokens = directions, kind, explicit, tokens
+        self.directions, self.kind, self.explicit = directions, kind, explicit
+        # One layer's tokens serve every emotion that has controls of its own length there.
+        self.tokens = tokens and lru_cache(maxsize=1)(tokens)
 
     def of_one_emotion(self, control: str) -> bool:
         """Whether another emotion has other controls of this kind."""
         return control in FIXED
+
+    def count(self, control: str, n: int) -> int:
+        """How many controls of a kind there are when `n` are asked for."""
+        if control in DRAWN:
+            return n
+        return len(self.directions.emotions) - 1 if control == "other-emotion" else 1
 
     def units(self, control: str, layer: int, n: int, emotion: str, seed: int) -> FloatArray:
         """(n, d) control directions of a kind at a layer; as many as there are of a fixed kind.

@@ -11,6 +11,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from emotion_circuits.engine import (
     ablate_direction,
     at_tokens,
     hooks,
+    in_chunks,
     logits_of,
 )
 from emotion_circuits.errors import InputError
@@ -47,7 +49,6 @@ from emotion_circuits.statistics import (
     weighted_bootstrap,
 )
 
-BRIDGE = ' She said, "'
 GROUPS = ("all", "punctuation", "word", "other")
 """Where a direction is ablated: all tokens of the text, those of punctuation only, its marked word, other content."""
 GAP = "gap of own log-odds, emotion text over neutral text"
@@ -98,7 +99,7 @@ def punctuation_control(
     *,
     data: Dataset | None = None,
     word_sets: WordSets | None = None,
-    bridge: str = BRIDGE,
+    bridge: str = prompts.BRIDGE,
     layer: int | None = None,
     onwards: bool = True,
     kind: str = "specific",
@@ -238,25 +239,33 @@ def _odds(
 ) -> FloatArray:
     """(variants, contexts, classes) log-odds; a variant is a direction's number and a group, None the clean run."""
     found = np.full((len(variants), len(task.contexts), len(CLASSES)), np.nan)
+    words = torch.tensor(task.tokens, device=lm.device)
+
+    def scored(batch: Batch, replay: PrefixReplay, masks: Mapping[str, Tensor], chosen: slice) -> Tensor:
+        chunk = variants[chosen]
+        start, *later = list(_edits(ablation, masks, chunk, batch.shape[0]))
+        editable = replay.editable.repeat(len(chunk), 1, 1)
+        states = start.apply(replay.states.repeat(len(chunk), 1, 1), editable)
+        with hooks(lm, {edit.point: edit.touch(editable) for edit in later}):
+            final = replay.run(states, copies=len(chunk))
+        index = torch.as_tensor(batch.last(), device=lm.device)
+        read = final.reshape(len(chunk), -1, final.shape[-1]).index_select(1, index)
+        with torch.no_grad():
+            return task.score(batch, logits_of(lm, read, words))
+
     for batch in task.batches:
         replay = PrefixReplay(lm, batch, ablation.layers[0])
-        masks = {group: _mask(batch, chosen).to(lm.device) for group, chosen in groups.items()}
-        index = torch.as_tensor(batch.last(), device=lm.device)
-        rows, tokens, width = replay.states.shape
-        at_once = max(1, batch_tokens // (rows * tokens))
-        for first in range(0, len(variants), at_once):
-            chunk = variants[first : first + at_once]
-            start, *later = list(_edits(ablation, masks, chunk, rows))
-            editable = replay.editable.repeat(len(chunk), 1, 1)
-            states = start.apply(replay.states.repeat(len(chunk), 1, 1), editable)
-            with hooks(lm, {edit.point: edit.touch(editable) for edit in later}):
-                final = replay.run(states, copies=len(chunk))
-            read = final.reshape(len(chunk), rows * tokens, width).index_select(1, index)
-            with torch.no_grad():
-                scored = task.score(batch, logits_of(lm, read))
-            found[first : first + len(chunk), list(batch.texts)] = scored.double().cpu().numpy()
+        masks = {
+            group: batch.marked(
+                [batch.flat(i, k) for i, text in enumerate(batch.texts) for k in chosen[text]], lm.device
+            )
+            for group, chosen in groups.items()
+        }
+        run = partial(scored, batch, replay, masks)
+        for rows, odds in in_chunks(run, len(variants), batch_tokens, batch.shape[0] * batch.shape[1]):
+            found[rows, list(batch.texts)] = odds.double().cpu().numpy()
             if on_variants:
-                on_variants(len(chunk))
+                on_variants(len(odds))
     return found
 
 
@@ -270,14 +279,6 @@ def _edits(
     for layer, units, mean in zip(ablation.layers, ablation.units, ablation.means, strict=True):
         per_row = units[numbers].repeat_interleave(rows, dim=0)
         yield at_tokens(ablate_direction(Point("resid_post", layer), per_row, mean), mask)
-
-
-def _mask(batch: Batch, chosen: Sequence[Sequence[int]]) -> Tensor:
-    """(rows, tokens, 1): the chosen tokens of each text of a batch."""
-    mask = np.zeros(batch.shape[0] * batch.shape[1], dtype=bool)
-    for i, text in enumerate(batch.texts):
-        mask[[batch.flat(i, k) for k in chosen[text]]] = True
-    return torch.from_numpy(mask.reshape(*batch.shape, 1))
 
 
 def _paired(odds: FloatArray) -> FloatArray:

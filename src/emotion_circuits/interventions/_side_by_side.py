@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import Edit, Point, add, generate
+from emotion_circuits.engine import Edit, add, generate, point_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
 from emotion_circuits.interventions._steer import check_doses
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import continuation_perplexities
-from emotion_circuits.statistics import EMBED_LAYER
 
 ROWS_AT_ONCE = 32
 
@@ -39,8 +38,7 @@ class SideBySide(NamedTuple):
 
 def steering_edit(layer: int, vector: np.ndarray) -> Edit:
     """Add a vector (d,) to the residual stream after a layer; -1 is `embed`."""
-    point = Point("embed", 0) if layer == EMBED_LAYER else Point("resid_post", layer)
-    return add(point, torch.from_numpy(np.ascontiguousarray(vector, dtype=np.float64)))
+    return add(point_of(layer), torch.from_numpy(np.ascontiguousarray(vector, dtype=np.float64)))
 
 
 def side_by_side(

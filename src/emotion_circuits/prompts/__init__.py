@@ -26,6 +26,7 @@ from emotion_circuits.prompts._lexicon import LEXICON, EmotionWord, emotion_word
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._read import read_dataset
 from emotion_circuits.prompts._schema import (
+    BRIDGE,
     CLASSES,
     EMOTIONS,
     SLOTS,
@@ -43,6 +44,7 @@ from emotion_circuits.prompts._schema import (
 from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
 
 __all__ = [
+    "BRIDGE",
     "CLASSES",
     "EMOTIONS",
     "LEXICON",

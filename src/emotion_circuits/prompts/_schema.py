@@ -16,6 +16,8 @@ from emotion_circuits.prompts._marks import Span
 CLASSES: Final = ("neutral", "gratitude", "anger", "apology")
 EMOTIONS: Final = CLASSES[1:]
 SPLITS: Final = ("development", "test")
+BRIDGE = ' She said, "'
+"""Neutral words after a text, so that the next one can show the text's emotion; the slot is `opening`."""
 SLOTS: Final = ("opening", "adjective")
 
 Slot = Literal["opening", "adjective"]

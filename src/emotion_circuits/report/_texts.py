@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from emotion_circuits._files import read_table
 from emotion_circuits.errors import InputError
-from emotion_circuits.interventions import CLEAN, PROMPTED, RANDOM, STEERED
+from emotion_circuits.interventions import PROMPTED, STEERED
 from emotion_circuits.report._style import interval, number, p_value
-from emotion_circuits.scoring import GeneratedText
+from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText
 
 if TYPE_CHECKING:
     import pandas as pd

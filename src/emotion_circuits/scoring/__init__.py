@@ -13,7 +13,15 @@ from emotion_circuits.scoring._damage import (
 )
 from emotion_circuits.scoring._evaluation import evaluate_texts
 from emotion_circuits.scoring._evaluation_rows import DamageRow, Evaluation, ScoreRow
-from emotion_circuits.scoring._generated import Cell, GeneratedText, cells_of, parse_generated, stored_perplexities
+from emotion_circuits.scoring._generated import (
+    CLEAN,
+    RANDOM,
+    Cell,
+    GeneratedText,
+    cells_of,
+    parse_generated,
+    stored_perplexities,
+)
 from emotion_circuits.scoring._hf_classifier import HuggingFaceScorer
 from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, judge_scorer
 from emotion_circuits.scoring._markers import MarkerScorer
@@ -25,7 +33,9 @@ from emotion_circuits.scoring._slots import SlotTask, SlotTokens, log_odds, slot
 from emotion_circuits.scoring._vader import VaderScorer
 
 __all__ = [
+    "CLEAN",
     "OFFLINE_SCORERS",
+    "RANDOM",
     "SCORERS",
     "Cell",
     "ContinuationTask",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_table, write_table, write_text
@@ -25,7 +26,7 @@ def write_and_score(work: Workshop, name: str) -> list[Path]:
     choice = read_choice(patching_path(work, name, "choice.json"))
     openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
     source = controls_of(work, name, lm, directions)
-    random = {emotion: best_random(work, name, source, choice.layer, emotion) for emotion in directions.emotions}
+    random = best_random(work, name, source, choice.layer)
     n_texts = len(openings) * (1 + 3 * len(random))
     with work.progress(f"{name}: text", n_texts) as done:
         texts = text_arms(lm, directions, openings, choice, random, max_tokens=plan.text_tokens, on_rows=done)
@@ -38,13 +39,13 @@ def write_and_score(work: Workshop, name: str) -> list[Path]:
     return [written, table]
 
 
-def best_random(work: Workshop, name: str, source: Controls, layer: int, emotion: str) -> np.ndarray:
-    """The (d,) control direction with the largest slope for an emotion, of those its claim was tested against."""
-    plan = work.study.steering
+def best_random(work: Workshop, name: str, source: Controls, layer: int) -> dict[str, NDArray[np.float64]]:
+    """Emotion → the (d,) control direction with the largest slope for it, of those its claim was tested against."""
     found = read_table(patching_path(work, name, "controls.parquet"))
-    slopes = found[(found["kind"] == "covariance") & (found["emotion"] == emotion)]["slope"].to_numpy()
-    n = -(-plan.covariance_controls // 2)
-    units = source.units("covariance", layer, n, emotion, work.study.seed)
+    found = found[found["kind"] == "covariance"]
+    n = -(-work.study.steering.covariance_controls // 2)
+    units = source.units("covariance", layer, n, "", work.study.seed)
     # The table holds the slopes of v for all controls, then those of −v.
-    best = int(slopes.argmax())
-    return np.asarray(units[best] if best < n else -units[best - n])
+    both = np.concatenate([units, -units])
+    slopes = {str(emotion): own["slope"].to_numpy() for emotion, own in found.groupby("emotion", sort=False)}
+    return {emotion: both[int(own.argmax())] for emotion, own in slopes.items()}
