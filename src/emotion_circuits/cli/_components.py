@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, load_vectors
+from cyclopts import Parameter
+
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable, load_vectors
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
 from emotion_circuits.cli._output import Table, note, say
+from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +32,47 @@ Split = Annotated[Literal["development", "test", "all"], flag(help="Which scenar
 CONTINUATIONS = 4
 GENERIC_TEXTS = 128
 BRIDGE = ' She said, "'
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PairOptions:
+    """Which pairs of prompts there are, and what is measured of them."""
+
+    emotions: Emotions = ()
+    outcome: OutcomeFlag = "log-odds"
+    bridge: BridgeFlag = BRIDGE
+    split: Split = "all"
+
+
+PAIR_OPTIONS = PairOptions()
+
+
+class Prepared(NamedTuple):
+    """What a command has found and checked before it loads the model."""
+
+    texts: Dataset
+    emotions: tuple[str, ...]
+    output: Path
+
+
+def prepare(
+    name: str, model: str, files: Sequence[Path], pairs: PairOptions, output: Path | None, store: StoreOptions
+) -> Prepared:
+    """Texts, emotions, and where the table `name` of a model goes.
+
+    Raises:
+        InputError: texts or emotions that are not there, a file that cannot be written.
+    """
+    from emotion_circuits.models import ModelName
+
+    texts = read_texts(store, files)
+    wanted = chosen_emotions(texts, pairs.emotions)
+    if output is None:
+        output = store.folder / "heads" / f"{name}_{ModelName.parse(model).slug}.parquet"
+    output = output_path(output, ".parquet", ".json")
+    check_writable(output)
+    return Prepared(texts, wanted, output)
 
 
 def load(model: str, options: ModelOptions) -> LoadedModel:
@@ -83,16 +128,17 @@ def chosen_emotions(texts: Dataset, emotions: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(emotions)) or present
 
 
-def outcome_for(lm: LoadedModel, texts: Dataset, emotion: str, name: OutcomeName, bridge: str, split: str) -> Outcome:
+def outcome_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> Outcome:
     """The outcome on all pairs of an emotion; says how many scenarios have one."""
     from emotion_circuits import prompts
     from emotion_circuits.components import Bridge, ContinuationOutcome, WordSetOutcome, matched_pairs
 
-    pairs: PairSet = matched_pairs(lm, texts, emotion, bridge=Bridge(bridge), split=None if split == "all" else split)
+    split = None if options.split == "all" else options.split
+    pairs: PairSet = matched_pairs(lm, texts, emotion, bridge=Bridge(options.bridge), split=split)
     say(f"{emotion}: {len(pairs)} pairs of equally many tokens from {pairs.n_scenarios} scenarios")
-    if name == "log-odds":
+    if options.outcome == "log-odds":
         return WordSetOutcome(lm, pairs, prompts.word_sets())
-    known = prompts.continuations(None if split == "all" else split)
+    known = prompts.continuations(split)
     few = [c for e in (emotion, "neutral") for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
     return ContinuationOutcome(lm, pairs, few)
 

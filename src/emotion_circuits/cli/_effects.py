@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from emotion_circuits.cli._components import (
     GENERIC_TEXTS,
-    OutcomeName,
-    chosen_emotions,
+    PairOptions,
     effects_on_screen,
     load,
     outcome_for,
-    read_texts,
+    prepare,
 )
-from emotion_circuits.cli._inputs import check_writable
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import emit, to_plain
-from emotion_circuits.cli._paths import output_path
 
 if TYPE_CHECKING:
     from emotion_circuits.components import ComponentEffect, Method
@@ -32,12 +29,9 @@ def run_effects(
     model: str,
     emotion_files: Sequence[Path],
     neutral_files: Sequence[Path],
-    emotions: Sequence[str],
+    pairs: PairOptions,
     methods: Sequence[Method],
-    outcome: OutcomeName,
     n_random: int,
-    bridge: str,
-    split: str,
     output: Path | None,
     batch_tokens: int | None,
     seed: int,
@@ -60,15 +54,10 @@ def run_effects(
         patch,
     )
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
-    from emotion_circuits.models import ModelName
 
     components = parse_spec(spec, kind)
-    texts = read_texts(store_options, (*emotion_files, *neutral_files))
-    wanted = chosen_emotions(texts, emotions)
-    if output is None:
-        output = store_options.folder / "heads" / f"{kind}_{what}_{ModelName.parse(model).slug}.parquet"
-    output = output_path(output, ".parquet", ".json")
-    check_writable(output)
+    files = (*emotion_files, *neutral_files)
+    texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store_options)
     lm = load(model, model_options)
     check_components(lm, components)
     chosen = tuple(dict.fromkeys(methods)) or METHODS
@@ -80,7 +69,7 @@ def run_effects(
     notes = ["Effects in nats, all heads or units together; by chance: random ones of the same layers.",
              "ceiling: the clean difference between both prompts."]  # fmt: skip
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, outcome, bridge, split)
+        measured = outcome_for(lm, texts, emotion, pairs)
         own: list[ComponentEffect] = []
         if what == "patch":
             changes = patch(lm, measured, components, n_random=n_random, seed=seed, batch_tokens=budget)

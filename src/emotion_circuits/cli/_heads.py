@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import BRIDGE, BridgeFlag, Emotions, OutcomeFlag, Split
+from emotion_circuits.cli._components import PAIR_OPTIONS, PairOptions
 from emotion_circuits.cli._effects import run_effects
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -45,15 +45,12 @@ def screen(
     model: ModelFlag,
     prompts_file: Prompts = (),
     vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for direct effects.")] = None,
-    emotions: Emotions = (),
-    outcome: OutcomeFlag = "log-odds",
     exact: Annotated[int, flag(help="How many of the best are patched, besides layers 0 and 1.", at_least=0)] = 20,
     steps: Annotated[int, flag(help="Points of integrated gradients; 0 takes one gradient.", at_least=0)] = 0,
-    bridge: BridgeFlag = BRIDGE,
-    split: Split = "all",
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -63,8 +60,8 @@ def screen(
     Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens.
     """
     run_screen(
-        "head", model=model, files=prompts_file, vectors=vectors, emotions=emotions, outcome=outcome, exact=exact,
-        steps=steps, bridge=bridge, split=split, output=output, batch_tokens=batch_tokens, seed=seed,
+        "head", model=model, files=prompts_file, vectors=vectors, pairs=pair_options, exact=exact,
+        steps=steps, output=output, batch_tokens=batch_tokens, seed=seed,
         model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip
 
@@ -75,18 +72,15 @@ def ablate(
     model: ModelFlag,
     head_spec: HeadSpec,
     prompts_file: Prompts = (),
-    emotions: Emotions = (),
     method: Annotated[
         tuple[Literal["zero", "mean", "resample"], ...],
         flag("--methods", help="zero, mean (generic text), resample; all by default.", show_default=False),
     ] = (),
-    outcome: OutcomeFlag = "log-odds",
     random: Random = 20,
-    bridge: BridgeFlag = BRIDGE,
-    split: Split = "all",
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -96,8 +90,8 @@ def ablate(
     At least two methods should agree before heads are said to matter.
     """
     run_effects(
-        "head", "ablate", spec=head_spec, model=model, emotion_files=prompts_file, neutral_files=(), emotions=emotions,
-        methods=method, outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        "head", "ablate", spec=head_spec, model=model, emotion_files=prompts_file, neutral_files=(), pairs=pair_options,
+        methods=method, n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip
 
@@ -121,14 +115,11 @@ def patch(
         tuple[Path, ...],
         flag("--neutral-prompts-file", help="The neutral texts of the same scenarios.", show_default=False),
     ] = (),
-    emotions: Emotions = (),
-    outcome: OutcomeFlag = "log-odds",
     random: Random = 20,
-    bridge: BridgeFlag = BRIDGE,
-    split: Split = "all",
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -136,6 +127,6 @@ def patch(
     """Put the paired prompt's values into heads, all together, in both directions."""
     run_effects(
         "head", "patch", spec=head_spec, model=model, emotion_files=emotion_prompts, neutral_files=neutral_prompts,
-        emotions=emotions, methods=(), outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        pairs=pair_options, methods=(), n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emotion_circuits.cli._components import (
-    OutcomeName,
-    chosen_emotions,
+    PairOptions,
     directions_if_any,
     load,
     outcome_for,
-    read_texts,
+    prepare,
     unit_of,
 )
-from emotion_circuits.cli._inputs import check_writable
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import Table, emit
-from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
 
 if TYPE_CHECKING:
@@ -33,12 +30,9 @@ def run_screen(
     model: str,
     files: Sequence[Path],
     vectors: Path | None,
-    emotions: Sequence[str],
-    outcome: OutcomeName,
+    pairs: PairOptions,
     exact: int,
     steps: int,
-    bridge: str,
-    split: str,
     output: Path | None,
     batch_tokens: int | None,
     seed: int,
@@ -50,22 +44,16 @@ def run_screen(
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.components import screen
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
-    from emotion_circuits.models import ModelName
 
-    texts = read_texts(store_options, files)
-    wanted = chosen_emotions(texts, emotions)
-    if output is None:
-        name = "screen" if kind == "head" else "units"
-        output = store_options.folder / "heads" / f"{name}_{ModelName.parse(model).slug}.parquet"
-    output = output_path(output, ".parquet", ".json")
-    check_writable(output)
+    name = "screen" if kind == "head" else "units"
+    texts, wanted, output = prepare(name, model, files, pairs, output, store_options)
     lm = load(model, model_options)
     directions = directions_if_any(lm, vectors, store_options)
     every = lm.n_layers * (lm.n_heads if kind == "head" else lm.d_mlp)
     found: list[Screen] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, outcome, bridge, split)
-        single = outcome == "log-odds"
+        measured = outcome_for(lm, texts, emotion, pairs)
+        single = pairs.outcome == "log-odds"
         with progress(f"Patching for {emotion}", max(1, min(exact, every) * len(measured.batches(lm)))) as show:
             done = 0
 

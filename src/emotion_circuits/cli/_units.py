@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import BRIDGE, BridgeFlag, Emotions, OutcomeFlag, Split
+from emotion_circuits.cli._components import PAIR_OPTIONS, PairOptions
 from emotion_circuits.cli._effects import run_effects
 from emotion_circuits.cli._heads import Output, Prompts
 from emotion_circuits.cli._options import (
@@ -32,15 +32,12 @@ def screen(
     model: ModelFlag,
     prompts_file: Prompts = (),
     vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for direct effects.")] = None,
-    emotions: Emotions = (),
-    outcome: OutcomeFlag = "log-odds",
     exact: Annotated[int, flag(help="How many of the best are patched.", at_least=0)] = 20,
     steps: Annotated[int, flag(help="Points of integrated gradients; 0 takes one gradient.", at_least=0)] = 0,
-    bridge: BridgeFlag = BRIDGE,
-    split: Split = "all",
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -50,8 +47,8 @@ def screen(
     Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens.
     """
     run_screen(
-        "unit", model=model, files=prompts_file, vectors=vectors, emotions=emotions, outcome=outcome, exact=exact,
-        steps=steps, bridge=bridge, split=split, output=output, batch_tokens=batch_tokens, seed=seed,
+        "unit", model=model, files=prompts_file, vectors=vectors, pairs=pair_options, exact=exact,
+        steps=steps, output=output, batch_tokens=batch_tokens, seed=seed,
         model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip
 
@@ -62,20 +59,17 @@ def ablate(
     model: ModelFlag,
     unit_spec: Annotated[str, flag(help='Units as layer:unit, counted from 0: "3:5,7:200".')],
     prompts_file: Prompts = (),
-    emotions: Emotions = (),
     method: Annotated[
         tuple[Literal["zero", "mean", "resample"], ...],
         flag("--methods", help="zero, mean (generic text), resample; all by default.", show_default=False),
     ] = (),
-    outcome: OutcomeFlag = "log-odds",
     random: Annotated[
         int, flag("--controls", help="Random sets of units of the same layers that give chance.", at_least=0)
     ] = 20,
-    bridge: BridgeFlag = BRIDGE,
-    split: Split = "all",
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -85,7 +79,7 @@ def ablate(
     At least two methods should agree before units are said to matter.
     """
     run_effects(
-        "unit", "ablate", spec=unit_spec, model=model, emotion_files=prompts_file, neutral_files=(), emotions=emotions,
-        methods=method, outcome=outcome, n_random=random, bridge=bridge, split=split, output=output,
+        "unit", "ablate", spec=unit_spec, model=model, emotion_files=prompts_file, neutral_files=(), pairs=pair_options,
+        methods=method, n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip
