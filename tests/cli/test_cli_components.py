@@ -1,4 +1,4 @@
-"""heads and units."""
+"""heads, units and swap."""
 
 from __future__ import annotations
 
@@ -72,6 +72,36 @@ def test_units(run, in_folder, texts):
     assert len(table) == 8 * 768 and table["exact"].notna().sum() == 3
     ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "3:5,7:700", "--method", "zero", "--random", 2)
     assert ablated.status == 0 and "3:5,7:700" in ablated.out
+
+
+def test_swap_and_its_table(run, in_folder, texts):
+    argv = ("swap", *MODEL, "--prompts-file", texts / "gratitude_prompts.json", "--layers", 1, 6)
+    found = run(*argv, "--site", "resid_post", "--directions", "denoising", "--json")
+    assert found.status == 0, found.err
+    assert "difference" not in found.err and "pairs of equally many tokens" in found.err
+    measures = json.loads(found.out)["measures"]
+    table = pd.read_parquet(in_folder / "results/baseline/patching/reference--gpt2_swap.parquet")
+    assert len(table) == len(measures) == 2 * 6 and set(table["kind"]) == {"denoising resid_post"}
+    whole = table[table["position"] == "all"]
+    assert whole["value"].to_numpy() == pytest.approx([1, 1], abs=1e-3) and set(table["ceiling"]) == {1.0}
+    shown = run(*argv, "--place", "word", "last", "--donors", 0, "--output", "swap.json")
+    assert shown.status == 0 and "noising" in shown.out and "mlp_out" in shown.out
+    assert len(json.loads((in_folder / "swap.json").read_text())) == 2 * 3 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--layers", "12"), "no layer 12"),
+        (("--place", "nowhere"), "nowhere"),
+        (("--donors", "-1"), "-1"),
+        (("--emotion", "joy"), "joy"),
+        (("--output", "x.csv"), ".csv"),
+    ],
+)
+def test_what_swap_refuses(run, in_folder, argv, said):
+    found = run("swap", *MODEL, *argv)
+    assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emotion_circuits import engine
+from emotion_circuits.components import WordSetOutcome
 from emotion_circuits.engine import Check, Point, Verification
 from emotion_circuits.interventions import Choice
 from emotion_circuits.prompts import EMOTIONS
@@ -19,6 +20,7 @@ from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as exact
+from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_rotated as rotated
 from emotion_circuits.selftest._bench import WHERE
 from emotion_circuits.selftest._run import checked
@@ -196,6 +198,30 @@ def a_hook_stays(patch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
+def a_sloppy_interchange(patch: pytest.MonkeyPatch) -> Bench:
+    """Patches change what they should leave, and donors are prompts of the other class."""
+    from emotion_circuits.components import _interchange
+
+    def sloppy(point: Point, mask: torch.Tensor, differences: list[torch.Tensor]) -> engine.Edit:
+        moved = torch.cat(list(differences))
+        return engine.Edit(point, lambda hidden, editable: hidden * 1.01 + moved.reshape(hidden.shape))
+
+    patch.setattr(_interchange, "_put", sloppy)
+    return spoilt()
+
+
+def donors_of_the_other_class(patch: pytest.MonkeyPatch) -> Bench:
+    original = swaps.outcome_of
+
+    def mixed(subject: Subject, emotion: str) -> WordSetOutcome:
+        pairs = original(subject, emotion).pairs
+        pairs = replace(pairs, prompts_b=pairs.prompts_a)
+        return WordSetOutcome(subject.lm, pairs, subject.planted.bank.word_sets)
+
+    patch.setattr(swaps, "outcome_of", mixed)
+    return spoilt()
+
+
 def a_proof_fails(patch: pytest.MonkeyPatch) -> Bench:
     patch.setattr(exact, "verify", lambda lm: Verification("planted", (Check("residual stream adds up", 1.0, 0.5),)))
     return spoilt()
@@ -217,6 +243,7 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
             (components.heads_found, 7),
             (components.units_found, 4),
             (components.removed, 3),
+            (swaps.interchange_follows_the_plant, 2),
             (claims.verdicts, 1),
         ],
     ),
@@ -245,6 +272,8 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     (a_sloppy_replay, [(exact.edits_are_exact, 2)]),
     (edits_do_nothing, [(exact.edits_are_exact, 2), (exact.hooks_are_removed, 1)]),
     (texts_see_each_other, [(exact.rows_are_independent, 1)]),
+    (a_sloppy_interchange, [(swaps.interchange_follows_the_plant, 3)]),
+    (donors_of_the_other_class, [(swaps.interchange_follows_the_plant, 1)]),
     (a_hook_stays, [(exact.hooks_are_removed, 2)]),
     (a_proof_fails, [(exact.proofs_hold, 1)]),
     (another_turn, [(rotated.recovered_by_maps, 1)]),

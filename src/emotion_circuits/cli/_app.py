@@ -24,6 +24,7 @@ COMMANDS = {
     "vectors": "emotion_circuits.cli._vectors:vectors",
     "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
+    "swap": "emotion_circuits.cli._swap:swap",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",
     "score": "emotion_circuits.cli._score:score",

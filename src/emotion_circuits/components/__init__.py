@@ -23,6 +23,16 @@ from emotion_circuits.components._components import (
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
+from emotion_circuits.components._interchange import (
+    DIRECTIONS,
+    PLACES,
+    SWAP_SITES,
+    Direction,
+    Interchange,
+    Swapped,
+    interchange,
+)
+from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
 from emotion_circuits.components._outcomes import (
     ContinuationOutcome,
     Outcome,
@@ -34,7 +44,10 @@ from emotion_circuits.components._screen import Agreement, Screen, screen
 
 __all__ = [
     "DEFAULT_BRIDGE",
+    "DIRECTIONS",
     "METHODS",
+    "PLACES",
+    "SWAP_SITES",
     "Agreement",
     "Attribution",
     "Bridge",
@@ -42,8 +55,10 @@ __all__ = [
     "Component",
     "ComponentEffect",
     "ContinuationOutcome",
+    "Direction",
     "ExactEffects",
     "GenericValues",
+    "Interchange",
     "Kind",
     "Method",
     "Outcome",
@@ -52,6 +67,7 @@ __all__ = [
     "ProjectionOutcome",
     "Ranking",
     "Screen",
+    "Swapped",
     "WordSetOutcome",
     "Written",
     "ablate",
@@ -63,12 +79,17 @@ __all__ = [
     "effects_of",
     "effects_table",
     "exact_effects",
+    "gap_is_clear",
     "generic_values",
     "head_spec",
+    "interchange",
+    "interchange_measures",
+    "kind_of",
     "matched_pairs",
     "parse_head_spec",
     "parse_spec",
     "patch",
     "random_sets",
+    "recovered",
     "screen",
 ]

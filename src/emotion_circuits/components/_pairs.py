@@ -6,11 +6,12 @@ has equally many tokens, and how many scenarios have none is part of the result.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import LoadedModel
+from emotion_circuits.models import Encoded, LoadedModel
 from emotion_circuits.prompts import BRIDGE, Dataset, Slot, Text
 
 MIN_PAIRS = 2
@@ -36,6 +37,7 @@ class Pair:
         text_a, text_b: the emotion's prompt and the neutral one, bridge included.
         ids_a, ids_b: their tokens; the first is the same.
         span: tokens of the emotion's marked word; where none is marked, from the first to the last difference.
+        bridge: the first token of the bridge, which both prompts end with.
     """
 
     scenario: str
@@ -45,6 +47,20 @@ class Pair:
     ids_a: tuple[int, ...]
     ids_b: tuple[int, ...]
     span: tuple[int, ...]
+    bridge: int
+
+    def places(self) -> dict[str, tuple[int, ...]]:
+        """The prompt's tokens but the first by where they stand; some places may hold none."""
+        first, last, end = self.span[0], self.span[-1], len(self.ids_a)
+        bridge = max(self.bridge, last + 1)
+        return {
+            "before": tuple(range(1, first)),
+            "word": tuple(k for k in self.span if k),
+            "after": tuple(range(last + 1, min(bridge, end - 1))),
+            "bridge": tuple(range(min(bridge, end - 1), end - 1)),
+            "last": (end - 1,) if end - 1 > last else (),
+            "all": tuple(range(1, end)),
+        }
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class PairSet:
         bridge: what follows both.
         pairs: one for each scenario that has one.
         n_scenarios: scenarios with a text of both classes; those beyond `pairs` differ in length.
+        prompts_a, prompts_b: scenario → tokens of each class's prompt, of all these scenarios.
     """
 
     emotion: str
@@ -63,6 +80,8 @@ class PairSet:
     bridge: Bridge
     pairs: tuple[Pair, ...]
     n_scenarios: int
+    prompts_a: Mapping[str, tuple[int, ...]]
+    prompts_b: Mapping[str, tuple[int, ...]]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -98,9 +117,14 @@ def matched_pairs(
     """
     sides = [{t.scenario: t for t in reversed(texts.select(c, split).texts)} for c in (emotion, reference)]
     shared = [s for s in texts.scenarios if s in sides[0] and s in sides[1]]
-    pairs = []
+    pairs: list[Pair] = []
+    found: tuple[dict[str, tuple[int, ...]], ...] = ({}, {})
     for scenario in shared:
-        pair = _pair(lm, sides[0][scenario], sides[1][scenario], bridge)
+        a, b = sides[0][scenario], sides[1][scenario]
+        encoded = lm.encode([a.text + bridge.text, b.text + bridge.text])
+        for side, one in zip(found, encoded, strict=True):
+            side[scenario] = one.ids
+        pair = _pair(a, b, encoded, bridge)
         if pair is not None:
             pairs.append(pair)
     if len(pairs) < MIN_PAIRS:
@@ -110,12 +134,11 @@ def matched_pairs(
             accepted=f"{MIN_PAIRS} or more",
             next_step="use more scenarios, such as --profile extended",
         )
-    return PairSet(emotion, reference, bridge, tuple(pairs), len(shared))
+    return PairSet(emotion, reference, bridge, tuple(pairs), len(shared), *found)
 
 
-def _pair(lm: LoadedModel, a: Text, b: Text, bridge: Bridge) -> Pair | None:
-    text_a, text_b = a.text + bridge.text, b.text + bridge.text
-    encoded_a, encoded_b = lm.encode([text_a, text_b])
+def _pair(a: Text, b: Text, encoded: Sequence[Encoded], bridge: Bridge) -> Pair | None:
+    encoded_a, encoded_b = encoded
     ids_a, ids_b = encoded_a.ids, encoded_b.ids
     differing = [k for k, (x, y) in enumerate(zip(ids_a, ids_b, strict=False)) if x != y]
     if len(ids_a) != len(ids_b) or not differing or differing[0] == 0:
@@ -127,4 +150,6 @@ def _pair(lm: LoadedModel, a: Text, b: Text, bridge: Bridge) -> Pair | None:
             k for k, (x, y) in enumerate(encoded_a.offsets) if k >= encoded_a.bos_length and x < end and y > start
         )
         span = marked or span
-    return Pair(a.scenario, a.split, text_a, text_b, ids_a, ids_b, span)
+    in_bridge = (k for k, (start, _) in enumerate(encoded_a.offsets) if k and start >= len(a.text))
+    text_a, text_b = a.text + bridge.text, b.text + bridge.text
+    return Pair(a.scenario, a.split, text_a, text_b, ids_a, ids_b, span, next(in_bridge, len(ids_a)))

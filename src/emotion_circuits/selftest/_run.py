@@ -16,6 +16,7 @@ from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
 from emotion_circuits.selftest import _checks_engine as engine
+from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_maps as maps
 from emotion_circuits.selftest import _checks_noise as noise
 from emotion_circuits.selftest import _checks_pairs as pairs
@@ -45,6 +46,7 @@ CHECKS: tuple[Method, ...] = (
     components.heads_found,
     components.units_found,
     components.removed,
+    swaps.interchange_follows_the_plant,
     claims.verdicts,
     rotated.recovered_by_maps,
     rotated.overlap_after_maps,
