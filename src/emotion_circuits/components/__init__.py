@@ -33,6 +33,8 @@ from emotion_circuits.components._interchange import (
     interchange,
 )
 from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
+from emotion_circuits.components._method_rows import MethodRow, compare_methods, methods_table, title_of
+from emotion_circuits.components._methods import ABLATE, ABLATED_AT, WAYS, Setting, Way, method_texts, n_texts
 from emotion_circuits.components._outcomes import (
     ContinuationOutcome,
     Outcome,
@@ -43,11 +45,14 @@ from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, Pai
 from emotion_circuits.components._screen import Agreement, Screen, screen
 
 __all__ = [
+    "ABLATE",
+    "ABLATED_AT",
     "DEFAULT_BRIDGE",
     "DIRECTIONS",
     "METHODS",
     "PLACES",
     "SWAP_SITES",
+    "WAYS",
     "Agreement",
     "Attribution",
     "Bridge",
@@ -61,13 +66,16 @@ __all__ = [
     "Interchange",
     "Kind",
     "Method",
+    "MethodRow",
     "Outcome",
     "Pair",
     "PairSet",
     "ProjectionOutcome",
     "Ranking",
     "Screen",
+    "Setting",
     "Swapped",
+    "Way",
     "WordSetOutcome",
     "Written",
     "ablate",
@@ -75,6 +83,7 @@ __all__ = [
     "attention_to_span",
     "attribute",
     "check_components",
+    "compare_methods",
     "direct_effects",
     "effects_of",
     "effects_table",
@@ -86,10 +95,14 @@ __all__ = [
     "interchange_measures",
     "kind_of",
     "matched_pairs",
+    "method_texts",
+    "methods_table",
+    "n_texts",
     "parse_head_spec",
     "parse_spec",
     "patch",
     "random_sets",
     "recovered",
     "screen",
+    "title_of",
 ]

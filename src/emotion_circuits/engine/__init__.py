@@ -3,8 +3,8 @@
 from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
-from emotion_circuits.engine._generate import generate
-from emotion_circuits.engine._generate_variants import Schedule, generate_variants
+from emotion_circuits.engine._generate import Schedule, generate, prompt_values
+from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
@@ -62,6 +62,7 @@ __all__ = [
     "plan_batches",
     "point_of",
     "probe_precision",
+    "prompt_values",
     "record",
     "record_tokens",
     "replace",

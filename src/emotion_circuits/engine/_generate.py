@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,25 @@ from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import Encoded, LoadedModel
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """When a change is made while text is generated.
+
+    Attributes:
+        prompt: at the prompt's tokens (but the first).
+        first: the first generated token that is changed, counted from 1.
+        every: at every so many generated tokens from there on; 0 for none.
+    """
+
+    prompt: bool = True
+    first: int = 1
+    every: int = 1
+
+    def active(self, step: int) -> bool:
+        """Whether the `step`-th generated token is changed as it is fed back."""
+        return self.every > 0 and step >= self.first and (step - self.first) % self.every == 0
+
+
 def generate(
     lm: LoadedModel,
     prompts: Sequence[Encoded],
@@ -30,6 +50,7 @@ def generate(
     temperature: float = 0.0,
     top_k: int | None = None,
     seeds: Sequence[int] | None = None,
+    schedule: Schedule | None = None,
 ) -> list[str]:
     """Continue each prompt; only the continuation is returned, without special tokens.
 
@@ -37,10 +58,11 @@ def generate(
         lm: the model.
         prompts: what `lm.encode` gave.
         max_tokens: how many tokens at most; a row stops at the end-of-text token.
-        edits: applied at every prompt token but the first, and at every generated one.
+        edits: applied at every prompt token but the first, and at every generated one, or as `schedule` says.
         temperature: 0 for greedy; otherwise what logits are divided by.
         top_k: sample from the k likeliest tokens only.
         seeds: one per prompt, for sampling; 0, 1, 2 … if not given.
+        schedule: when edits are made; None for the prompt and every generated token.
 
     Raises:
         InputError: no new tokens or no room for them, a temperature below 0, not one seed per prompt, two edits at
@@ -52,18 +74,35 @@ def generate(
     check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
     ids, mask, positions = padded_left(lm, prompts)
     real = (mask.bool() & (positions > 0)).unsqueeze(-1)
+    plan = Schedule() if schedule is None else schedule
     cache = DynamicCache()
-    with torch.inference_mode(), hooks(lm, touches_of(edits, real)):
+    with torch.inference_mode(), hooks(lm, touches_of(edits, real) if plan.prompt else {}):
         final = forward(
             lm, ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         )  # fmt: skip
     everywhere = torch.ones(len(prompts), 1, 1, dtype=torch.bool, device=lm.device)
     sampling = Sampling(temperature, top_k, range(len(prompts)) if seeds is None else seeds)
     touches = touches_of(edits, everywhere)
-    texts = decode(lm, final[:, -1], cache, mask, max_tokens, sampling, lambda _: touches)
+    texts = decode(
+        lm, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
+    )
     if None in texts:
         raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
     return [text for text in texts if text is not None]
+
+
+def prompt_values(lm: LoadedModel, prompts: Sequence[Encoded], point: Point) -> Tensor:
+    """What a run over prompts has at a point, (prompts, tokens, width), laid out as `generate` lays prompts out: they
+    end together. So it can `replace` what other prompts of the same lengths have there."""
+    ids, mask, positions = padded_left(lm, prompts)
+    seen: list[Tensor] = []
+
+    def keep(hidden: Tensor) -> None:
+        seen.append(hidden.clone())
+
+    with torch.no_grad(), hooks(lm, {point: keep}):
+        forward(lm, ids, attention_mask=mask, position_ids=positions)
+    return seen[0]
 
 
 class Sampling(NamedTuple):

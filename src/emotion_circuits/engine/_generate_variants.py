@@ -7,14 +7,13 @@ after l run again over its prompts. While generating, rows of different layers a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from emotion_circuits.engine._generate import Sampling, check_generation, decode, padded_left
+from emotion_circuits.engine._generate import Sampling, Schedule, check_generation, decode, padded_left
 from emotion_circuits.engine._pushes import Pushes, n_variants, point_of
 from emotion_circuits.engine._replay import pushing
 from emotion_circuits.engine._run import forward, hooks, only_blocks
@@ -23,25 +22,6 @@ from emotion_circuits.engine._suffix import keys_and_values
 from emotion_circuits.models import Encoded, LoadedModel
 
 ROWS_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When a change is made while text is generated.
-
-    Attributes:
-        prompt: at the prompt's tokens (but the first).
-        first: the first generated token that is changed, counted from 1.
-        every: at every so many generated tokens from there on; 0 for none.
-    """
-
-    prompt: bool = True
-    first: int = 1
-    every: int = 1
-
-    def active(self, step: int) -> bool:
-        """Whether the `step`-th generated token is changed as it is fed back."""
-        return self.every > 0 and step >= self.first and (step - self.first) % self.every == 0
 
 
 def generate_variants(

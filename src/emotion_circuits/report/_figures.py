@@ -16,6 +16,7 @@ from emotion_circuits.report._profiles import layer_profiles
 from emotion_circuits.report._results import ModelResults, read_results
 from emotion_circuits.report._static import draw_chart, write_picture
 from emotion_circuits.report._style import matplotlib_settings
+from emotion_circuits.report._swaps import draw_swaps
 from emotion_circuits.report._words import ids_of
 
 
@@ -71,3 +72,6 @@ def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
         figure = draw_cosines(model, position, with_title=True)
         if figure is not None:
             yield from write_picture(figure, folder / f"cosines_{position}")
+    figure = draw_swaps(model, with_title=True)
+    if figure is not None:
+        yield from write_picture(figure, folder / "interchange")

@@ -19,6 +19,7 @@ from emotion_circuits.report._maps import PairResults, draw_map, map_alt, map_ca
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults, Results, read_results
 from emotion_circuits.report._static import draw_chart, svg_text, theme_css, themed_svg
 from emotion_circuits.report._style import matplotlib_settings
+from emotion_circuits.report._swaps import draw_swaps, swap_alt, swap_caption
 from emotion_circuits.report._tables import badge, claim_legend, claims_table, provenance
 from emotion_circuits.report._texts import texts_section
 from emotion_circuits.report._words import (
@@ -180,6 +181,10 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
     if figure is not None:
         yield "<h3>Are the emotions' directions alike?</h3>"
         yield _figure(_image(figure, cosine_alt(model, CLAIM_POSITION)), cosine_caption(CLAIM_POSITION))
+    figure = draw_swaps(model, with_title=False)
+    if figure is not None:
+        yield "<h3>Where does the emotion stand?</h3>"
+        yield _figure(_image(figure, swap_alt(model)), swap_caption(model))
     for chart in charts.doses:
         yield from _chart(chart)
     if model.written is not None:

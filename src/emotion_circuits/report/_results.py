@@ -48,6 +48,7 @@ _TABLES = (
     Table("quality", "emotion_vectors/{}_quality.parquet", Measure._fields, "how good the directions are by layer"),
     Table("cosines", "emotion_vectors/{}_cosines.parquet", Measure._fields, "cosines between emotions"),
     Table("sweep", "patching/{}_sweep.parquet", Measure._fields, "the steering sweep on development contexts"),
+    Table("swap", "patching/{}_swap.parquet", Measure._fields, "where the emotion stands, by interchange"),
     Table("steering", "patching/{}_steering.parquet", Measure._fields, "steering on test contexts"),
     Table(
         "controls",

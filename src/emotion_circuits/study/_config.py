@@ -56,6 +56,22 @@ class SteeringPlan(BaseModel):
     """Of every continuation that is written."""
 
 
+class InterchangePlan(BaseModel):
+    """How the emotion's values are put into neutral runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    depths: Annotated[int, Field(ge=1)] = 5
+    """How many relative depths are visited."""
+    places: Annotated[tuple[Literal["before", "word", "after", "bridge", "last", "all"], ...], Field(min_length=1)] = (
+        "word",
+        "after",
+        "last",
+    )
+    donors: Annotated[int, Field(ge=1)] = 1
+    """Other scenarios' prompts that give chance."""
+
+
 class SharingPlan(BaseModel):
     """How models are compared, where a study has two or more trained ones."""
 
@@ -100,6 +116,7 @@ class Study(BaseModel):
     effects: EffectsOfInterest = EffectsOfInterest()
     steering: SteeringPlan = SteeringPlan()
     sharing: SharingPlan = SharingPlan()
+    interchange: InterchangePlan = InterchangePlan()
 
     @field_validator("models")
     @classmethod
@@ -121,7 +138,15 @@ class Study(BaseModel):
             }
         )
         sharing = self.sharing.model_copy(update={"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199})
-        return self.model_copy(update={"steering": steering, "sharing": sharing, "untrained_seeds": (0, 1, 2, 3, 4)})
+        interchange = InterchangePlan(depths=ALL_LAYERS, places=("before", "word", "after", "bridge", "last", "all"))
+        return self.model_copy(
+            update={
+                "steering": steering,
+                "sharing": sharing,
+                "interchange": interchange,
+                "untrained_seeds": (0, 1, 2, 3, 4),
+            }
+        )
 
     @property
     def folder(self) -> Path:

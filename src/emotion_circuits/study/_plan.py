@@ -23,6 +23,7 @@ from emotion_circuits.study._stages_share import (
     steer_mapped,
 )
 from emotion_circuits.study._stages_steer import steer_test, sweep_development
+from emotion_circuits.study._stages_swap import swap_pairs
 from emotion_circuits.study._stages_text import write_and_score
 from emotion_circuits.study._store import stage_key
 from emotion_circuits.study._workshop import Workshop, slug
@@ -90,7 +91,14 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             (recorded[0], fit.name, steer.name),
             lambda w, m=name: write_and_score(w, m),  # type: ignore[misc]
         )  # fmt: skip
-        stages += [fit, quality, sweep, steer, text]
+        swap = Stage(
+            f"swap/{slug(name)}",
+            common
+            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name),
+               "explicit": texts["explicit"], "material": material},
+            (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        stages += [fit, quality, sweep, steer, text, swap]
     stages += _sharing(study, common | texts)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/")))
     stages.append(Stage("claims", {}, judged, judge_all))

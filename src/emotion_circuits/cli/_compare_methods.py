@@ -1,0 +1,201 @@
+"""`emotion-circuits compare-methods`: the ways of changing a model's tone beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from emotion_circuits.cli._components import GENERIC_TEXTS, Split, read_texts
+from emotion_circuits.cli._inputs import (
+    DirectionModel,
+    Kind,
+    Vectors,
+    Where,
+    check_emotions,
+    check_writable,
+    load_model_of,
+    load_vectors,
+)
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    Json,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit, say
+from emotion_circuits.cli._paths import output_path
+from emotion_circuits.cli._progress import progress
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.components import MethodRow, PairSet, Way
+    from emotion_circuits.scoring import GeneratedText
+
+DOSES = (0.1, 0.2, 0.4)
+
+
+@command(name="compare-methods", example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2")
+def compare_methods(
+    *,
+    model: DirectionModel = None,
+    vectors: Vectors = None,
+    prompts_file: Annotated[
+        tuple[Path, ...],
+        flag(
+            "--dataset",
+            help="Your own texts, paired by scenario; by default the bundled profile's.",
+            show_default=False,
+        ),
+    ] = (),
+    emotions: Annotated[
+        tuple[str, ...], flag("--emotion", help="Which emotions; all by default.", show_default=False)
+    ] = (),
+    layer: Annotated[
+        int | None,
+        flag(help="Where directions and interchange act; by default each emotion's chosen layer.", at_least=0),
+    ] = None,
+    dose: Annotated[tuple[float, ...], flag("--doses", help="Between 0 and 1; taken away when lowering.")] = DOSES,
+    ways: Annotated[
+        tuple[Literal["raise", "lower"], ...],
+        flag("--way", help="In neutral prompts, in the emotion's; both by default.", show_default=False),
+    ] = (),
+    split: Split = "test",
+    controls: Annotated[int, flag(help="Random directions that give chance.", at_least=1)] = 3,
+    scorers: Annotated[
+        tuple[str, ...], flag(help="markers, offline, go-emotions, hf:NAME_OR_FOLDER.", show_default=False)
+    ] = ("offline", "markers"),
+    max_tokens: Annotated[int, flag(help="Tokens of a continuation.", at_least=1)] = 30,
+    temperature: Annotated[float, flag(help="0 for greedy, with one sample.", at_least=0)] = 0.8,
+    n_samples: Annotated[int, flag(help="Continuations of each prompt.", at_least=1)] = 3,
+    output: Annotated[
+        Path | None,
+        flag(help="Table to write, .parquet, beside it texts (.jsonl) and a plot; by default in the results folder."),
+    ] = None,
+    position: Where = None,
+    kind: Kind = "specific",
+    seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Adding, clamping, ablating, interchange, steering step by step, and simply asking: effect against damage.
+
+    Raising is tried in neutral prompts, lowering in the emotion's own. Effect is the change of the
+    texts' mean score from clean text; damage is their perplexity over clean text's, under the clean
+    model. Random directions with the covariance of generic text, added or ablated in the same way,
+    give chance. A method is on the front if none has more effect with no more damage.
+    """  # fmt: skip
+    from emotion_circuits import prompts
+    from emotion_circuits._files import write_table, write_text
+    from emotion_circuits.components import (
+        DEFAULT_BRIDGE,
+        WAYS,
+        Setting,
+        matched_pairs,
+        method_texts,
+        methods_table,
+        n_texts,
+    )
+    from emotion_circuits.components import compare_methods as compare
+    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.interventions import Controls, check_doses
+    from emotion_circuits.models import ModelName
+    from emotion_circuits.report import write_methods_figure
+    from emotion_circuits.scoring import Setting as ScorerSetting
+    from emotion_circuits.scoring import make_scorer
+
+    check_doses(dose)
+    judges = [make_scorer(name, ScorerSetting(store_options.profile, model_options.device)) for name in scorers]
+    texts = read_texts(store_options, prompts_file)
+    directions = load_vectors(vectors, model, store_options, position)
+    check_emotions(directions, emotions)
+    chosen = tuple(dict.fromkeys(emotions)) or directions.emotions
+    for judge in judges:
+        if not set(chosen) & set(judge.emotions):
+            raise InputError(f"{judge.name} does not score {', '.join(chosen)}.", found=", ".join(judge.emotions))
+        judge.score([])  # a classifier that cannot be loaded should not be found out after the model has run
+    layers = {emotion: directions.layer_of(emotion, layer) for emotion in chosen}
+    if output is None:
+        name = f"{ModelName.parse(directions.source.model).slug}_methods.parquet"
+        output = store_options.folder / "patching" / name
+    output = output_path(output, ".parquet")
+    check_writable(output)
+    lm = load_model_of(directions, model, model_options)
+    pairs: dict[str, PairSet] = {
+        e: matched_pairs(lm, texts, e, bridge=DEFAULT_BRIDGE, split=None if split == "all" else split) for e in chosen
+    }
+    generic = [t.text for t in prompts.generic_sample(GENERIC_TEXTS)]
+    source = Controls(directions, kind, tokens=lambda at: generic_tokens(lm, generic, at))
+    tried = tuple(dict.fromkeys(ways)) or WAYS
+    settings = {
+        e: Setting(layers[e], tuple(dict.fromkeys(dose)), kind, max_tokens, temperature,
+                   n_samples if temperature else 1, seed)
+        for e in chosen
+    }  # fmt: skip
+    total = sum(n_texts(pairs[e], way, controls, settings[e]) for e in chosen for way in tried)
+    rows: list[MethodRow] = []
+    written: list[tuple[Way, GeneratedText]] = []
+    with progress("Writing", total) as show:
+        before = 0
+        for emotion in chosen:
+            units = source.units("covariance", layers[emotion], controls, emotion, seed)
+            say(f"{emotion}: {len(pairs[emotion])} pairs of equally many tokens, layer {layers[emotion]}")
+            for way in tried:
+
+                def add(n: int, show: Any = show) -> None:
+                    show(before + n)  # noqa: B023
+
+                setting = settings[emotion]
+                made = method_texts(lm, directions, pairs[emotion], way, units, setting, on_rows=add)
+                before += len(made)
+                rows += compare(str(lm.name), way, made, [j for j in judges if emotion in j.emotions], seed=seed)
+                written += [(way, text) for text in made]
+    write_table(output, methods_table(rows))
+    beside = output.with_suffix(".jsonl")
+    write_text(beside, "".join(_line(way, text, str(lm.name)) for way, text in written))
+    shown = [row for row in rows if row.scorer == judges[0].name]
+    title = f"{lm.name}: effect on the {judges[0].name} score against damage"
+    plots = write_methods_figure(shown, output.with_suffix(""), title)
+    result = {"file": output, "texts": beside, "plots": plots, "methods": rows}
+    emit(result, json, table=_table(rows, (output, beside, *plots)))
+
+
+def _line(way: Way, text: GeneratedText, model: str) -> str:
+    import json
+
+    return json.dumps({**text.model_dump(), "way": way, "model": model}, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _table(rows: Sequence[MethodRow], files: Sequence[Path]) -> Table:
+    from emotion_circuits.components import title_of
+
+    columns = ("emotion", "", "method", "scorer", "effect", "95 % interval", "chance", "95 % interval", "p", "ceiling",
+               "perplexity ×", "95 % interval", "regime", "front", "n")  # fmt: skip
+    lines = [
+        (
+            r.emotion, r.way, title_of(r), r.scorer, f"{r.effect:+z.2f}", _band(r.ci_low, r.ci_high),
+            None if r.chance != r.chance else f"{r.chance:+z.2f}", _band(r.chance_low, r.chance_high),
+            None if r.p != r.p else f"{r.p:.3f}", f"{r.ceiling:.2f}",
+            None if r.damage != r.damage else f"{r.damage:.2f}", _band(r.damage_low, r.damage_high, sign=False),
+            r.regime, "•" if r.on_front else "", f"{r.n_prompts}, {r.n_texts}",
+        )
+        for r in rows
+    ]  # fmt: skip
+    notes = [
+        "effect: change of the score in the direction asked for. p: against random directions, or where there are "
+        "none against clean text; two-sided, not adjusted.",
+        "front: nothing has more effect with no more damage. n: prompts and texts.",
+        *(f"Written to {file}" for file in files),
+    ]
+    return Table(columns, lines, notes=notes)
+
+
+def _band(low: float, high: float, *, sign: bool = True) -> str | None:
+    if low != low:
+        return None
+    return f"[{low:+z.2f}, {high:+z.2f}]" if sign else f"[{low:.2f}, {high:.2f}]"
