@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import GPT2Config, GPTNeoConfig, GPTNeoXConfig, LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
 from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
 from emotion_circuits.models._sources import reference_folder
+from emotion_circuits.prompts import EMOTIONS
 
 WINDOW = 8
 """Of GPT-Neo's local layers: shorter than the texts of the tests."""
@@ -97,3 +100,18 @@ def save_tiny(variant: Variant, folder: Path) -> Path:
 
 def ids_of(lm: LoadedModel, texts: tuple[str, ...] = TEXTS) -> list[tuple[int, ...]]:
     return [e.ids for e in lm.encode(texts)]
+
+
+def direction_set(lm: LoadedModel, seed: int = 0) -> DirectionSet:
+    """Random directions of different lengths in every layer, and norms that differ by layer."""
+    rng = np.random.default_rng(seed)
+    rows = lm.n_layers + 1
+    norm = np.linspace(1.0, 3.0, rows).astype(np.float32)
+    generic = GenericStatistics(np.zeros((rows, lm.d_model), np.float32), norm, (), (), 9)
+    vectors = {
+        kind: {
+            e: (0.5 + k) * rng.standard_normal((rows, lm.d_model)).astype(np.float32) for k, e in enumerate(EMOTIONS)
+        }
+        for kind in ("matched", "specific")
+    }
+    return DirectionSet(source_of(lm), "mean", "hash", vectors, generic, {}, 0.5)

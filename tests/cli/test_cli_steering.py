@@ -1,4 +1,4 @@
-"""generate and sweep."""
+"""generate, sweep and compare-methods."""
 
 from __future__ import annotations
 
@@ -153,3 +153,41 @@ def test_prompts_that_are_no_list_or_too_few(run, vectors, tmp_path):
             "sweep", *vectors, "--prompts-file", tmp_path / f"{name}.json", "--output", tmp_path / "o"
         )
         refused(refused_outcome, said)
+
+
+def test_methods_beside_each_other(run, recorded, quick, tmp_path):
+    argv = (
+        "compare-methods", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", "--dataset",
+        recorded / "set.jsonl", "--emotion", "apology", "--dose", 0.3, "--split", "all", "--controls", 2,
+        "--max-tokens", 4, "--n-samples", 2, "--scorers", "markers",
+    )  # fmt: skip
+    found = run(*argv, "--output", tmp_path / "m.parquet", "--json")
+    assert found.status == 0, found.err
+    result = json.loads(found.out)
+    table = pd.read_parquet(tmp_path / "m.parquet")
+    assert len(table) == len(result["methods"])
+    assert {(way, method) for way, method in zip(table["way"], table["method"], strict=True)} == {
+        ("raise", m)
+        for m in ("add", "add, prompt only", "iterative", "clamp", "swap", "swap, last token", "prompted", "random")
+    } | {("lower", m) for m in ("add", "ablate", "swap", "swap, last token", "random")}
+    lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert {line["way"] for line in lines} == {"raise", "lower"} and len(lines) % 2 == 0
+    assert (tmp_path / "m.png").stat().st_size > 10_000 and (tmp_path / "m.svg").is_file()
+    shown = run(*argv, "--output", tmp_path / "m.parquet", "--way", "lower")
+    assert shown.status == 0 and "ablate" in shown.out and "prompted" not in shown.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--dose", "1.5"), "between 0 and 1"),
+        (("--scorers", "vader"), "does not score"),
+        (("--emotion", "joy"), "joy"),
+        (("--layer", "99"), "99"),
+        (("--n-samples", "0"), "n-samples"),
+        (("--output", "m.csv"), ".csv"),
+    ],
+)
+def test_what_comparing_methods_refuses(run, vectors, argv, said):
+    found = run("compare-methods", *vectors, *argv)
+    assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4

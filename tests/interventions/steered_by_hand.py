@@ -5,24 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, EMOTIONS
-
-
-def direction_set(lm: LoadedModel, seed: int = 0) -> DirectionSet:
-    """Random directions of different lengths in every layer, and norms that differ by layer."""
-    rng = np.random.default_rng(seed)
-    rows = lm.n_layers + 1
-    norm = np.linspace(1.0, 3.0, rows).astype(np.float32)
-    generic = GenericStatistics(np.zeros((rows, lm.d_model), np.float32), norm, (), (), 9)
-    vectors = {
-        kind: {
-            e: (0.5 + k) * rng.standard_normal((rows, lm.d_model)).astype(np.float32) for k, e in enumerate(EMOTIONS)
-        }
-        for kind in ("matched", "specific")
-    }
-    return DirectionSet(source_of(lm), "mean", "hash", vectors, generic, {}, 0.5)
+from emotion_circuits.prompts import CLASSES
 
 
 def log_p(lm: LoadedModel, text: str, layer: int, vector: np.ndarray | None) -> np.ndarray:

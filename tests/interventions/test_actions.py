@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from steered_by_hand import direction_set
 
 from emotion_circuits import interventions as iv
 from emotion_circuits import prompts
@@ -16,6 +15,7 @@ from emotion_circuits.directions import DirectionSet, GenericStatistics, Source
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.scoring import continuation_task, slot_task
+from tiny_models import direction_set
 
 CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
 

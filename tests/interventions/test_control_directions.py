@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from steered_by_hand import direction_set, word_odds
+from steered_by_hand import word_odds
 
 from emotion_circuits import prompts
 from emotion_circuits.directions import Activations, GenericStatistics, Source, cleaned_values, fit_directions
@@ -25,6 +25,7 @@ from emotion_circuits.interventions import (
 from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import permute_within_groups
+from tiny_models import direction_set
 
 SOURCE = Source(model="m", revision="r", dtype="float32", bos=True, centred_norm=False)
 

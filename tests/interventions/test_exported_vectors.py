@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from steered_by_hand import direction_set
 
 from emotion_circuits.directions import export_gguf, load_gguf_control_vector
 from emotion_circuits.engine import final_states, plan_batches
 from emotion_circuits.interventions import steering_edit
-from tiny_models import TEXTS, ids_of
+from tiny_models import TEXTS, direction_set, ids_of
 
 DOSE = 0.4
 

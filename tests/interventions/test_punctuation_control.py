@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from steered_by_hand import direction_set, log_p
+from steered_by_hand import log_p
 
 from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
@@ -24,6 +24,7 @@ from emotion_circuits.scoring import slot_tokens
 from emotion_circuits.selftest import Bench, bench
 from emotion_circuits.selftest._run import one_thread
 from emotion_circuits.statistics import Measure, measures_table
+from tiny_models import direction_set
 
 BRIDGE = ' He wrote, "'
 

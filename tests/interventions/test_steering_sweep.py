@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from steered_by_hand import continuation_mean, direction_set, word_odds
+from steered_by_hand import continuation_mean, word_odds
 
 from emotion_circuits import prompts
 from emotion_circuits.engine import added
@@ -30,6 +30,7 @@ from emotion_circuits.interventions import (
 )
 from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.scoring import continuation_task, slot_task
+from tiny_models import direction_set
 
 CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
 OPENINGS = tuple(c for c in CONTEXTS if c.slot == "opening")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emotion_circuits.components import SWAP_SITES, kind_of, recovered
 from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE, IMPLICIT_OVER_FOILS, INTENSITY
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._results import EMOTIONS
@@ -33,6 +34,7 @@ def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Pat
         _write(folder / "emotion_vectors" / f"{slug}_cosines.parquet", _cosines(model, n_layers, rng))
         _write(folder / "patching" / f"{slug}_sweep.parquet", _steering(model, range(n_layers), rng))
         _write(folder / "patching" / f"{slug}_steering.parquet", [*_steering(model, [1], rng), *_slopes(model)])
+        _write(folder / "patching" / f"{slug}_swap.parquet", _swaps(model, range(n_layers), rng))
         controls = [
             {"model": model, "emotion": e, "layer": 1, "dose": 0.2, "kind": kind, "slope": float(slope)}
             for e in EMOTIONS
@@ -139,6 +141,20 @@ def _steering(model: str, layers: range | list[int], rng: np.random.Generator) -
                         )
                     )
     return rows
+
+
+def _swaps(model: str, layers: range, rng: np.random.Generator) -> list[Measure]:
+    """Of two emotions; the third one's prompts do not differ, so that it has no shares."""
+    return [
+        _row(model, e, place, layer, kind_of("denoising", site), recovered("word-set log-odds"), value)._replace(
+            chance=0.02, p=0.01 if value > 0.5 else 0.9
+        )
+        for e in EMOTIONS
+        for site in SWAP_SITES
+        for layer in layers
+        for place in ("word", "last")
+        for value in [float("nan") if e == "anger" else float(rng.uniform(-0.1, 1.0))]
+    ]
 
 
 def _slopes(model: str) -> list[Measure]:

@@ -18,6 +18,7 @@ from emotion_circuits.report import write_report
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._page import _warning
 from emotion_circuits.report._results import read_results
+from emotion_circuits.report._swaps import draw_swaps, swap_alt, swap_caption, swap_emotions
 from emotion_circuits.report._texts import read_texts, scores_table, triples_table
 from emotion_circuits.report._words import BADGES
 from emotion_circuits.statistics import read_claims, write_claims
@@ -27,6 +28,7 @@ TABLES = (
     "emotion_vectors/org--model_cosines.parquet",
     "patching/org--model_sweep.parquet",
     "patching/org--model_steering.parquet",
+    "patching/org--model_swap.parquet",
     "patching/org--model_controls.parquet",
 )
 
@@ -139,6 +141,22 @@ def test_provenance_has_no_times(page: Page) -> None:
     assert "2031" not in page.text and "seconds" not in page.text
 
 
+def test_interchange_is_shown_where_prompts_differ(folder: Path) -> None:
+    [model, _] = sorted(read_results(folder).models, key=lambda m: m.name)
+    assert swap_emotions(model) == ("gratitude", "apology")
+    assert "Not tested" in swap_caption(model) and "anger" in swap_caption(model)
+    assert "most at" in swap_alt(model)
+    drawn = draw_swaps(model, with_title=True)
+    assert drawn is not None and len(drawn.axes) == 2 * 3
+    said = {text.get_text() for text in drawn.axes[0].texts}
+    rows = {m.layer: m for m in model.measures["swap"] if m.emotion == "gratitude" and m.position == "word"
+            and m.kind == "denoising resid_post"}  # fmt: skip
+    assert all(f"{abs(m.value):.2f}" in "".join(said) for m in rows.values())
+    assert any(text.endswith("*") for text in said) == any(
+        m.p < 0.05 for m in model.measures["swap"] if m.emotion == "gratitude" and m.kind == "denoising resid_post"
+    )
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_a_missing_table_is_left_out(folder: Path, table: str) -> None:
     (folder / table).unlink()
@@ -146,7 +164,8 @@ def test_a_missing_table_is_left_out(folder: Path, table: str) -> None:
     [sentence] = model.missing
     assert sentence.startswith(f"There is no {table}, so")
     charts = charts_of(model)
-    assert len(charts.profiles) + len(charts.doses) + len(charts.cosine_positions) < 12
+    swaps = draw_swaps(model, with_title=False) is not None
+    assert len(charts.profiles) + len(charts.doses) + len(charts.cosine_positions) + swaps < 13
 
 
 def test_missing_tables_become_sentences(folder: Path) -> None:

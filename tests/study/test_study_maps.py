@@ -9,7 +9,7 @@ import pytest
 
 from emotion_circuits.comparison import PairMeasure
 from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import SharingPlan, SteeringPlan, Study, plan_study, run_study
+from emotion_circuits.study import InterchangePlan, SharingPlan, SteeringPlan, Study, plan_study, run_study
 
 EMOTIONS = ("gratitude", "anger", "apology")
 PAIRS = ("reference/gpt2 → reference/gpt-neo", "reference/gpt-neo → reference/gpt2")
@@ -26,6 +26,7 @@ def small(results: Path) -> Study:
             depths=1, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
             covariance_controls=10, isotropic_controls=4, shuffled_controls=4,
         ),
+        interchange=InterchangePlan(depths=1, places=("last",)),
         sharing=SharingPlan(n_fit=100, depths=2, untrained_seeds=(0,), draws=99, steered_shuffles=2),
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import SteeringPlan, Study, run_study
+from emotion_circuits.study import InterchangePlan, SteeringPlan, Study, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
@@ -33,6 +33,7 @@ SMALL = {
         depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
         covariance_controls=20, isotropic_controls=4, shuffled_controls=10, text_tokens=6,
     ),
+    "interchange": InterchangePlan(depths=1, places=("word", "last")),
 }  # fmt: skip
 
 

@@ -211,7 +211,7 @@ def _check(directions: DirectionSet, lm: LoadedModel, pairs: PairSet, setting: S
     directions.check_model(lm)
     directions.layer_of(pairs.emotion, setting.layer)
     doses = check_doses(setting.doses)
-    if not doses or not all(0 < dose < 1 for dose in doses) or len(set(doses)) < len(doses):
+    if not all(0 < dose < 1 for dose in doses) or len(set(doses)) < len(doses):
         raise InputError("Methods are compared at different doses between 0 and 1.", found=list(setting.doses))
     if setting.n_samples < 1 or (setting.n_samples > 1 and setting.temperature == 0):
         raise InputError("Without a temperature there is one sample of a prompt.", found=setting.n_samples)

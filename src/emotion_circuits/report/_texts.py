@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN_PROMPTS = 4
 _ARMS = (CLEAN, STEERED, RANDOM, PROMPTED)
 _ARM_NAMES = {
-    CLEAN: "clean", STEERED: "steered", RANDOM: "best random direction", PROMPTED: "asked in words, not steered",
+    CLEAN: "clean", STEERED: "steered", RANDOM: "best random", PROMPTED: "asked in words",
 }  # fmt: skip
 _COLUMNS = ("emotion", "arm", "scorer", "mean", "95 % interval", "clean text", "− best random, 95 % interval",
             "p against it", "perplexity × clean", "repeated", "regime", "harmonic", "wrong way", "n")  # fmt: skip

@@ -3,6 +3,7 @@
 from emotion_circuits.study._config import (
     REFERENCE_MODELS,
     EffectsOfInterest,
+    InterchangePlan,
     SharingPlan,
     SteeringPlan,
     Study,
@@ -17,6 +18,7 @@ from emotion_circuits.study._workshop import Progress, Workshop
 __all__ = [
     "REFERENCE_MODELS",
     "EffectsOfInterest",
+    "InterchangePlan",
     "Progress",
     "SharingPlan",
     "Stage",
