@@ -172,6 +172,8 @@ def test_methods_beside_each_other(run, recorded, quick, tmp_path):
     } | {("lower", m) for m in ("add", "ablate", "swap", "swap, last token", "random")}
     lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
     assert {line["way"] for line in lines} == {"raise", "lower"} and len(lines) % 2 == 0
+    slopes = pd.read_parquet(tmp_path / "m_doses.parquet")
+    assert len(slopes) == len(result["doses"]) == 5 + 2
     assert (tmp_path / "m.png").stat().st_size > 10_000 and (tmp_path / "m.svg").is_file()
     shown = run(*argv, "--output", tmp_path / "m.parquet", "--way", "lower")
     assert shown.status == 0 and "ablate" in shown.out and "prompted" not in shown.out
@@ -191,3 +193,26 @@ def test_methods_beside_each_other(run, recorded, quick, tmp_path):
 def test_what_comparing_methods_refuses(run, vectors, argv, said):
     found = run("compare-methods", *vectors, *argv)
     assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4
+
+
+def test_steering_at_chosen_steps(written):
+    clean = written("--prompt", *PROMPTS, "--dose", 0)["texts"]
+    strong = ("--prompt", *PROMPTS, "--dose", 1.5, "--layer", 2)
+    never = written(*strong, "--no-steer-prompt", "--every", 0)["texts"]
+    late = written(*strong, "--no-steer-prompt", "--first-step", 8)["texts"]
+    always = written(*strong)["texts"]
+    assert [r["steered"] for r in never] == [r["clean"] for r in clean] == [r["steered"] for r in late]
+    assert [r["steered"] for r in always] != [r["steered"] for r in never]
+
+
+def test_punctuation_as_a_positive_control(run, vectors, tmp_path):
+    argv = ("punctuation", *vectors, "--layer", 5, "--output", tmp_path / "p.parquet")
+    found = run(*argv, "--json")
+    assert found.status == 0, found.err
+    result = json.loads(found.out)
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    assert list(result["verdicts"]) == ["gratitude"] and len(table) == len(result["measures"]) == 5
+    shown = run(*argv, "--only")
+    assert shown.status == 0 and "ablated at layers 5" in shown.out and "punctuation" in shown.out
+    refused = run(*argv, "--controls", 3)
+    assert refused.status == 2 and "controls" in refused.err

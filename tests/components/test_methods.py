@@ -15,6 +15,7 @@ from emotion_circuits.components import (
     MethodRow,
     Setting,
     compare_methods,
+    dose_responses,
     matched_pairs,
     method_texts,
     methods_table,
@@ -177,3 +178,23 @@ def test_lowering_counts_a_fall_as_effect():
     assert rows["add -0.2"].ceiling == pytest.approx(0.8)
     assert {name for name, r in rows.items() if r.on_front} == {"add -0.2", "ablate -1"}
     assert title_of(rows["ablate -1"]) == "ablate"
+
+
+def test_slopes_follow_the_dose_and_stand_beside_chance():
+    by_dose = {("clean", None): 0.0, ("add", 0.2): 0.4, ("add", 0.4): 0.8, ("random", 0.2): 0.2, ("random", 0.4): 0.1}
+    texts = []
+    for (arm, dose), share in by_dose.items():
+        for k in range(10):
+            words = "Thank you so much" if k < 10 * share else f"The road number {k} was long"
+            texts.append(GeneratedText(prompt=f"p{k}", text=words, arm=arm, dose=dose,
+                                       emotion=None if arm == "clean" else "gratitude"))  # fmt: skip
+    markers = make_scorer("markers")
+    add, random = dose_responses("raise", texts, [markers])
+    assert (add.method, random.method) == ("add", "random")
+    assert add.slope == pytest.approx(2.0) and add.rising == 1.0 and add.n_doses == 2 and add.n_prompts == 10
+    # Least squares through (0, 0), (.2, .2), (.4, .1).
+    assert random.slope == pytest.approx(0.25) == add.chance and random.rising == 0.5
+    assert add.ci_low <= 2.0 <= add.ci_high and np.isnan(random.chance) and add.p < 0.05
+    down = [t.model_copy(update={"dose": -t.dose if t.dose else None}) for t in texts]
+    fallen = dose_responses("lower", down, [markers])
+    assert [r.slope for r in fallen] == pytest.approx([-2.0, -0.25]) and fallen[0].rising == 0

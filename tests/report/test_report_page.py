@@ -234,6 +234,6 @@ def test_twelve_triples_of_text_are_chosen_by_rule_and_escaped(finished: Path) -
     assert table.count("<td>Prompt ") == 12 and "Prompt 4" not in table and "Prompt 0 &lt;" in table
     assert table.count("clean None &amp; more") == 12 and table.count("steered anger &amp; more") == 4
     scores = scores_table(written.scores)
-    assert scores.count("<tr><td>") == 3 * 4 and "best random direction" in scores
+    assert scores.count("<tr><td>") == 3 * 4 and "best random" in scores
     page = (finished / "report" / "index.html").read_text(encoding="utf-8")
     assert "What does it write?" in page and table in page and scores in page

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
     "swap": "emotion_circuits.cli._swap:swap",
+    "punctuation": "emotion_circuits.cli._punctuation:punctuation",
     "compare-methods": "emotion_circuits.cli._compare_methods:compare_methods",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",

@@ -33,7 +33,7 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import MethodRow, PairSet, Way
+    from emotion_circuits.components import DoseResponse, MethodRow, PairSet, Way
     from emotion_circuits.scoring import GeneratedText
 
 DOSES = (0.1, 0.2, 0.4)
@@ -96,6 +96,8 @@ def compare_methods(
         DEFAULT_BRIDGE,
         WAYS,
         Setting,
+        dose_response_table,
+        dose_responses,
         matched_pairs,
         method_texts,
         methods_table,
@@ -139,6 +141,7 @@ def compare_methods(
     }  # fmt: skip
     total = sum(n_texts(pairs[e], way, controls, settings[e]) for e in chosen for way in tried)
     rows: list[MethodRow] = []
+    responses: list[DoseResponse] = []
     written: list[tuple[Way, GeneratedText]] = []
     with progress("Writing", total) as show:
         before = 0
@@ -153,16 +156,24 @@ def compare_methods(
                 setting = settings[emotion]
                 made = method_texts(lm, directions, pairs[emotion], way, units, setting, on_rows=add)
                 before += len(made)
-                rows += compare(str(lm.name), way, made, [j for j in judges if emotion in j.emotions], seed=seed)
+                able = [judge for judge in judges if emotion in judge.emotions]
+                rows += compare(str(lm.name), way, made, able, seed=seed)
+                responses += dose_responses(way, made, able, seed=seed)
                 written += [(way, text) for text in made]
     write_table(output, methods_table(rows))
+    by_dose = output.with_name(f"{output.stem}_doses.parquet")
+    write_table(by_dose, dose_response_table(responses))
     beside = output.with_suffix(".jsonl")
     write_text(beside, "".join(_line(way, text, str(lm.name)) for way, text in written))
     shown = [row for row in rows if row.scorer == judges[0].name]
     title = f"{lm.name}: effect on the {judges[0].name} score against damage"
     plots = write_methods_figure(shown, output.with_suffix(""), title)
-    result = {"file": output, "texts": beside, "plots": plots, "methods": rows}
-    emit(result, json, table=_table(rows, (output, beside, *plots)))
+    result = {"file": output, "texts": beside, "plots": plots, "methods": rows, "doses": responses}
+    if json:
+        emit(result, json)
+        return
+    for table in _tables(rows, responses, (output, by_dose, beside, *plots)):
+        emit(result, json, table=table)
 
 
 def _line(way: Way, text: GeneratedText, model: str) -> str:
@@ -171,7 +182,7 @@ def _line(way: Way, text: GeneratedText, model: str) -> str:
     return json.dumps({**text.model_dump(), "way": way, "model": model}, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _table(rows: Sequence[MethodRow], files: Sequence[Path]) -> Table:
+def _tables(rows: Sequence[MethodRow], responses: Sequence[DoseResponse], files: Sequence[Path]) -> list[Table]:
     from emotion_circuits.components import title_of
 
     columns = ("emotion", "", "method", "scorer", "effect", "95 % interval", "chance", "95 % interval", "p", "ceiling",
@@ -190,9 +201,34 @@ def _table(rows: Sequence[MethodRow], files: Sequence[Path]) -> Table:
         "effect: change of the score in the direction asked for. p: against random directions, or where there are "
         "none against clean text; two-sided, not adjusted.",
         "front: nothing has more effect with no more damage. n: prompts and texts.",
-        *(f"Written to {file}" for file in files),
+        "",
     ]
-    return Table(columns, lines, notes=notes)
+    names = (
+        "emotion",
+        "",
+        "method",
+        "scorer",
+        "slope",
+        "95 % interval",
+        "chance",
+        "p",
+        "steps that rise",
+        "doses",
+        "n",
+    )
+    slopes = [
+        (
+            r.emotion, r.way, r.method, r.scorer, f"{r.slope:+z.2f}", _band(r.ci_low, r.ci_high),
+            None if r.chance != r.chance else f"{r.chance:+z.2f}", f"{r.p:.3f}", f"{r.rising:.0%}", str(r.n_doses),
+            str(r.n_prompts),
+        )
+        for r in responses
+    ]  # fmt: skip
+    title = "Response to the dose: change of the score as asked for, per unit of dose"
+    return [
+        Table(columns, lines, notes=notes),
+        Table(names, slopes, title=title, notes=[f"Written to {file}" for file in files]),
+    ]
 
 
 def _band(low: float, high: float, *, sign: bool = True) -> str | None:

@@ -67,6 +67,9 @@ def generate(
     n_samples: Annotated[
         int, flag(help="Continuations of each prompt; more than one needs a temperature.", at_least=1)
     ] = 1,
+    steer_prompt: Annotated[bool, flag(negative="--no-steer-prompt", help="Steer at the prompt's tokens.")] = True,
+    first_step: Annotated[int, flag(help="First generated token that is steered, counted from 1.", at_least=1)] = 1,
+    every: Annotated[int, flag(help="Steer every so many generated tokens from there on; 0 for none.", at_least=0)] = 1,
     position: Where = None,
     kind: Kind = "specific",
     seed: Seed = 0,
@@ -83,6 +86,7 @@ def generate(
     """
     from emotion_circuits import prompts
     from emotion_circuits._files import write_text
+    from emotion_circuits.engine import Schedule
     from emotion_circuits.interventions import check_doses, side_by_side
 
     if prompt and input is not None:
@@ -105,7 +109,8 @@ def generate(
     with progress("Writing", 3 * n_samples * len(texts)) as done:
         found = side_by_side(
             lm, directions, emotion, texts, dose=dose, layer=at, kind=kind, max_tokens=max_tokens,
-            temperature=temperature, n_samples=n_samples, seed=seed, on_rows=done,
+            temperature=temperature, n_samples=n_samples, seed=seed,
+            schedule=Schedule(steer_prompt, first_step, every), on_rows=done,
         )  # fmt: skip
     if output is not None:
         how = {"model": str(lm.name), "kind": kind, "temperature": temperature, "seed": seed}

@@ -79,7 +79,7 @@ def swap(
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Put what the paired prompt computes into a run, layer by layer and place by place.
+    """Put the paired prompt's values into a run, by layer and place.
 
     Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens. The
     share of their difference that follows says where the emotion stands: denoising puts the emotion's

@@ -21,6 +21,7 @@ from emotion_circuits.components._components import (
     parse_spec,
 )
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
+from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
 from emotion_circuits.components._interchange import (
@@ -61,6 +62,7 @@ __all__ = [
     "ComponentEffect",
     "ContinuationOutcome",
     "Direction",
+    "DoseResponse",
     "ExactEffects",
     "GenericValues",
     "Interchange",
@@ -85,6 +87,8 @@ __all__ = [
     "check_components",
     "compare_methods",
     "direct_effects",
+    "dose_response_table",
+    "dose_responses",
     "effects_of",
     "effects_table",
     "exact_effects",

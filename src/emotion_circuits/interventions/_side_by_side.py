@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import Edit, add, generate, point_of
+from emotion_circuits.engine import Edit, Schedule, add, generate, point_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
 from emotion_circuits.interventions._steer import check_doses
@@ -54,6 +54,7 @@ def side_by_side(
     temperature: float = 0.0,
     n_samples: int = 1,
     seed: int = 0,
+    schedule: Schedule | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> list[SideBySide]:
     """Continue prompts clean, steered, and steered along one isotropic direction with a vector of the same length.
@@ -70,6 +71,7 @@ def side_by_side(
         temperature: 0 for greedy.
         n_samples: continuations of each prompt; more than one needs a temperature.
         seed: of the random direction and of sampling.
+        schedule: at which tokens steering acts; None for the prompt's and every generated one.
         on_rows: called with how many continuations are done, of 3 · prompts · samples.
 
     Raises:
@@ -98,7 +100,13 @@ def side_by_side(
             chunk = rows[first : first + ROWS_AT_ONCE]
             seeds = range(seed + first, seed + first + len(chunk))
             texts += generate(
-                lm, lm.encode(chunk), max_tokens=max_tokens, edits=edits, temperature=temperature, seeds=seeds
+                lm,
+                lm.encode(chunk),
+                max_tokens=max_tokens,
+                edits=edits,
+                temperature=temperature,
+                seeds=seeds,
+                schedule=schedule,
             )
             if on_rows:
                 on_rows(number * len(rows) + len(texts))
