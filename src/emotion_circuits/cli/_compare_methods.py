@@ -83,7 +83,9 @@ def compare_methods(
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Adding, clamping, ablating, interchange, steering step by step, and simply asking: effect against damage.
+    """Set the ways of changing tone beside each other: effect against damage.
+
+    Adding, clamping and ablating a direction, steering step by step, interchange, and simply asking.
 
     Raising is tried in neutral prompts, lowering in the emotion's own. Effect is the change of the
     texts' mean score from clean text; damage is their perplexity over clean text's, under the clean

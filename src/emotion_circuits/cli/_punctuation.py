@@ -54,7 +54,7 @@ def punctuation(
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Ablate an emotion's direction at a text's punctuation only, at its word only, or everywhere.
+    """Ablate a direction at a text's punctuation or word only, or everywhere.
 
     A positive control, after Tigges et al. 2023: a model should gather part of an emotion at its
     punctuation. The loss is of the difference that an emotion's text makes to the log-odds of its
