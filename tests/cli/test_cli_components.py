@@ -1,4 +1,4 @@
-"""heads, units and swap."""
+"""heads, units, swap and circuit."""
 
 from __future__ import annotations
 
@@ -72,6 +72,25 @@ def test_units(run, in_folder, texts):
     assert len(table) == 8 * 768 and table["exact"].notna().sum() == 3
     ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "3:5,7:700", "--method", "zero", "--random", 2)
     assert ablated.status == 0 and "3:5,7:700" in ablated.out
+
+
+def test_circuits_and_their_curves(run, in_folder, texts):
+    argv = ("circuit", *MODEL, "--prompts-file", texts / "gratitude_prompts.json", "--controls", 2)
+    found = run(*argv, "--ranking", "attribution", "--json")
+    assert found.status == 0, found.err
+    result = json.loads(found.out)
+    file = in_folder / "results/baseline/circuits/reference--gpt2.json"
+    stored = json.loads(file.read_text())
+    assert stored["circuits"] == result["circuits"] and len(stored["measures"]) == 10 + 3
+    own = stored["circuits"]["gratitude"]
+    assert len(own["heads"]) == round(0.05 * 48) and len(own["units"]) == round(0.05 * 8 * 768)
+    assert {m["kind"] for m in stored["measures"]} == {"attribution"}
+    if own["tested"]:
+        assert file.with_suffix(".png").stat().st_size > 5_000
+    for wrong, said in ((("--size", "0.3"), "declared size"), (("--ranking", "direct"), "direction"),
+                        (("--output", "x.parquet"), ".parquet"), (("--controls", "1"), "controls")):  # fmt: skip
+        refused = run(*argv, *wrong)
+        assert refused.status == 2 and said in refused.err, wrong
 
 
 def test_swap_and_its_table(run, in_folder, texts):

@@ -16,6 +16,7 @@ from emotion_circuits.interventions import Choice
 from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant
 from emotion_circuits.selftest import _checks_causal as causal
+from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
@@ -222,6 +223,14 @@ def donors_of_the_other_class(patch: pytest.MonkeyPatch) -> Bench:
     return spoilt()
 
 
+def circuits_judged_where_they_were_ranked(patch: pytest.MonkeyPatch) -> Bench:
+    """The halves are one, and the twin holds a plant."""
+    from emotion_circuits.components import _circuit_study
+
+    patch.setattr(_circuit_study, "halves", lambda pairs: (pairs, pairs))
+    return spoilt()
+
+
 def a_proof_fails(patch: pytest.MonkeyPatch) -> Bench:
     patch.setattr(exact, "verify", lambda lm: Verification("planted", (Check("residual stream adds up", 1.0, 0.5),)))
     return spoilt()
@@ -244,12 +253,17 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
             (components.units_found, 4),
             (components.removed, 3),
             (swaps.interchange_follows_the_plant, 2),
+            (circuits.planted_circuit_is_faithful, 2),
             (claims.verdicts, 1),
         ],
     ),
     (
         plant_in_the_twin,
-        [(directions.nothing_in_the_twin, 2), (claims.verdicts, 1), (rotated.nothing_in_a_twin_without_plant, 2)],
+        [
+            (directions.nothing_in_the_twin, 2),
+            (claims.verdicts, 1),
+            (rotated.nothing_in_a_twin_without_plant, 2),
+        ],
     ),
     (planted_at(1), [(directions.absent_before, 3), (directions.right_layer, 1)]),
     (planted_at(3), [(directions.recovered, 4), (directions.right_layer, 1)]),
@@ -274,6 +288,7 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
     (texts_see_each_other, [(exact.rows_are_independent, 1)]),
     (a_sloppy_interchange, [(swaps.interchange_follows_the_plant, 3)]),
     (donors_of_the_other_class, [(swaps.interchange_follows_the_plant, 1)]),
+    (circuits_judged_where_they_were_ranked, [(circuits.planted_circuit_is_faithful, 1)]),
     (a_hook_stays, [(exact.hooks_are_removed, 2)]),
     (a_proof_fails, [(exact.proofs_hold, 1)]),
     (another_turn, [(rotated.recovered_by_maps, 1)]),

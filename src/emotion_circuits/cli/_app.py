@@ -37,6 +37,7 @@ COMMANDS = {
     "transfer": "emotion_circuits.cli._align:transfer",
     "heads": "emotion_circuits.cli._heads:app",
     "units": "emotion_circuits.cli._units:app",
+    "circuit": "emotion_circuits.cli._circuit:circuit",
     "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }

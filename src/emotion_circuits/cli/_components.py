@@ -130,16 +130,29 @@ def chosen_emotions(texts: Dataset, emotions: Sequence[str]) -> tuple[str, ...]:
 
 def outcome_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> Outcome:
     """The outcome on all pairs of an emotion; says how many scenarios have one."""
-    from emotion_circuits import prompts
-    from emotion_circuits.components import Bridge, ContinuationOutcome, WordSetOutcome, matched_pairs
+    return outcome_on(lm, pairs_for(lm, texts, emotion, options), options)
+
+
+def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> PairSet:
+    """All pairs of an emotion; says how many scenarios have one."""
+    from emotion_circuits.components import Bridge, matched_pairs
 
     split = None if options.split == "all" else options.split
-    pairs: PairSet = matched_pairs(lm, texts, emotion, bridge=Bridge(options.bridge), split=split)
+    pairs = matched_pairs(lm, texts, emotion, bridge=Bridge(options.bridge), split=split)
     say(f"{emotion}: {len(pairs)} pairs of equally many tokens from {pairs.n_scenarios} scenarios")
+    return pairs
+
+
+def outcome_on(lm: LoadedModel, pairs: PairSet, options: PairOptions) -> Outcome:
+    """What was asked for, on these pairs."""
+    from emotion_circuits import prompts
+    from emotion_circuits.components import ContinuationOutcome, WordSetOutcome
+
+    split = None if options.split == "all" else options.split
     if options.outcome == "log-odds":
         return WordSetOutcome(lm, pairs, prompts.word_sets())
     known = prompts.continuations(split)
-    few = [c for e in (emotion, "neutral") for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
+    few = [c for e in (pairs.emotion, pairs.reference) for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
     return ContinuationOutcome(lm, pairs, few)
 
 

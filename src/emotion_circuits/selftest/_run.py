@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.selftest import _checks_causal as causal
+from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
@@ -47,6 +48,7 @@ CHECKS: tuple[Method, ...] = (
     components.units_found,
     components.removed,
     swaps.interchange_follows_the_plant,
+    circuits.planted_circuit_is_faithful,
     claims.verdicts,
     rotated.recovered_by_maps,
     rotated.overlap_after_maps,

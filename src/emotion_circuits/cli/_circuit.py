@@ -1,0 +1,166 @@
+"""`emotion-circuits circuit`: which heads and units together carry an emotion, and how much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from emotion_circuits.cli._components import (
+    GENERIC_TEXTS,
+    PAIR_OPTIONS,
+    PairOptions,
+    directions_if_any,
+    load,
+    outcome_on,
+    pairs_for,
+    prepare,
+    unit_of,
+)
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    BatchTokens,
+    Json,
+    ModelFlag,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    command,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._progress import progress
+
+if TYPE_CHECKING:
+    from emotion_circuits.components import Faithfulness, RankBy
+    from emotion_circuits.statistics import Measure
+
+RANKINGS: dict[str, RankBy] = {
+    "attribution": "attribution",
+    "path": "path attribution",
+    "direct": "direct effect",
+    "random": "random",
+}
+
+
+@command(example="circuit --model reference/gpt2 --emotion gratitude --controls 20")
+def circuit(
+    *,
+    model: ModelFlag,
+    prompts_file: Annotated[
+        tuple[Path, ...],
+        flag(
+            "--dataset",
+            help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
+            show_default=False,
+        ),
+    ] = (),
+    ranking: Annotated[
+        Literal["attribution", "path", "direct", "random"],
+        flag(
+            help="What ranks heads and units: attribution, its mean over the path between both prompts, what they "
+            "write along the direction, or nothing."
+        ),
+    ] = "path",
+    vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for --ranking direct.")] = None,
+    size: Annotated[
+        float, flag(help="Declared size, a share of all heads and units: .001 .002 .005 .01 .02 .05 .1 .2 .5 or 1.")
+    ] = 0.05,
+    controls: Annotated[int, flag(help="Random circuits at every size that give chance.", at_least=2)] = 100,
+    output: Annotated[
+        Path | None, flag(help="File to write, .json, beside it a plot; by default in the results folder.")
+    ] = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = 0,
+    pair_options: PairOptions = PAIR_OPTIONS,
+    model_options: ModelOptions = MODEL_OPTIONS,
+    store_options: StoreOptions = STORE_OPTIONS,
+    json: Json = False,
+) -> None:
+    """Join heads and units into circuits, and measure what each carries alone.
+
+    Components are ranked on every second pair of prompts; the others judge. A circuit is kept while
+    every other head and unit has its mean value on generic text. Faithfulness is the share of the
+    emotion's effect that is left: 1 is all. Chance are random circuits with as many heads and units
+    in every layer. CPR is the area under the curve, CMD the distance from 1 along it.
+    """  # fmt: skip
+    from emotion_circuits import prompts
+    from emotion_circuits._files import write_json
+    from emotion_circuits.cli._output import to_plain
+    from emotion_circuits.components import SIZES, circuit_means, judged_circuit, n_circuits
+    from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+    from emotion_circuits.errors import InputError
+    from emotion_circuits.models import ModelName
+    from emotion_circuits.report import write_circuits_figure
+
+    if size not in SIZES:
+        raise InputError("A circuit's declared size is one of the curve's.", found=size,
+                         accepted=", ".join(f"{s:g}" for s in SIZES))  # fmt: skip
+    if output is None:
+        output = store_options.folder / "circuits" / f"{ModelName.parse(model).slug}.json"
+    if output.suffix == ".parquet":
+        raise InputError("This command does not write .parquet files.", found=output, accepted=".json")
+    texts, wanted, output = prepare("circuit", model, prompts_file, pair_options, output, store_options)
+    lm = load(model, model_options)
+    directions = directions_if_any(lm, vectors, store_options) if ranking == "direct" else None
+    means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)])
+    found: list[Faithfulness] = []
+    for emotion in wanted:
+        pairs = pairs_for(lm, texts, emotion, pair_options)
+        total = n_circuits(len(SIZES), controls, 20)
+        with progress(f"Circuits of {emotion}", total * 2) as show:
+            done = 0
+
+            def add(n: int, show: Any = show) -> None:
+                nonlocal done
+                done += n
+                show(done)
+
+            found.append(
+                judged_circuit(
+                    lm, lambda some: outcome_on(lm, some, pair_options), pairs, RANKINGS[ranking], means,
+                    unit=unit_of(directions, emotion), declared=size, n_random=controls, seed=seed,
+                    batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_circuits=add,
+                )
+            )  # fmt: skip
+    rows = [m for one in found for m in one.measures(seed=seed)]
+    result = {"model": str(lm.name), "ranking": RANKINGS[ranking], "size": size, "controls": controls,
+              "measures": rows, "circuits": {one.emotion: _members(one) for one in found}}  # fmt: skip
+    write_json(output, to_plain(result))
+    plots = write_circuits_figure(rows, output.with_suffix(""), f"{lm.name}: what circuits carry alone")
+    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, (output, *plots)))
+
+
+def _members(one: Faithfulness) -> dict[str, Any]:
+    """The circuit of the declared size, and what it loses with each of its best members."""
+    members = one.circuits.members(one.declared)
+    return {
+        "tested": one.tested,
+        "heads": [str(c) for c in members if c.kind == "head"],
+        "units": [str(c) for c in members if c.kind == "unit"],
+        "loss_without": {f"{c.kind} {c}": loss for c, loss in one.minimality()},
+    }
+
+
+def _table(found: Sequence[Faithfulness], rows: Sequence[Measure], files: Sequence[Path]) -> Table:
+    columns = ("emotion", "statistic", "size", "value", "95 % interval", "chance", "by chance, 95 %", "p", "n")
+    lines = [
+        (m.emotion, m.statistic, m.position, _number(m.value), _band(m.ci_low, m.ci_high), _number(m.chance),
+         _band(m.null_low, m.null_high), None if m.p != m.p else f"{m.p:.3f}", str(m.n_unique))
+        for m in rows
+    ]  # fmt: skip
+    notes = ["size: share of all heads and of all units; p is one-sided, over the random circuits, not adjusted."]
+    for one in found:
+        best = [f"{c.kind} {c} {loss:+z.3f}" for c, loss in sorted(one.minimality(), key=lambda x: -abs(x[1]))[:5]]
+        untested = "" if one.tested else "not tested: the whole model differs too little from the empty circuit; "
+        notes.append(f"{one.emotion}: {untested}faithfulness lost without {', '.join(best)}")
+    return Table(columns, lines, notes=[*notes, *(f"Written to {file}" for file in files)])
+
+
+def _number(value: float) -> str | None:
+    return None if value != value else f"{value:z.3f}"
+
+
+def _band(low: float, high: float) -> str | None:
+    return None if low != low else f"[{low:z.3f}, {high:z.3f}]"

@@ -1,0 +1,124 @@
+"""From pairs to a judged circuit: rank on one half of the pairs, measure on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emotion_circuits.components._ablate import GenericValues
+from emotion_circuits.components._components import Component, Kind, Ranking, per_layer
+from emotion_circuits.components._faithfulness import (
+    DECLARED_SIZE,
+    N_DROPPED,
+    N_RANDOM,
+    SIZES,
+    Faithfulness,
+    faithfulness,
+)
+from emotion_circuits.components._outcomes import Outcome
+from emotion_circuits.components._pairs import MIN_PAIRS, PairSet
+from emotion_circuits.components._screen import screen
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+
+RankBy = Literal["attribution", "path attribution", "direct effect", "random"]
+RANKINGS: tuple[RankBy, ...] = get_args(RankBy)
+"""What components can be ranked by. The direct effect of units is Wang et al.'s a_n (W_outᵀ v̂)_n."""
+PATH_STEPS = 5
+
+
+def halves(pairs: PairSet) -> tuple[PairSet, PairSet]:
+    """Every second pair, and the others: one half ranks components, the other judges the circuit.
+
+    Raises:
+        InputError: fewer than two pairs in a half.
+    """
+    if len(pairs) < 2 * MIN_PAIRS:
+        raise InputError(
+            f"There are too few pairs of {pairs.emotion} to rank on one half and judge on the other.",
+            found=len(pairs),
+            accepted=f"{2 * MIN_PAIRS} or more",
+            next_step="use more scenarios, such as --profile extended",
+        )
+    return replace(pairs, pairs=pairs.pairs[::2]), replace(pairs, pairs=pairs.pairs[1::2])
+
+
+def rankings_by(
+    lm: LoadedModel,
+    outcome: Outcome,
+    by: RankBy,
+    *,
+    unit: ArrayLike | None = None,
+    seed: int = 0,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+) -> dict[Kind, Ranking]:
+    """All heads and all units, each in order of one statistic.
+
+    Args:
+        lm: the model.
+        outcome: on the pairs that rank.
+        by: one of `RANKINGS`.
+        unit: (d,) the emotion's direction, for `direct effect`.
+        seed: of `random`.
+        batch_tokens: size of a forward pass.
+
+    Raises:
+        InputError: an unknown statistic, no direction.
+    """
+    if by not in RANKINGS:
+        raise InputError(f"There is no ranking by {by!r}.", accepted=", ".join(RANKINGS))
+    if by == "direct effect" and unit is None:
+        raise InputError(
+            "A ranking by direct effect needs the emotion's direction.", next_step="make it with `vectors`"
+        )
+    found: dict[Kind, Ranking] = {}
+    kinds: tuple[Kind, ...] = ("head", "unit")
+    for place, kind in enumerate(kinds):
+        if by == "random":
+            every = [Component(kind, layer, i) for layer in range(lm.n_layers) for i in range(per_layer(lm, kind))]
+            found[kind] = Ranking.of(by, every, np.random.default_rng([seed, 4, place]).random(len(every)))
+            continue
+        made = screen(
+            lm, outcome, kind, exact=0, steps=PATH_STEPS if by == "path attribution" else 0, attention=False,
+            unit=unit if by == "direct effect" else None, batch_tokens=batch_tokens,
+        )  # fmt: skip
+        found[kind] = made.rankings()[by]
+    return found
+
+
+def judged_circuit(
+    lm: LoadedModel,
+    outcome: Callable[[PairSet], Outcome],
+    pairs: PairSet,
+    by: RankBy,
+    means: GenericValues,
+    *,
+    unit: ArrayLike | None = None,
+    sizes: Sequence[float] = SIZES,
+    declared: float = DECLARED_SIZE,
+    n_random: int = N_RANDOM,
+    n_dropped: int = N_DROPPED,
+    seed: int = 0,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_circuits: Callable[[int], None] | None = None,
+) -> Faithfulness:
+    """Rank components on one half of the pairs, and measure the circuits that this gives on the other.
+
+    Args:
+        lm: the model.
+        outcome: makes the outcome of some pairs.
+        pairs: of one emotion.
+        by, unit, seed, batch_tokens: as for `rankings_by`.
+        means, sizes, declared, n_random, n_dropped, on_circuits: as for `faithfulness`.
+    """
+    ranking, judging = halves(pairs)
+    rankings = rankings_by(lm, outcome(ranking), by, unit=unit, seed=seed, batch_tokens=batch_tokens)
+    return faithfulness(
+        lm, outcome(judging), rankings, means, sizes=sizes, declared=declared, n_random=n_random, n_dropped=n_dropped, seed=seed,
+        batch_tokens=batch_tokens, on_circuits=on_circuits,
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""Circuits: sets of heads and units that are kept while everything else computes what it does on generic text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emotion_circuits.components._ablate import GenericValues, generic_values
+from emotion_circuits.components._components import SITE_OF, Component, Kind, Ranking, per_layer, width_of
+from emotion_circuits.components._outcomes import Outcome
+from emotion_circuits.components._runs import observe, put
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+KINDS: tuple[Kind, ...] = ("head", "unit")
+
+
+class Circuits(NamedTuple):
+    """C circuits of a model of L layers.
+
+    Attributes:
+        heads: (C, L, H) bool, kept ones.
+        units: (C, L, M) bool.
+    """
+
+    heads: BoolArray
+    units: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def of(self, kind: Kind) -> BoolArray:
+        """The members of a kind."""
+        return self.heads if kind == "head" else self.units
+
+    def rows(self, chosen: slice | Sequence[int]) -> Circuits:
+        """Some of the circuits."""
+        return Circuits(self.heads[chosen], self.units[chosen])
+
+    def complements(self) -> Circuits:
+        """What each leaves out."""
+        return Circuits(~self.heads, ~self.units)
+
+    def members(self, i: int) -> tuple[Component, ...]:
+        """Components of the i-th circuit, by layer."""
+        found = [Component(kind, int(layer), int(n)) for kind in KINDS for layer, n in np.argwhere(self.of(kind)[i])]
+        return tuple(sorted(found, key=lambda c: (c.layer, c.kind, c.number)))
+
+    def without(self, i: int, component: Component) -> Circuits:
+        """The i-th circuit, one of its members left out."""
+        one = Circuits(self.heads[i : i + 1].copy(), self.units[i : i + 1].copy())
+        one.of(component.kind)[0, component.layer, component.number] = False
+        return one
+
+
+def joined_circuits(parts: Sequence[Circuits]) -> Circuits:
+    """One after another."""
+    return Circuits(np.concatenate([p.heads for p in parts]), np.concatenate([p.units for p in parts]))
+
+
+def all_and_none(lm: LoadedModel) -> Circuits:
+    """The whole model, then nothing of it."""
+    keep = np.array([True, False])[:, None, None]
+    return Circuits(*(np.broadcast_to(keep, (2, lm.n_layers, per_layer(lm, kind))).copy() for kind in KINDS))
+
+
+def ranked_circuits(lm: LoadedModel, rankings: Mapping[Kind, Ranking], sizes: Sequence[float]) -> Circuits:
+    """The best share of each kind: heads are few and units many, so each kind is cut by its own ranking.
+
+    Args:
+        lm: the model.
+        rankings: of all its heads, of all its units.
+        sizes: shares of the components of each kind, from 0 to 1; rounded to whole components.
+
+    Raises:
+        InputError: a kind without a ranking, one that leaves components out, a share outside 0 to 1.
+    """
+    if any(not 0 <= size <= 1 for size in sizes) or not sizes:
+        raise InputError("Sizes of circuits are shares of all components.", found=list(sizes), accepted="0 to 1")
+    parts = []
+    for kind in KINDS:
+        count = per_layer(lm, kind)
+        ranking = rankings.get(kind)
+        if ranking is None or len(ranking) != lm.n_layers * count or ranking.components[0].kind != kind:
+            raise InputError(f"A circuit needs a ranking of all {kind}s.", accepted=f"{lm.n_layers * count} {kind}s")
+        place = np.empty((lm.n_layers, count), dtype=np.int64)
+        for i, component in enumerate(ranking.components):
+            place[component.layer, component.number] = i
+        cuts = np.array([round(size * place.size) for size in sizes])
+        parts.append(place[None] < cuts[:, None, None])
+    return Circuits(parts[0], parts[1])
+
+
+def matched_circuits(circuits: Circuits, n: int, seed: int) -> Circuits:
+    """`n` random circuits for each, with as many heads and as many units in every layer; draw by draw, (n · C) in all.
+
+    Where the circuits are nested, so are a draw's: each layer's components are put in one random order.
+    """
+    rng = np.random.default_rng([seed, 3])
+    parts = []
+    for kind in KINDS:
+        members = circuits.of(kind)
+        counts = members.sum(axis=2)  # (C, L)
+        order = rng.permuted(np.broadcast_to(np.arange(members.shape[2]), (n, *members.shape[1:])), axis=-1)
+        drawn = order[:, None] < counts[None, :, :, None]
+        parts.append(drawn.reshape(-1, *members.shape[1:]))
+    return Circuits(parts[0], parts[1])
+
+
+def circuit_means(lm: LoadedModel, texts: Sequence[str], batch_tokens: int = DEFAULT_BATCH_TOKENS) -> GenericValues:
+    """Mean values of every head and unit on generic text, one row a point."""
+    every = [Component(kind, layer, 0) for kind in KINDS for layer in range(lm.n_layers)]
+    found = generic_values(lm, texts, every, batch_tokens=batch_tokens)
+    return GenericValues({point: rows.mean(dim=0, keepdim=True) for point, rows in found.pool.items()})
+
+
+def circuit_gaps(
+    lm: LoadedModel,
+    outcome: Outcome,
+    circuits: Circuits,
+    means: GenericValues,
+    *,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_circuits: Callable[[int], None] | None = None,
+) -> FloatArray:
+    """(C, pairs) the outcome of the emotion's prompt minus the neutral one's, each run by one circuit alone.
+
+    Every head and unit outside the circuit has its mean value on generic text, at all tokens but the first. Both
+    prompts go through the same circuit, and many circuits go side by side.
+
+    Args:
+        lm: the model.
+        outcome: what is measured.
+        circuits: what is kept.
+        means: of all heads and units (`circuit_means`).
+        batch_tokens: size of a forward pass.
+        on_circuits: called with how many circuits of a batch of texts were done.
+
+    Raises:
+        InputError: means of other points.
+    """
+    reached = outcome.layers(lm)
+    points = {Point(SITE_OF[kind], layer): kind for kind in KINDS for layer in reached}
+    if set(points) - set(means.pool):
+        raise InputError("Circuits need the mean values of every head and unit.", next_step="use circuit_means")
+    scores = np.zeros((2, len(circuits), len(outcome.ids_a)))
+    entering = Point("resid_pre", 0)
+    for sides in outcome.batches(lm, batch_tokens):
+        texts = list(sides.a.texts)
+        for side, batch in enumerate(sides):
+            start = observe(lm, outcome, batch, [entering]).values[entering]
+            run = _runner(lm, outcome, batch, start, circuits, points, means)
+            for chosen, found in in_chunks(run, len(circuits), batch_tokens, batch.shape[0] * batch.shape[1]):
+                for i, row in enumerate(found.double().cpu().numpy()):
+                    scores[side, chosen.start + i, texts] = row
+                if on_circuits:
+                    on_circuits(len(found))
+    a, b = (outcome.per_pair(one.T).T for one in scores)
+    return np.asarray(a - b, dtype=np.float64)
+
+
+def _runner(
+    lm: LoadedModel,
+    outcome: Outcome,
+    batch: Batch,
+    start: Tensor,
+    circuits: Circuits,
+    points: Mapping[Point, Kind],
+    means: GenericValues,
+) -> Callable[[slice], Tensor]:
+    def run(chosen: slice) -> Tensor:
+        part = circuits.rows(chosen)
+        edits: list[Edit] = []
+        for point, kind in points.items():
+            removed = torch.from_numpy(~part.of(kind)[:, point.layer]).to(lm.device)
+            edits.append(put(point, removed.repeat_interleave(width_of(lm, kind), dim=1), means.mean(point)))
+        states = run_from(lm, batch, 0, start, edits, copies=len(part), read=outcome.read)
+        with torch.no_grad():
+            return outcome.score(lm, batch, states)
+
+    return run
