@@ -75,14 +75,14 @@ def test_units(run, in_folder, texts):
 
 
 def test_circuits_and_their_curves(run, in_folder, texts):
-    argv = ("circuit", *MODEL, "--prompts-file", texts / "gratitude_prompts.json", "--controls", 2)
+    argv = ("circuit", *MODEL, "--prompts-file", texts / "apology_prompts.json", "--controls", 2)
     found = run(*argv, "--ranking", "attribution", "--json")
     assert found.status == 0, found.err
     result = json.loads(found.out)
     file = in_folder / "results/baseline/circuits/reference--gpt2.json"
     stored = json.loads(file.read_text())
     assert stored["circuits"] == result["circuits"] and len(stored["measures"]) == 10 + 3
-    own = stored["circuits"]["gratitude"]
+    own = stored["circuits"]["apology"]
     assert len(own["heads"]) == round(0.05 * 48) and len(own["units"]) == round(0.05 * 8 * 768)
     assert {m["kind"] for m in stored["measures"]} == {"attribution"}
     if own["tested"]:

@@ -119,6 +119,6 @@ def judged_circuit(
     ranking, judging = halves(pairs)
     rankings = rankings_by(lm, outcome(ranking), by, unit=unit, seed=seed, batch_tokens=batch_tokens)
     return faithfulness(
-        lm, outcome(judging), rankings, means, sizes=sizes, declared=declared, n_random=n_random, n_dropped=n_dropped, seed=seed,
-        batch_tokens=batch_tokens, on_circuits=on_circuits,
+        lm, outcome(judging), rankings, means, sizes=sizes, declared=declared, n_random=n_random,
+        n_dropped=n_dropped, seed=seed, batch_tokens=batch_tokens, on_circuits=on_circuits,
     )  # fmt: skip
