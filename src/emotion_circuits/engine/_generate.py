@@ -213,10 +213,11 @@ def _stop_ids(lm: LoadedModel) -> Tensor:
 def _choose(logits: Tensor, temperature: float, top_k: int | None, streams: Sequence[torch.Generator]) -> Tensor:
     if temperature == 0:
         return logits.argmax(-1)
+    device = logits.device  # every row has a stream of its own, and streams are the processor's
     logits = logits.cpu() / temperature
     if top_k is not None:
         kept = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
     probabilities = logits.softmax(-1)
     draws = [torch.multinomial(p, 1, generator=g) for p, g in zip(probabilities, streams, strict=True)]
-    return torch.cat(draws).to(logits.device)
+    return torch.cat(draws).to(device)
