@@ -10,6 +10,7 @@ from emotion_circuits.cli._components import (
     GENERIC_TEXTS,
     PAIR_OPTIONS,
     PairOptions,
+    Prompts,
     directions_if_any,
     load,
     outcome_on,
@@ -30,7 +31,7 @@ from emotion_circuits.cli._options import (
     flag,
 )
 from emotion_circuits.cli._output import Table, emit
-from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
     from emotion_circuits.components import Faithfulness, RankBy
@@ -48,14 +49,7 @@ RANKINGS: dict[str, RankBy] = {
 def circuit(
     *,
     model: ModelFlag,
-    prompts_file: Annotated[
-        tuple[Path, ...],
-        flag(
-            "--dataset",
-            help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
-            show_default=False,
-        ),
-    ] = (),
+    prompts_file: Prompts = (),
     ranking: Annotated[
         Literal["attribution", "path", "direct", "random"],
         flag(
@@ -109,14 +103,7 @@ def circuit(
     for emotion in wanted:
         pairs = pairs_for(lm, texts, emotion, pair_options)
         total = n_circuits(len(SIZES), controls, 20)
-        with progress(f"Circuits of {emotion}", total * 2) as show:
-            done = 0
-
-            def add(n: int, show: Any = show) -> None:
-                nonlocal done
-                done += n
-                show(done)
-
+        with counting(f"Circuits of {emotion}", total * 2) as add:
             found.append(
                 judged_circuit(
                     lm, lambda some: outcome_on(lm, some, pair_options), pairs, RANKINGS[ranking], means,

@@ -29,6 +29,15 @@ OutcomeFlag = Annotated[
 ]
 BridgeFlag = Annotated[str, flag(help="What follows every text, so that a next word can show the emotion.")]
 Split = Annotated[Literal["development", "test", "all"], flag(help="Which scenarios.")]
+Prompts = Annotated[
+    tuple[Path, ...],
+    flag(
+        "--dataset",
+        help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
+        show_default=False,
+    ),
+]
+Output = Annotated[Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")]
 CONTINUATIONS = 4
 GENERIC_TEXTS = 128
 BRIDGE = ' She said, "'

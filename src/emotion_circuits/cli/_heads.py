@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, PairOptions
+from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts
 from emotion_circuits.cli._effects import run_effects
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -25,15 +25,6 @@ from emotion_circuits.cli._screens import run_screen
 app = command_group("heads", "Attention heads: screen them, ablate them, patch them.")
 
 HeadSpec = Annotated[str, flag(help='Heads as layer:head, counted from 0: "3:5,7:2".')]
-Prompts = Annotated[
-    tuple[Path, ...],
-    flag(
-        "--dataset",
-        help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
-        show_default=False,
-    ),
-]
-Output = Annotated[Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")]
 Random = Annotated[
     int, flag("--controls", help="Random sets of heads of the same layers that give chance.", at_least=0)
 ]

@@ -66,6 +66,20 @@ def _log(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
+def counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """As `progress`, for callbacks that report increments instead of totals."""
+    count = 0
+    with progress(label, total) as show:
+
+        def add(n: int) -> None:
+            nonlocal count
+            count += n
+            show(count)
+
+        yield add
+
+
+@contextmanager
 def keeping(what: str) -> Iterator[None]:
     """Let an interrupt inside the block say what is kept.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from emotion_circuits.cli._inputs import (
     DirectionModel,
@@ -28,7 +28,7 @@ from emotion_circuits.cli._options import (
 )
 from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._paths import output_path
-from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
     from emotion_circuits.interventions import PunctuationControl
@@ -79,14 +79,7 @@ def punctuation(
     data = profile(store_options.profile).select(split="test")
     found: list[PunctuationControl] = []
     for emotion in chosen:
-        with progress(f"Ablating {emotion}", 1 + 4 * (1 + controls)) as show:
-            done = 0
-
-            def add(n: int, show: Any = show) -> None:
-                nonlocal done
-                done += n
-                show(done)
-
+        with counting(f"Ablating {emotion}", 1 + 4 * (1 + controls)) as add:
             found.append(
                 punctuation_control(
                     lm, directions, emotion, data=data, layer=layer, onwards=not only, kind=kind, n_controls=controls,

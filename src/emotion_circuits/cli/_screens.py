@@ -16,7 +16,7 @@ from emotion_circuits.cli._components import (
 )
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import Table, emit
-from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
     from emotion_circuits.components import Screen
@@ -54,14 +54,7 @@ def run_screen(
     for emotion in wanted:
         measured = outcome_for(lm, texts, emotion, pairs)
         single = pairs.outcome == "log-odds"
-        with progress(f"Patching for {emotion}", max(1, min(exact, every) * len(measured.batches(lm)))) as show:
-            done = 0
-
-            def add(n: int, show: Any = show) -> None:
-                nonlocal done
-                done += n
-                show(done)
-
+        with counting(f"Patching for {emotion}", max(1, min(exact, every) * len(measured.batches(lm)))) as add:
             found.append(
                 screen(
                     lm, measured, kind, exact="all" if exact >= every else exact, steps=steps,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, PairOptions, load, outcome_for, prepare
+from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts, load, outcome_for, prepare
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -21,7 +21,7 @@ from emotion_circuits.cli._options import (
     flag,
 )
 from emotion_circuits.cli._output import Table, emit
-from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
     from emotion_circuits.components import Interchange
@@ -36,14 +36,7 @@ Direction = Literal["denoising", "noising"]
 def swap(
     *,
     model: ModelFlag,
-    prompts_file: Annotated[
-        tuple[Path, ...],
-        flag(
-            "--dataset",
-            help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
-            show_default=False,
-        ),
-    ] = (),
+    prompts_file: Prompts = (),
     layers: Layers = None,
     sites: Annotated[
         tuple[Site, ...],
@@ -69,9 +62,7 @@ def swap(
     donors: Annotated[
         int, flag(help="Other scenarios' prompts of the patched run's own class that give chance.", at_least=0)
     ] = 1,
-    output: Annotated[
-        Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")
-    ] = None,
+    output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
     pair_options: PairOptions = PAIR_OPTIONS,
@@ -106,14 +97,7 @@ def swap(
     for emotion in wanted:
         measured = outcome_for(lm, texts, emotion, pair_options)
         patches = len(chosen) * len(named[0]) * len(named[1]) * len(ways) * (1 + donors)
-        with progress(f"Patching for {emotion}", patches * len(measured.batches(lm, budget))) as show:
-            done = 0
-
-            def add(n: int, show: Any = show) -> None:
-                nonlocal done
-                done += n
-                show(done)
-
+        with counting(f"Patching for {emotion}", patches * len(measured.batches(lm, budget))) as add:
             found.append(
                 interchange(
                     lm, measured, layers=chosen, sites=named[0], places=named[1], directions=ways, n_donors=donors,

@@ -29,7 +29,7 @@ from emotion_circuits.cli._options import (
 )
 from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.cli._paths import output_path
-from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._progress import counting
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
@@ -175,14 +175,7 @@ def sweep(
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())
     forwards = batches + len(continuations.batches)
-    with progress("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as show:
-        count = 0
-
-        def add(n: int) -> None:
-            nonlocal count
-            count += n
-            show(count)
-
+    with counting("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as add:
         result = steer(
             lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
             alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, PairOptions
+from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts
 from emotion_circuits.cli._effects import run_effects
-from emotion_circuits.cli._heads import Output, Prompts
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
