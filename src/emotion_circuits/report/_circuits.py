@@ -30,7 +30,9 @@ def draw_circuits(rows: Sequence[Measure], *, title: str = "") -> Figure | None:
     if title:
         figure.text(0.006, 1 - 0.07 / height, title, fontsize=11, fontweight="bold", va="top")
     width = (WIDTH - _LEFT - 0.15 - (len(emotions) - 1) * _GAP) / len(emotions)
-    low, high = min(-0.1, *(m.null_low for m in curves if math.isfinite(m.null_low)), 0), 1.25
+    # Curves decide on the axis; intervals may run out of it.
+    low = min(m.value for m in curves) - 0.15
+    high = max(1.1, *(m.value for m in curves), *(m.null_high for m in curves if math.isfinite(m.null_high))) + 0.15
     for j, emotion in enumerate(emotions):
         own = sorted((m for m in curves if m.emotion == emotion), key=lambda m: float(m.position))
         x = [100 * float(m.position) for m in own]
