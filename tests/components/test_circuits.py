@@ -104,7 +104,7 @@ def test_sizes_are_shares_of_each_kind_and_nested(case):
     circuits = ranked_circuits(lm, rankings, SIZES)
     for kind, n in (("head", lm.n_heads), ("unit", lm.d_mlp)):
         members = circuits.of(kind)
-        assert members.sum(axis=(1, 2)).tolist() == [round(size * n * lm.n_layers) for size in SIZES]
+        assert members.sum(axis=(1, 2)).tolist() == [int(size * n * lm.n_layers + 0.5) for size in SIZES]
         assert all((members[i] <= members[i + 1]).all() for i in range(len(SIZES) - 1))
         best = rankings[kind].top(int(members[7].sum()))
         assert all(members[7][c.layer, c.number] for c in best)

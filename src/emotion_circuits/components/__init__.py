@@ -11,7 +11,9 @@ from emotion_circuits.components._ablate import (
     random_sets,
 )
 from emotion_circuits.components._attribution import Attribution, attribute
+from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
+from emotion_circuits.components._circuit_tests import MINIMALITY, CircuitTests, circuit_tests, random_points
 from emotion_circuits.components._circuits import (
     Circuits,
     circuit_gaps,
@@ -75,6 +77,7 @@ __all__ = [
     "DIRECTIONS",
     "FAITHFULNESS",
     "METHODS",
+    "MINIMALITY",
     "PLACES",
     "RANKINGS",
     "SIZES",
@@ -84,6 +87,7 @@ __all__ = [
     "Attribution",
     "Bridge",
     "Changes",
+    "CircuitTests",
     "Circuits",
     "Component",
     "ComponentEffect",
@@ -98,6 +102,7 @@ __all__ = [
     "Method",
     "MethodRow",
     "Outcome",
+    "Overlap",
     "Pair",
     "PairSet",
     "ProjectionOutcome",
@@ -116,6 +121,8 @@ __all__ = [
     "check_components",
     "circuit_gaps",
     "circuit_means",
+    "circuit_overlap",
+    "circuit_tests",
     "compare_methods",
     "direct_effects",
     "dose_response_table",
@@ -141,6 +148,7 @@ __all__ = [
     "parse_head_spec",
     "parse_spec",
     "patch",
+    "random_points",
     "random_sets",
     "ranked_circuits",
     "rankings_by",

@@ -17,6 +17,7 @@ from emotion_circuits.components._runs import observe, put
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
+from emotion_circuits.statistics import substream
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -78,7 +79,8 @@ def ranked_circuits(lm: LoadedModel, rankings: Mapping[Kind, Ranking], sizes: Se
     Args:
         lm: the model.
         rankings: of all its heads, of all its units.
-        sizes: shares of the components of each kind, from 0 to 1; rounded to whole components.
+        sizes: shares of the components of each kind, from 0 to 1; rounded to whole components, halves up, so that a
+            kind has its first member where its share reaches half a component.
 
     Raises:
         InputError: a kind without a ranking, one that leaves components out, a share outside 0 to 1.
@@ -94,17 +96,17 @@ def ranked_circuits(lm: LoadedModel, rankings: Mapping[Kind, Ranking], sizes: Se
         place = np.empty((lm.n_layers, count), dtype=np.int64)
         for i, component in enumerate(ranking.components):
             place[component.layer, component.number] = i
-        cuts = np.array([round(size * place.size) for size in sizes])
+        cuts = np.floor(np.asarray(sizes) * place.size + 0.5)
         parts.append(place[None] < cuts[:, None, None])
     return Circuits(parts[0], parts[1])
 
 
-def matched_circuits(circuits: Circuits, n: int, seed: int) -> Circuits:
+def matched_circuits(circuits: Circuits, n: int, seed: int | Sequence[int]) -> Circuits:
     """`n` random circuits for each, with as many heads and as many units in every layer; draw by draw, (n · C) in all.
 
     Where the circuits are nested, so are a draw's: each layer's components are put in one random order.
     """
-    rng = np.random.default_rng([seed, 3])
+    rng = np.random.default_rng(substream(seed, 3))
     parts = []
     for kind in KINDS:
         members = circuits.of(kind)
@@ -134,7 +136,7 @@ def circuit_gaps(
     """(C, pairs) the outcome of the emotion's prompt minus the neutral one's, each run by one circuit alone.
 
     Every head and unit outside the circuit has its mean value on generic text, at all tokens but the first. Both
-    prompts go through the same circuit, and many circuits go side by side.
+    prompts go through the same circuit, many circuits go side by side, and equal ones run once.
 
     Args:
         lm: the model.
@@ -151,20 +153,35 @@ def circuit_gaps(
     points = {Point(SITE_OF[kind], layer): kind for kind in KINDS for layer in reached}
     if set(points) - set(means.pool):
         raise InputError("Circuits need the mean values of every head and unit.", next_step="use circuit_means")
-    scores = np.zeros((2, len(circuits), len(outcome.ids_a)))
+    distinct, same = _distinct(circuits)
+    scores = np.zeros((2, len(distinct), len(outcome.ids_a)))
     entering = Point("resid_pre", 0)
     for sides in outcome.batches(lm, batch_tokens):
         texts = list(sides.a.texts)
         for side, batch in enumerate(sides):
             start = observe(lm, outcome, batch, [entering]).values[entering]
-            run = _runner(lm, outcome, batch, start, circuits, points, means)
-            for chosen, found in in_chunks(run, len(circuits), batch_tokens, batch.shape[0] * batch.shape[1]):
+            run = _runner(lm, outcome, batch, start, circuits.rows(distinct), points, means)
+            for chosen, found in in_chunks(run, len(distinct), batch_tokens, batch.shape[0] * batch.shape[1]):
                 for i, row in enumerate(found.double().cpu().numpy()):
                     scores[side, chosen.start + i, texts] = row
                 if on_circuits:
-                    on_circuits(len(found))
+                    on_circuits(int(np.isin(same, np.arange(chosen.start, chosen.stop)).sum()))
     a, b = (outcome.per_pair(one.T).T for one in scores)
-    return np.asarray(a - b, dtype=np.float64)
+    return np.asarray((a - b)[same], dtype=np.float64)
+
+
+def _distinct(circuits: Circuits) -> tuple[list[int], NDArray[np.int64]]:
+    """The first of each group of equal circuits, and (C,) the number of every circuit's group: at a share of 1 all
+    random circuits are the whole model."""
+    groups: dict[bytes, int] = {}
+    first: list[int] = []
+    same = np.empty(len(circuits), dtype=np.int64)
+    for i in range(len(circuits)):
+        packed = np.packbits(circuits.heads[i]).tobytes() + np.packbits(circuits.units[i]).tobytes()
+        same[i] = groups.setdefault(packed, len(groups))
+        if same[i] == len(first):
+            first.append(i)
+    return first, same
 
 
 def _runner(

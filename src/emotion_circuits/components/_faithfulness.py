@@ -125,7 +125,7 @@ class Faithfulness:
         if self.tested:
             value = float(of(self.share(gaps)))
             boot = weighted_bootstrap(
-                lambda weights: of(self._weighted(gaps, weights)), len(self.whole), n_draws=n_draws, seed=seed
+                lambda weights: of(self.weighted(gaps, weights)), len(self.whole), n_draws=n_draws, seed=seed
             )
             low, high = boot.interval.low, boot.interval.high
             if random is not None and len(random):
@@ -138,8 +138,8 @@ class Faithfulness:
             ceiling, p, len(self.whole),
         )  # fmt: skip
 
-    def _weighted(self, gaps: FloatArray, weights: FloatArray) -> FloatArray:
-        """(B, S) f under (B, G) weights of the pairs."""
+    def weighted(self, gaps: FloatArray, weights: FloatArray) -> FloatArray:
+        """(B, S) f of (S, G) differences under (B, G) weights of the pairs."""
         total = weights.sum(axis=1, keepdims=True)
         empty = weights @ self.empty[:, None] / total
         whole = weights @ self.whole[:, None] / total
