@@ -84,7 +84,7 @@ def test_circuits_and_their_curves(run, in_folder, texts):
     assert stored["circuits"] == result["circuits"] and len(stored["measures"]) == 10 + 3
     own = stored["circuits"]["apology"]
     assert len(own["heads"]) == round(0.05 * 48) and len(own["units"]) == round(0.05 * 8 * 768)
-    assert {m["kind"] for m in stored["measures"]} == {"attribution"}
+    assert {m["kind"] for m in stored["measures"]} == {"attribution"} and stored["overlaps"] == {}
     if own["tested"]:
         assert file.with_suffix(".png").stat().st_size > 5_000
     for wrong, said in ((("--size", "0.3"), "declared size"), (("--ranking", "direct"), "direction"),

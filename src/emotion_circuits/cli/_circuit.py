@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,7 +35,7 @@ from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import Faithfulness, RankBy
+    from emotion_circuits.components import Faithfulness, Overlap, RankBy
     from emotion_circuits.statistics import Measure
 
 RANKINGS: dict[str, RankBy] = {
@@ -82,7 +83,7 @@ def circuit(
     from emotion_circuits import prompts
     from emotion_circuits._files import write_json
     from emotion_circuits.cli._output import to_plain
-    from emotion_circuits.components import SIZES, circuit_means, judged_circuit, n_circuits
+    from emotion_circuits.components import SIZES, circuit_means, circuit_overlap, judged_circuit, n_circuits
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.errors import InputError
     from emotion_circuits.models import ModelName
@@ -112,11 +113,14 @@ def circuit(
                 )
             )  # fmt: skip
     rows = [m for one in found for m in one.measures(seed=seed)]
+    declared = {one.emotion: one.circuits.rows([one.declared]) for one in found}
+    shared = {f"{a}–{b}": circuit_overlap(declared[a], declared[b]) for a, b in combinations(declared, 2)}
     result = {"model": str(lm.name), "ranking": RANKINGS[ranking], "size": size, "controls": controls,
-              "measures": rows, "circuits": {one.emotion: _members(one) for one in found}}  # fmt: skip
+              "measures": rows, "circuits": {one.emotion: _members(one) for one in found},
+              "overlaps": shared}  # fmt: skip
     write_json(output, to_plain(result))
     plots = write_circuits_figure(rows, output.with_suffix(""), f"{lm.name}: what circuits carry alone")
-    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, (output, *plots)))
+    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, shared, (output, *plots)))
 
 
 def _members(one: Faithfulness) -> dict[str, Any]:
@@ -130,7 +134,12 @@ def _members(one: Faithfulness) -> dict[str, Any]:
     }
 
 
-def _table(found: Sequence[Faithfulness], rows: Sequence[Measure], files: Sequence[Path]) -> Table:
+def _table(
+    found: Sequence[Faithfulness],
+    rows: Sequence[Measure],
+    shared: Mapping[str, Sequence[Overlap]],
+    files: Sequence[Path],
+) -> Table:
     columns = ("emotion", "statistic", "size", "value", "95 % interval", "chance", "by chance, 95 %", "p", "n")
     lines = [
         (m.emotion, m.statistic, m.position, _number(m.value), _band(m.ci_low, m.ci_high), _number(m.chance),
@@ -142,6 +151,10 @@ def _table(found: Sequence[Faithfulness], rows: Sequence[Measure], files: Sequen
         best = [f"{c.kind} {c} {loss:+z.3f}" for c, loss in sorted(one.minimality(), key=lambda x: -abs(x[1]))[:5]]
         untested = "" if one.tested else "not tested: the whole model differs too little from the empty circuit; "
         notes.append(f"{one.emotion}: {untested}faithfulness lost without {', '.join(best)}")
+    for names, overlaps in shared.items():
+        said = [f"{o.kind}s {o.shared} of {o.n_a}, Jaccard {o.jaccard:.2f} (chance within layers "
+                f"{o.chance_within_layers:.2f}, p {o.p_within_layers:.3f})" for o in overlaps]  # fmt: skip
+        notes.append(f"{names}, members that both circuits of the declared size have: {'; '.join(said)}")
     return Table(columns, lines, notes=[*notes, *(f"Written to {file}" for file in files)])
 
 
