@@ -210,8 +210,8 @@ def transfer_table(pairs: Sequence[PairResults]) -> str:
         "emotion's own word-set log-odds in nats per unit of dose. Shares are of what the model's own direction does."
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Transfer"><table><caption>{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Transfer"><table>'
+        f"<caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -46,7 +46,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
         )
         groups.append(f"<tbody>{group}{''.join(_claim_row(c) for c in own)}</tbody>")
     caption = "All claims. Unfold the line below a claim to see why it has its verdict."
-    table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table>"
+    table = f"<table><caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead>{''.join(groups)}</table>"
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Claims">{table}</div>'
 
 

@@ -81,8 +81,8 @@ def scores_table(scores: pd.DataFrame) -> str:
         "controls that raised the emotion's words most, so it is a hard control. Perplexity is the clean model's."
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Scores of texts"><table><caption>{caption}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Scores of texts"><table>'
+        f"<caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -136,8 +136,8 @@ def triples_table(texts: Sequence[GeneratedText]) -> str:
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("prompt", *(_ARM_NAMES[arm] for arm in _ARMS[:3])))
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Texts"><table><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Texts"><table>'
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
