@@ -37,23 +37,23 @@ def interchange_measures(
     donors. `position` is the place, `kind` the direction and the site. Where `gap_is_clear` does not hold, all but n is
     NaN.
     """
-    rows = []
+    rows, clear = [], gap_is_clear(found)
     for direction, swapped in found.swapped.items():
         p_values = _p_values(found, swapped, n_flips, seed)
         for i, site in enumerate(found.sites):
             for k, layer in enumerate(found.layers):
                 for p, place in enumerate(found.places):
-                    own, low, high, n = _share(found, swapped.own[:, i, k, p], n_draws, seed)
+                    own, low, high, n = _share(found, clear, swapped.own[:, i, k, p], n_draws, seed)
                     if not n:
                         continue
-                    chance, null_low, null_high, _ = _share(found, swapped.donor[:, i, k, p], n_draws, seed)
+                    chance, null_low, null_high, _ = _share(found, clear, swapped.donor[:, i, k, p], n_draws, seed)
                     rows.append(
                         Measure(
                             model=found.model, emotion=found.pairs.emotion, position=place, layer=layer,
                             kind=kind_of(direction, site), statistic=recovered(found.outcome), value=own, ci_low=low,
                             ci_high=high, chance=chance, null_low=null_low, null_high=null_high,
                             ceiling=1.0 if direction == "denoising" else 0.0,
-                            p=float(p_values[i, k, p]) if gap_is_clear(found) else float("nan"), n_unique=n,
+                            p=float(p_values[i, k, p]) if clear else float("nan"), n_unique=n,
                         )
                     )  # fmt: skip
     return rows
@@ -64,12 +64,14 @@ def kind_of(direction: Direction, site: str) -> str:
     return f"{direction} {site}"
 
 
-def _share(found: Interchange, patched: FloatArray, n_draws: int, seed: int) -> tuple[float, float, float, int]:
+def _share(
+    found: Interchange, clear: bool, patched: FloatArray, n_draws: int, seed: int
+) -> tuple[float, float, float, int]:
     """r with its interval, and how many pairs are behind it."""
     nan = float("nan")
     known = np.isfinite(patched)
     n = int(known.sum())
-    if n < 2 or not gap_is_clear(found):
+    if n < 2 or not clear:
         return nan, nan, nan, n
     moved, gap = (patched - found.m_b)[known], (found.m_a - found.m_b)[known]
     # Each pair's difference against the mean of them all: a draw in which they cancel would have no ratio.
