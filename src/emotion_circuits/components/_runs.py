@@ -63,7 +63,10 @@ def put(point: Point, mask: Tensor, values: Tensor) -> Edit:
         copies = hidden.reshape(len(mask), -1, *hidden.shape[1:])
         given = values.to(device=hidden.device, dtype=hidden.dtype)
         changed = torch.where(mask[:, None, None, :], given, copies).reshape(hidden.shape)
-        return torch.where(editable, changed, hidden)
+        # The untouched tokens are few: giving them back costs less than a second choice over all values.
+        untouched = (~editable).squeeze(-1)
+        changed[untouched] = hidden[untouched]
+        return changed
 
     return Edit(point, apply)
 

@@ -86,15 +86,18 @@ def log_odds(logits: Tensor, slots: Sequence[SlotTokens], tokens: Sequence[int] 
         (..., contexts, classes), in nats, classes in the order of `CLASSES`.
     """
     column = None if tokens is None else {token: k for k, token in enumerate(tokens)}
-    per_context = []
-    for i, slot in enumerate(slots):
+    found = logits.new_empty((*logits.shape[:-1], len(CLASSES)), dtype=torch.float32)
+    # Contexts of one kind of slot go together: a call for each context and class costs more than the sums.
+    for slot in {id(slot): slot for slot in slots}.values():
+        own = torch.tensor([i for i, other in enumerate(slots) if other is slot], device=logits.device)
+        here = logits.index_select(-2, own)
         wanted = [[t if column is None else column[t] for t in slot.tokens[c]] for c in CLASSES]
-        sums = torch.stack([logits[..., i, columns].float().logsumexp(-1) for columns in wanted], dim=-1)
+        sums = torch.stack([here[..., columns].float().logsumexp(-1) for columns in wanted], dim=-1)
         others = torch.stack(
             [sums[..., [k for k in range(len(CLASSES)) if k != c]].logsumexp(-1) for c in range(len(CLASSES))], dim=-1
         )
-        per_context.append(sums - others)
-    return torch.stack(per_context, dim=-2)
+        found = found.index_copy(-2, own, sums - others)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
