@@ -7,10 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from emotion_circuits.engine import load_verified
 from emotion_circuits.models import LoadedModel
 from tiny_models import VARIANTS, Variant, save_tiny
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,13 @@ from emotion_circuits.components import (
     Faithfulness,
     Ranking,
     WordSetOutcome,
+    _circuit_draws,
     _circuits,
     circuit_gaps,
     circuit_means,
     circuit_overlap,
     circuit_tests,
+    draw_until_clear,
     faithfulness,
     matched_circuits,
     random_points,
@@ -199,3 +201,25 @@ def test_what_is_refused(case, means, found):
     with pytest.raises(InputError, match="other pairs"):
         circuit_tests(lm, other, found, means)
     assert isinstance(found, Faithfulness)
+
+
+def test_cpr_is_tested_with_as_many_draws_as_it_takes(case, found, means, monkeypatch):
+    lm, _, outcome = case
+    exceeded = replace(found, kept=found.empty - np.ones(found.kept.shape))
+    few = draw_until_clear(lm, outcome, exceeded, means, most_draws=30, exceeding=4)
+    assert few.beyond.n_drawn == len(few.found.random) == 4 and few.beyond.p == 1.0
+    reached = replace(found, kept=found.empty + 9 * np.ones(found.kept.shape))
+    every = draw_until_clear(lm, outcome, reached, means, most_draws=6, exceeding=4)
+    null = every.found.area(every.found.random_curves)
+    assert len(null) == 6 and every.beyond.p == pytest.approx((1 + (null >= reached.area(reached.curve)).sum()) / 7)
+    row = next(m for m in every.found.measures(n_draws=20) if m.statistic == "CPR")
+    assert row.p == pytest.approx(every.beyond.p) and row.chance == pytest.approx(null.mean())
+    monkeypatch.setattr(_circuit_draws, "DRAWN_AT_ONCE", 1)
+    one_by_one = draw_until_clear(lm, outcome, reached, means, most_draws=6, exceeding=4).found.random
+    np.testing.assert_allclose(one_by_one, every.found.random, atol=5e-5)
+    other = draw_until_clear(lm, outcome, reached, means, most_draws=2, seed=1).found.random
+    assert np.abs(other - every.found.random[:2]).max() > 1e-6
+    unclear = replace(found, whole=found.empty)
+    assert draw_until_clear(lm, outcome, unclear, means).beyond is None and count_hooks(lm) == 0
+    with pytest.raises(InputError, match="drawn"):
+        draw_until_clear(lm, outcome, found, means, most_draws=0)

@@ -155,6 +155,7 @@ def test_areas_are_those_of_the_curve(levels, n):
     found = Faithfulness(
         "m", "anger", "o", "by", (0.2, 0.5, 1.0), Circuits(np.zeros((3, 1, 1), bool), np.zeros((3, 1, 1), bool)),
         one + np.linspace(-0.01, 0.01, n), 0 * one, kept, np.zeros((0, 3, n)), one, none, (), 0,
+        (0, 1, 2),
     )  # fmt: skip
     a, b = levels
     area = 0.2 * a / 2 + 0.3 * (a + b) / 2 + 0.5 * (b + 1) / 2
@@ -163,6 +164,21 @@ def test_areas_are_those_of_the_curve(levels, n):
     away = 0.2 * (1 + abs(1 - a)) / 2 + 0.3 * (abs(1 - a) + abs(1 - b)) / 2 + 0.5 * abs(1 - b) / 2
     assert rows["CMD"].value == pytest.approx(away, abs=1e-9)
     assert rows["completeness"].value == pytest.approx(0.0)
+
+
+def test_random_circuits_at_some_sizes_only(case, means):
+    """What they keep does not depend on which other sizes run, and areas are over their sizes alone."""
+    lm, _, outcome = case
+    every = faithfulness(lm, outcome, ranking_of(lm), means, n_random=2, n_dropped=0)
+    some = faithfulness(lm, outcome, ranking_of(lm), means, n_random=2, n_dropped=0, random_sizes=(0.1, 0.5))
+    assert some.areas_over == (6, 8, 9) and some.areas_from == "sizes 0.1, 0.5, 1"
+    np.testing.assert_allclose(some.random[:, some.areas_over], every.random[:, some.areas_over], atol=5e-5)
+    assert np.isnan(np.delete(some.random, some.areas_over, axis=1)).all()
+    f = np.linspace(0.0, 1.0, 10)
+    by_hand = 0.1 * f[6] / 2 + 0.4 * (f[6] + f[8]) / 2 + 0.5 * (f[8] + f[9]) / 2
+    assert some.area(f) == pytest.approx(by_hand)
+    with pytest.raises(InputError, match="sizes of the curve"):
+        faithfulness(lm, outcome, ranking_of(lm), means, random_sizes=(0.3,))
 
 
 def test_rankings_are_made_on_one_half_and_judged_on_the_other(case, means):

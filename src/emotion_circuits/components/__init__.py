@@ -11,6 +11,7 @@ from emotion_circuits.components._ablate import (
     random_sets,
 )
 from emotion_circuits.components._attribution import Attribution, attribute
+from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_clear
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
 from emotion_circuits.components._circuit_tests import MINIMALITY, CircuitTests, circuit_tests, random_points
@@ -94,6 +95,7 @@ __all__ = [
     "ContinuationOutcome",
     "Direction",
     "DoseResponse",
+    "DrawnCurves",
     "ExactEffects",
     "Faithfulness",
     "GenericValues",
@@ -127,6 +129,7 @@ __all__ = [
     "direct_effects",
     "dose_response_table",
     "dose_responses",
+    "draw_until_clear",
     "effects_of",
     "effects_table",
     "exact_effects",

@@ -145,6 +145,7 @@ def circuit_tests(
         nothing = np.zeros((0, n_pairs))
         return CircuitTests(found, None, nothing, nothing, (), nothing)
     claimed, known = found.circuits.rows([found.declared]), found.random[:, found.declared]
+    known = known[np.isfinite(known).all(axis=1)]
     seen: list[FloatArray] = []
 
     def draw(first: int, count: int) -> FloatArray:

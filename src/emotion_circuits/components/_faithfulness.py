@@ -45,11 +45,12 @@ class Faithfulness:
         circuits: the S circuits.
         whole, empty: (G,) difference of the outcome between both prompts in the whole model and with nothing kept.
         kept: (S, G) by the circuits alone.
-        random: (R, S, G) by random circuits matched for layer and kind; nested in each draw.
+        random: (R, S, G) by random circuits matched for layer and kind; nested in each draw; NaN at sizes without.
         removed: (G,) by the model without the circuit of the declared size.
         dropped: (D, G) by the circuit of the declared size without one of its best members.
         best: (D,) those members.
         declared: number of the declared size among `sizes`.
+        areas_over: numbers of the sizes that CPR and CMD are taken over; random circuits ran at these.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Faithfulness:
     dropped: FloatArray
     best: tuple[Component, ...]
     declared: int
+    areas_over: tuple[int, ...]
 
     @property
     def tested(self) -> bool:
@@ -87,7 +89,7 @@ class Faithfulness:
 
     @property
     def random_curves(self) -> FloatArray:
-        """(R, S) f of the random circuits."""
+        """(R, S) f of the random circuits; NaN at sizes where none ran."""
         return self.share(self.random)
 
     def measures(self, *, seed: int = 0, n_draws: int = 2000) -> list[Measure]:
@@ -100,21 +102,32 @@ class Faithfulness:
         for i, size in enumerate(self.sizes):
             rows.append(self._measure(FAITHFULNESS, f"{size:g}", self.kept[i][None], self.random[:, i][:, None],
                                       _first, 1.0, seed, n_draws))  # fmt: skip
-        rows.append(self._measure(CPR, "all sizes", self.kept, self.random, self.area, np.nan, seed, n_draws))
-        rows.append(self._measure(CMD, "all sizes", self.kept, self.random, self.distance, 0.0, seed, n_draws))
+        rows.append(self._measure(CPR, self.areas_from, self.kept, self.random, self.area, np.nan, seed, n_draws))
+        rows.append(self._measure(CMD, self.areas_from, self.kept, self.random, self.distance, 0.0, seed, n_draws))
         rows.append(self._measure(COMPLETENESS, f"{self.sizes[self.declared]:g}", self.removed[None], None,
                                   lambda f: 1 - f[..., 0], 1.0, seed, n_draws))  # fmt: skip
         return rows
 
+    @property
+    def areas_from(self) -> str:
+        """Which sizes CPR and CMD are taken over, in words."""
+        if len(self.areas_over) == len(self.sizes):
+            return "all sizes"
+        return "sizes " + ", ".join(f"{self.sizes[i]:g}" for i in self.areas_over)
+
     def area(self, curves: FloatArray) -> FloatArray:
-        """CPR: ∫ f over the share kept, from (…, S); trapezoids from f = 0 where nothing is kept."""
-        found = np.trapezoid(_from_nothing(curves, 0.0), (0.0, *self.sizes), axis=-1)
-        return np.asarray(found, dtype=np.float64)
+        """CPR: ∫ f over the share kept, from (…, S); trapezoids between the sizes of `areas_over`, from f = 0 where
+        nothing is kept."""
+        return self._integral(curves, lambda f: f)
 
     def distance(self, curves: FloatArray) -> FloatArray:
         """CMD: ∫ |1 − f| in the same way; 0 is perfect."""
-        away = np.abs(1 - _from_nothing(curves, 0.0))
-        return np.asarray(np.trapezoid(away, (0.0, *self.sizes), axis=-1), dtype=np.float64)
+        return self._integral(curves, lambda f: np.abs(1 - f))
+
+    def _integral(self, curves: FloatArray, of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        at = list(self.areas_over)
+        sizes = (0.0, *(self.sizes[i] for i in at))
+        return np.asarray(np.trapezoid(of(_from_nothing(curves[..., at], 0.0)), sizes, axis=-1), dtype=np.float64)
 
     def _measure(
         self, statistic: str, position: str, gaps: FloatArray, random: FloatArray | None,
@@ -128,8 +141,8 @@ class Faithfulness:
                 lambda weights: of(self.weighted(gaps, weights)), len(self.whole), n_draws=n_draws, seed=seed
             )
             low, high = boot.interval.low, boot.interval.high
-            if random is not None and len(random):
-                null = of(self.share(random))
+            null = of(self.share(random)) if random is not None else np.zeros(0)
+            if len(null) and np.isfinite(null).all():
                 chance = float(null.mean())
                 null_low, null_high = (float(q) for q in np.quantile(null, [0.025, 0.975]))
                 p = exceedance_p(value, null, "less" if statistic == CMD else "greater")
@@ -169,6 +182,7 @@ def faithfulness(
     sizes: Sequence[float] = SIZES,
     declared: float = DECLARED_SIZE,
     n_random: int = N_RANDOM,
+    random_sizes: Sequence[float] | None = None,
     n_dropped: int = N_DROPPED,
     seed: int = 0,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
@@ -183,7 +197,9 @@ def faithfulness(
         means: `circuit_means`.
         sizes: shares of each kind, growing.
         declared: the size that completeness and minimality are of; one of `sizes`.
-        n_random: random circuits at every size, matched for layer and kind.
+        n_random: random circuits at each of `random_sizes`, matched for layer and kind.
+        random_sizes: some of the sizes; CPR and CMD are taken over these, and over 1, where every circuit is the whole
+            model. None for all.
         n_dropped: how many of the best members are left out one by one.
         seed: of the random circuits.
         batch_tokens, on_circuits: as for `circuit_gaps`; `n_circuits` says how many there will be.
@@ -200,24 +216,40 @@ def faithfulness(
     members = set(circuits.members(at))
     best = tuple(c for kind in ("head", "unit") for c in rankings[kind].components if c in members)
     best = _alternating(best)[:n_dropped]
+    over = area_sizes(sizes, random_sizes)
+    by = " and ".join(dict.fromkeys(rankings[kind].by for kind in ("head", "unit")))
     parts = [all_and_none(lm), circuits, circuits.rows([at]).complements()]
     parts += [circuits.without(at, component) for component in best]
     if n_random:
-        parts.append(matched_circuits(circuits, n_random, seed))
+        parts.append(matched_circuits(circuits.rows(over), n_random, seed))
     gaps = circuit_gaps(lm, outcome, joined_circuits(parts), means, batch_tokens=batch_tokens, on_circuits=on_circuits)
     ends = np.cumsum([2, len(circuits), 1, len(best)])
-    ranked, removed, dropped, random = (gaps[a:b] for a, b in zip(ends, [*ends[1:], len(gaps)], strict=True))
-    by = " and ".join(dict.fromkeys(rankings[kind].by for kind in ("head", "unit")))
+    ranked, removed, dropped, drawn = (gaps[a:b] for a, b in zip(ends, [*ends[1:], len(gaps)], strict=True))
+    random = np.full((n_random, len(sizes), gaps.shape[1]), np.nan)
+    random[:, over] = drawn.reshape(n_random, len(over), gaps.shape[1])
     return Faithfulness(
-        str(lm.name), outcome.pairs.emotion, outcome.name, by, tuple(sizes), circuits, gaps[0], gaps[1], ranked,
-        random.reshape(n_random, len(sizes), gaps.shape[1]), removed=removed[0], dropped=dropped, best=best,
-        declared=at,
+        str(lm.name), outcome.pairs.emotion, outcome.name, by, tuple(sizes), circuits, gaps[0], gaps[1], ranked, random,
+        removed=removed[0], dropped=dropped, best=best, declared=at, areas_over=tuple(over),
     )  # fmt: skip
 
 
-def n_circuits(n_sizes: int, n_random: int, n_best: int) -> int:
+def area_sizes(sizes: Sequence[float], random_sizes: Sequence[float] | None) -> list[int]:
+    """Numbers of the sizes at which random circuits run.
+
+    Raises:
+        InputError: a size that is none of the curve's.
+    """
+    if random_sizes is None:
+        return list(range(len(sizes)))
+    strange = sorted(set(random_sizes) - set(sizes))
+    if strange or not random_sizes:
+        raise InputError("Random circuits have sizes of the curve.", found=[*random_sizes], accepted=[*sizes])
+    return [i for i, size in enumerate(sizes) if size in random_sizes or size == 1]
+
+
+def n_circuits(n_sizes: int, n_random: int, n_best: int, n_random_sizes: int | None = None) -> int:
     """How many circuits `faithfulness` runs."""
-    return 3 + n_sizes * (1 + n_random) + n_best
+    return 3 + n_sizes + (n_sizes if n_random_sizes is None else n_random_sizes) * n_random + n_best
 
 
 def _alternating(best: Sequence[Component]) -> tuple[Component, ...]:

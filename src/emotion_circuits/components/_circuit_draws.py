@@ -1,0 +1,84 @@
+"""A circuit's whole curve beside random ones: CPR tested with as many draws as it takes, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from emotion_circuits.components._ablate import GenericValues
+from emotion_circuits.components._circuit_tests import EXCEEDING, MOST_DRAWS
+from emotion_circuits.components._circuits import circuit_gaps, joined_circuits, matched_circuits
+from emotion_circuits.components._faithfulness import Faithfulness, FloatArray
+from emotion_circuits.components._outcomes import Outcome
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.statistics import SequentialResult, sequential_p
+
+DRAWN_AT_ONCE = 10
+
+
+class DrawnCurves(NamedTuple):
+    """A circuit's curves with the random ones that its test drew.
+
+    Attributes:
+        found: the curves; `random` holds the draws.
+        beyond: p of CPR, one-sided, and how many draws it took; None where nothing was tested.
+    """
+
+    found: Faithfulness
+    beyond: SequentialResult | None
+
+
+def draw_until_clear(
+    lm: LoadedModel,
+    outcome: Outcome,
+    found: Faithfulness,
+    means: GenericValues,
+    *,
+    most_draws: int = MOST_DRAWS,
+    exceeding: int = EXCEEDING,
+    seed: int = 0,
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    on_circuits: Callable[[int], None] | None = None,
+) -> DrawnCurves:
+    """Test CPR against random circuits matched for layer and kind, nested in each draw, at the sizes of
+    `found.areas_over`; stop as soon as it is plainly not significant (Besag and Clifford 1991).
+
+    Args:
+        lm, outcome, means: as `found` was made with.
+        found: curves; random circuits that it holds are replaced.
+        most_draws: draws at most; p cannot fall below 1/(most_draws + 1).
+        exceeding: draws with at least this CPR after which no more are made.
+        seed: draw k has a seed of its own, so that batches change nothing.
+        batch_tokens, on_circuits: as for `circuit_gaps`.
+
+    Raises:
+        InputError: another outcome than that of `found`, no draws.
+    """
+    if outcome.name != found.outcome or len(outcome.pairs) != len(found.whole):
+        raise InputError("The curves are of another outcome or of other pairs.", found=outcome.name,
+                         accepted=f"{found.outcome}, {len(found.whole)} pairs")  # fmt: skip
+    if most_draws < 1 or exceeding < 1:
+        raise InputError("So many circuits cannot be drawn.", found=f"{most_draws}, {exceeding}")
+    none = replace(found, random=np.zeros((0, *found.kept.shape)))
+    if not found.tested:
+        return DrawnCurves(none, None)
+    claimed = found.circuits.rows(list(found.areas_over))
+    seen: list[FloatArray] = []
+
+    def draw(first: int, count: int) -> FloatArray:
+        drawn = joined_circuits([matched_circuits(claimed, 1, (seed, 8, k)) for k in range(first, first + count)])
+        gaps = circuit_gaps(lm, outcome, drawn, means, batch_tokens=batch_tokens, on_circuits=on_circuits)
+        curves = np.full((count, *found.kept.shape), np.nan)
+        curves[:, found.areas_over] = gaps.reshape(count, len(claimed), -1)
+        seen.append(curves)
+        return found.area(found.share(curves))
+
+    beyond = sequential_p(
+        float(found.area(found.curve)), draw, most_draws, stop_after=exceeding, batch=DRAWN_AT_ONCE
+    )
+    return DrawnCurves(replace(found, random=np.concatenate(seen)[: beyond.n_drawn]), beyond)
