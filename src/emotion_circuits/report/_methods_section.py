@@ -99,8 +99,8 @@ def _table(scorer: str, rows: Sequence[MethodRow]) -> str:
         body.append(f"<tbody>{head}{lines}</tbody>")
     caption = (
         f"Methods by the scorer {escape(scorer)}. Chance is the effect of random directions at the same dose; p is "
-        "against them or, where there are none, against clean text (so marked), two-sided and not adjusted for the number of "
-        "rows. Front: nothing has at least this effect with no more damage. n: prompts and texts."
+        "against them or, where there are none, against clean text (so marked), two-sided and not adjusted for the "
+        "number of rows. Front: nothing has at least this effect with no more damage. n: prompts and texts."
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
     return (
