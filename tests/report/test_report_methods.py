@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from report_folder import write_folder
 from report_pages import read_page
 
 from emotion_circuits.components import MethodRow, methods_table
@@ -61,11 +62,11 @@ def test_a_table_of_another_version_is_refused(folder: Path) -> None:
         read_results(folder)
 
 
-def test_every_method_stands_beside_chance_interval_damage_and_n(folder: Path) -> None:
+def test_every_method_stands_beside_chance_interval_damage_and_n(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "baseline", {"org/model": "org--model"}, 1)
     write(folder, ROWS)
     plots = {f.relative_to(folder / "plots").as_posix() for f in write_figures(folder)}
     assert {"org--model/methods.png", "org--model/methods.svg"} <= plots
-    assert "reference--gpt2/methods.png" not in plots
     write_report(folder)
     page = read_page(folder)
     assert page.text.count("Which way of changing tone is best?") == 1
