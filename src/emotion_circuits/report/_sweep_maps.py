@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from emotion_circuits.report._results import ModelResults
 from emotion_circuits.report._static import WIDTH, cell_axes, new_figure, write_picture
@@ -18,6 +18,7 @@ from emotion_circuits.statistics import ALPHA, Measure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 _UNITS = {
     "dose": ("dose", "dose, in multiples of the layer's median residual norm"),
@@ -220,7 +221,7 @@ def _draw_cell(
         axes.text(x + 0.14, y, small, ha="left", va="center", fontsize=min(6.5, 8.4 * grid.cell), color=pale)
 
 
-def _hatched(corner: tuple[float, float], width: float, height: float) -> Any:
+def _hatched(corner: tuple[float, float], width: float, height: float) -> Rectangle:
     from matplotlib.patches import Rectangle
 
     patch = Rectangle(corner, width, height, lw=0, fill=False, ec=light("null"), hatch="////", zorder=1.5, alpha=0.75)
