@@ -128,6 +128,7 @@ def test_damaged_cells_are_hatched_and_pale(ratio):
     assert (fill.get_alpha() < 0.4) == damaged
     [found] = sweep_maps(rows_of((1,), (0.5,), emotions=("anger",), ratio=ratio))
     assert ("damaged in every cell" in sweep_alt(found)) == damaged
+    assert ("Hatched" in sweep_caption(found)) == damaged != ("In no cell" in sweep_caption(found))
 
 
 def test_the_strongest_colour_is_that_of_whole_language():

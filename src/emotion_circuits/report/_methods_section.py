@@ -54,8 +54,8 @@ def methods_caption(rows: Sequence[MethodRow]) -> str:
         f"Change of the texts' mean {shown[0].scorer} score in the direction asked for (upwards) against their "
         "perplexity under the clean model, over that of clean text (sideways), with 95 % intervals over "
         f"{_counts(shown)} prompts. "
-        "Grey: random directions of the same size, the chance level. Small numbers are doses. Ringed: no other method "
-        "or dose has at least this effect with no more damage. Pale: the text collapsed."
+        "Grey: random twins, such as directions of the same size: the chance level. Small numbers are doses. Ringed: no "
+        "other method or dose has at least this effect with no more damage. Pale: the text collapsed."
     )
 
 
@@ -98,9 +98,10 @@ def _table(scorer: str, rows: Sequence[MethodRow]) -> str:
         head = f'<tr><th class="group" colspan="{len(_COLUMNS)}" scope="rowgroup">{escape(title)}</th></tr>'
         body.append(f"<tbody>{head}{lines}</tbody>")
     caption = (
-        f"Methods by the scorer {escape(scorer)}. Chance is the effect of random directions at the same dose; p is "
-        "against them or, where there are none, against clean text (so marked), two-sided and not adjusted for the "
-        "number of rows. Front: nothing has at least this effect with no more damage. n: prompts and texts."
+        f"Methods by the scorer {escape(scorer)}. Chance is the effect of the method's random twin, such as random "
+        "directions at the same dose; p is against it or, where there is none, against clean text (so marked), "
+        "two-sided and not adjusted for the number of rows. Front: nothing has at least this effect with no more "
+        "damage. n: prompts and texts."
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
     return (

@@ -68,10 +68,11 @@ def sweep_caption(found: SweepMap) -> str:
         if told and not narrow:
             small = f"; the small number is the change of its continuations, nats per token, over {_counts(told)}"
         words += f"Chance is 0, the clean run: no control directions were run in these cells{small}. "
-    words += (
-        f"Hatched and pale: neutral text's perplexity is over {MAX_PERPLEXITY:g} times the clean model's, so language "
-        "itself is damaged."
-    )
+    limit = f"over {MAX_PERPLEXITY:g} times the clean model's"
+    if any(cell.wrecked for cell in found.cells.values()):
+        words += f"Hatched and pale: neutral text's perplexity is {limit}, so language itself is damaged."
+    elif any(cell.damage is not None for cell in found.cells.values()):
+        words += f"In no cell is neutral text's perplexity {limit}."
     if found.chosen:
         words += " Outlined: the layer and doses chosen on development contexts, tested beside controls on others."
     return words
