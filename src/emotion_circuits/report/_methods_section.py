@@ -53,9 +53,9 @@ def methods_caption(rows: Sequence[MethodRow]) -> str:
     return (
         f"Change of the texts' mean {shown[0].scorer} score in the direction asked for (upwards) against their "
         "perplexity under the clean model, over that of clean text (sideways), with 95 % intervals over "
-        f"{_counts(shown)} prompts. "
-        "Grey: random twins, such as directions of the same size: the chance level. Small numbers are doses. Ringed: no "
-        "other method or dose has at least this effect with no more damage. Pale: the text collapsed."
+        f"{_counts(shown)} prompts. Grey: random twins, such as directions of the same size: the chance level. Small "
+        "numbers are doses. Ringed: no other method or dose has at least this effect with no more damage. Pale: the "
+        "text collapsed."
     )
 
 
