@@ -106,6 +106,10 @@ def test_sweep_writes_the_measures_and_says_the_cost_before(run, vectors, tmp_pa
     assert np.isfinite(words[["value", "ci_low", "ci_high", "chance", "null_low", "null_high"]]).all(axis=None)
     assert words["p"].isin([k / 5 for k in range(1, 6)]).all()
     assert (words["n_unique"] == 12).all()
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG") and "sweep.svg" in outcome.out
+    drawn = (tmp_path / "sweep.svg").read_text()
+    value = words[(words["layer"] == 7) & (words["kind"] == "specific, alpha 1")]["value"].item()
+    assert f"{value:.2f}".replace("-", "−") in drawn and "multiples of the raw difference vector" in drawn
     assert all(word in outcome.out for word in ("chance", "p is not adjusted", "sweep.parquet"))
 
 
@@ -126,6 +130,7 @@ def test_own_prompts_and_no_controls(run, vectors, tmp_path):
     )
     argv = ("sweep", *vectors, "--layers", 7, "--dose", 0.2, "--emotions", "apology", "--controls", 0, "--json")
     rows = json.loads(run(*argv, "--prompts_file", tmp_path / "neutral_prompts.json", "--output", tmp_path / "x").out)
+    assert rows["plots"] == [str(tmp_path / "x.png"), str(tmp_path / "x.svg")]
     [words] = [row for row in rows["measures"] if row["statistic"].startswith("word-set")]
     assert (words["n_unique"], words["chance"], words["p"]) == (3, 0.0, None)
 

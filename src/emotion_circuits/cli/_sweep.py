@@ -82,7 +82,10 @@ def sweep(
         Literal["isotropic", "covariance", "shuffled-label", "other-emotion", "sign-flipped", "embedding"],
         flag(help="Their kind; of the last three there are as many as there are."),
     ] = "isotropic",
-    output: Annotated[Path | None, flag(help="Table to write, .parquet; by default in the results folder.")] = None,
+    output: Annotated[
+        Path | None,
+        flag(help="Table to write, .parquet, beside it a heat map; by default in the results folder."),
+    ] = None,
     position: Where = None,
     kind: Kind = "specific",
     batch_tokens: BatchTokens = None,
@@ -126,6 +129,7 @@ def sweep(
     from emotion_circuits.interventions import sweep as steer
     from emotion_circuits.models import ModelName
     from emotion_circuits.prompts import generic_sample
+    from emotion_circuits.report import write_sweep_figure
     from emotion_circuits.statistics import measures_table
 
     if dose and alpha:
@@ -190,7 +194,10 @@ def sweep(
     unit = result.unit
     write_table(output, measures_table(rows))
     parts.clear()
-    emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
+    title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
+    plots = write_sweep_figure(rows, output.with_suffix(""), title)
+    made = {"file": output, "plots": plots, "unit": unit, "measures": sorted(rows)}
+    emit(made, json, table=_table(layout, rows, unit, kind, [output, *plots]))
 
 
 def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
@@ -204,7 +211,7 @@ def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
     return explicit
 
 
-def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Path) -> Table:
+def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, files: list[Path]) -> Table:
     from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 
     by_key = {(row.emotion, row.layer, row.kind, row.statistic): row for row in rows}
@@ -228,7 +235,7 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Pa
     notes = (
         "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
         "n: contexts behind own words and behind the other two. p is not adjusted for the number of cells.",
-        f"Written to {output}",
+        *(f"Written to {file}" for file in files),
     )
     return Table(columns, lines, notes=notes)
 

@@ -5,5 +5,13 @@ from emotion_circuits.report._circuits import write_circuits_figure
 from emotion_circuits.report._figures import write_figures
 from emotion_circuits.report._methods import write_methods_figure
 from emotion_circuits.report._page import write_report
+from emotion_circuits.report._sweep_maps import write_sweep_figure
 
-__all__ = ["write_audit_figure", "write_circuits_figure", "write_figures", "write_methods_figure", "write_report"]
+__all__ = [
+    "write_audit_figure",
+    "write_circuits_figure",
+    "write_figures",
+    "write_methods_figure",
+    "write_report",
+    "write_sweep_figure",
+]

@@ -12,11 +12,14 @@ from emotion_circuits.report._doses import dose_charts
 from emotion_circuits.report._foils import foil_charts
 from emotion_circuits.report._forest import draw_forest
 from emotion_circuits.report._maps import figures_of
+from emotion_circuits.report._methods import draw_methods
+from emotion_circuits.report._methods_section import drawn_rows
 from emotion_circuits.report._profiles import layer_profiles
 from emotion_circuits.report._results import ModelResults, read_results
 from emotion_circuits.report._static import draw_chart, write_picture
 from emotion_circuits.report._style import matplotlib_settings
 from emotion_circuits.report._swaps import draw_swaps
+from emotion_circuits.report._sweep_maps import draw_sweep_map, model_sweep_maps, sweep_title
 from emotion_circuits.report._words import ids_of
 
 
@@ -75,3 +78,8 @@ def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
     figure = draw_swaps(model, with_title=True)
     if figure is not None:
         yield from write_picture(figure, folder / "interchange")
+    for key, found in model_sweep_maps(model).items():
+        yield from write_picture(draw_sweep_map(found, title=f"{model.name}: {sweep_title(found)}"), folder / key)
+    figure = draw_methods(drawn_rows(model.methods), title=f"{model.name}: effect of every method against damage")
+    if figure is not None:
+        yield from write_picture(figure, folder / "methods")

@@ -59,7 +59,7 @@ def draw_methods(rows: Sequence[MethodRow], *, title: str = "") -> Figure | None
             axes.tick_params(labelleft=j == 0)
             if j == 0:
                 axes.set_ylabel("effect on the score")
-            axes.set_xlabel("perplexity × clean text's", labelpad=1)
+            axes.set_xlabel("perplexity × clean text's" if way == ways[-1] else "", labelpad=1)
     _legend(figure, usable, 1 - (top - _TOP - _LEGEND + 0.1) / height)
     return figure
 

@@ -16,10 +16,13 @@ from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._forest import draw_forest, forest_alt, forest_caption
 from emotion_circuits.report._interactive import plotly_json
 from emotion_circuits.report._maps import PairResults, draw_map, map_alt, map_caption, r2_sentence, transfer_table
+from emotion_circuits.report._methods import draw_methods
+from emotion_circuits.report._methods_section import drawn_rows, methods_alt, methods_caption, methods_html
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults, Results, read_results
 from emotion_circuits.report._static import draw_chart, svg_text, theme_css, themed_svg
 from emotion_circuits.report._style import matplotlib_settings
 from emotion_circuits.report._swaps import draw_swaps, swap_alt, swap_caption
+from emotion_circuits.report._sweep_maps import draw_sweep_map, model_sweep_maps, sweep_alt, sweep_caption, sweep_title
 from emotion_circuits.report._tables import badge, claim_legend, claims_table, provenance
 from emotion_circuits.report._texts import texts_section
 from emotion_circuits.report._words import (
@@ -185,8 +188,16 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
     if figure is not None:
         yield "<h3>Where does the emotion stand?</h3>"
         yield _figure(_image(figure, swap_alt(model)), swap_caption(model))
+    for found in model_sweep_maps(model).values():
+        yield f"<h3>{escape(sweep_title(found))}</h3>"
+        yield _figure(_image(draw_sweep_map(found), sweep_alt(found)), sweep_caption(found))
     for chart in charts.doses:
         yield from _chart(chart)
+    figure = draw_methods(drawn_rows(model.methods))
+    if figure is not None:
+        yield "<h3>Which way of changing tone is best?</h3>"
+        yield _figure(_image(figure, methods_alt(model.methods)), methods_caption(model.methods))
+        yield methods_html(model.methods)
     if model.written is not None:
         yield from texts_section(model.written)
 

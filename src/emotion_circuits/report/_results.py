@@ -14,11 +14,14 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
+from emotion_circuits.report._methods_section import METHODS_FILE, read_methods
 from emotion_circuits.report._texts import WrittenTexts, read_texts
 from emotion_circuits.statistics import Claim, Measure, read_claims
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from emotion_circuits.components import MethodRow
 
 CLAIM_POSITION = "mean"
 """Claims about separability and stability are made at this position."""
@@ -57,6 +60,11 @@ _TABLES = (
         "the control directions",
     ),
 )
+# Nothing is said where these are missing: a study need not write them.
+_OWN_SWEEPS = tuple(
+    Table(position, f"patching/{{}}_{position}_own_sweep.parquet", Measure._fields, "") for position in POSITIONS
+)
+_OPTIONAL = (*_OWN_SWEEPS, Table("methods", METHODS_FILE, ("model",), ""))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +79,8 @@ class ModelResults:
         missing: a sentence for every table that is not there.
         claims: about this model.
         written: what it wrote.
+        own_sweeps: rows of the tables that the command `sweep` wrote, by position.
+        methods: the ways of changing tone beside each other.
     """
 
     name: str
@@ -81,6 +91,8 @@ class ModelResults:
     missing: tuple[str, ...]
     claims: tuple[Claim, ...]
     written: WrittenTexts | None = None
+    own_sweeps: tuple[Measure, ...] = ()
+    methods: tuple[MethodRow, ...] = ()
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -183,8 +195,10 @@ def _slug(name: str) -> str:
 def _models_with_tables(folder: Path) -> dict[str, str]:
     """Model → slug, from the tables themselves: a slug does not tell the name of a local folder."""
     found = {}
-    for table in _TABLES:
+    for table in (*_OPTIONAL, *_TABLES):
         for path in sorted(folder.glob(table.path.format("*"))):
+            if table.name == "sweep" and path.name.endswith("_own_sweep.parquet"):
+                continue
             frame = _checked(path, table)
             if len(frame):
                 found[str(frame["model"].iloc[0])] = path.name.removesuffix(Path(table.path.format("")).name)
@@ -225,7 +239,21 @@ def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> 
     if written is None:
         missing.append(f"There are no texts of {name}, so what it writes when steered cannot be shown.")
     chosen = _chosen_layers(folder, slug, own)
-    return ModelResults(name, slug, measures, controls, chosen, tuple(missing), own, written)
+    return ModelResults(
+        name, slug, measures, controls, chosen, tuple(missing), own, written,
+        _own_sweeps(folder, name, slug), read_methods(folder, name, slug),
+    )  # fmt: skip
+
+
+def _own_sweeps(folder: Path, name: str, slug: str) -> tuple[Measure, ...]:
+    rows: list[Measure] = []
+    for table in _OWN_SWEEPS:
+        path = folder / table.path.format(slug)
+        if path.is_file():
+            frame = _checked(path, table)
+            values = frame[frame["model"] == name][list(Measure._fields)].itertuples(index=False, name=None)
+            rows += [Measure._make(v) for v in values]
+    return tuple(rows)
 
 
 def _chosen_layers(folder: Path, slug: str, claims: Sequence[Claim]) -> dict[str, dict[str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -72,6 +72,29 @@ class InterchangePlan(BaseModel):
     """Other scenarios' prompts that give chance."""
 
 
+class MethodsPlan(BaseModel):
+    """How the ways of changing tone are set beside each other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    doses: Annotated[tuple[float, ...], Field(min_length=1)] = (0.1, 0.2, 0.4)
+    """Added when raising, taken away when lowering; between 0 and 1."""
+    samples: Annotated[int, Field(ge=1)] = 3
+    """Continuations of each prompt."""
+    controls: Annotated[int, Field(ge=1)] = 3
+    """Random directions that give chance."""
+    text_tokens: Annotated[int, Field(ge=1)] = 30
+    """Of every continuation."""
+    temperature: Annotated[float, Field(gt=0)] = 0.8
+
+    @field_validator("doses")
+    @classmethod
+    def _between(cls, doses: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(doses)) < len(doses) or not all(0 < dose < 1 for dose in doses):
+            raise ValueError("give different doses between 0 and 1")
+        return doses
+
+
 class SharingPlan(BaseModel):
     """How models are compared, where a study has two or more trained ones."""
 
@@ -117,6 +140,8 @@ class Study(BaseModel):
     steering: SteeringPlan = SteeringPlan()
     sharing: SharingPlan = SharingPlan()
     interchange: InterchangePlan = InterchangePlan()
+    methods: MethodsPlan | None = None
+    """Left out unless asked for: it takes minutes a model."""
 
     @field_validator("models")
     @classmethod
@@ -144,6 +169,7 @@ class Study(BaseModel):
                 "steering": steering,
                 "sharing": sharing,
                 "interchange": interchange,
+                "methods": self.methods or MethodsPlan(),
                 "untrained_seeds": (0, 1, 2, 3, 4),
             }
         )
@@ -181,8 +207,9 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Study
     for part in location[:-1]:
         annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        for kind in get_args(annotation) or (annotation,):  # of `Plan | None` the plan
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return list(model.model_fields)
 
 

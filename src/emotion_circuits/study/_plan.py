@@ -14,6 +14,7 @@ from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
+from emotion_circuits.study._stages_methods import set_beside, tables_beside
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
 from emotion_circuits.study._stages_share import (
     align_models,
@@ -99,10 +100,18 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
         )  # fmt: skip
         stages += [fit, quality, sweep, steer, text, swap]
+        if study.methods is not None:
+            methods = study.methods.model_dump(mode="json") | {"position": study.steering.position}
+            stages.append(
+                Stage(
+                    f"methods/{slug(name)}", common | texts | {"methods": methods, "material": material},
+                    (fit.name, sweep.name), lambda w, m=name: set_beside(w, m),  # type: ignore[misc]
+                )
+            )  # fmt: skip
     stages += _sharing(study, common | texts)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/")))
     stages.append(Stage("claims", {}, judged, judge_all))
-    stages.append(Stage("report", {}, tuple(s.name for s in stages), write_report))
+    stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
     return tuple(stages)
 
 
