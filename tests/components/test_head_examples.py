@@ -156,6 +156,8 @@ def test_the_best_heads_of_every_emotion_with_their_scores(case, tmp_path):
         row = table.loc[i]
         assert (head.score, head.p, head.exact) == (row["score"], row["p"], row["exact"])
         assert (head.attention, head.attention_neutral) == (row["attention"], row["attention_neutral"])
+        assert head.direct_ci_low <= head.direct == row["direct"] <= head.direct_ci_high
+        assert head.attention_ci_low <= head.attention <= head.attention_ci_high
         assert head.layer_attention == pytest.approx(table[table["layer"] == head.layer]["attention"].mean())
     assert own.agreement == screened.agreement()
     path = tmp_path / "heads" / "examples_x.json"
@@ -163,6 +165,7 @@ def test_the_best_heads_of_every_emotion_with_their_scores(case, tmp_path):
     assert read_head_examples(path) == found
     plain = examples_of(lm, [outcome], table.assign(exact=np.nan), n_heads=1)
     assert plain.emotions[0].agreement is None and plain.emotions[0].heads[0].exact is None
+    assert plain.emotions[0].heads[0].attention_ci_low is None
 
 
 def test_what_is_refused(case, tmp_path):

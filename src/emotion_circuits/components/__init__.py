@@ -34,6 +34,16 @@ from emotion_circuits.components._direct import Written, attention_to_span, dire
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
+from emotion_circuits.components._example_values import (
+    ExampleHead,
+    HeadExample,
+    HeadExamples,
+    Look,
+    ModelExamples,
+    SeenPrompt,
+    read_head_examples,
+    write_head_examples,
+)
 from emotion_circuits.components._faithfulness import (
     CMD,
     COMPLETENESS,
@@ -45,18 +55,7 @@ from emotion_circuits.components._faithfulness import (
     faithfulness,
     n_circuits,
 )
-from emotion_circuits.components._head_examples import (
-    ExampleHead,
-    HeadExample,
-    HeadExamples,
-    Look,
-    ModelExamples,
-    SeenPrompt,
-    examples_of,
-    head_examples,
-    read_head_examples,
-    write_head_examples,
-)
+from emotion_circuits.components._head_examples import examples_of, head_examples
 from emotion_circuits.components._interchange import (
     DIRECTIONS,
     PLACES,

@@ -7,26 +7,30 @@ all pairs stand beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from emotion_circuits._files import write_text
 from emotion_circuits.components._components import Component, Ranking, check_components
 from emotion_circuits.components._direct import Moved, moved_to_last, output_grams
+from emotion_circuits.components._example_values import (
+    ExampleHead,
+    HeadExample,
+    HeadExamples,
+    Look,
+    ModelExamples,
+    SeenPrompt,
+)
 from emotion_circuits.components._pairs import Pair, PairSet
-from emotion_circuits.components._screen import Agreement, Screen
+from emotion_circuits.components._screen import Screen
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, plan_batches
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
+from emotion_circuits.statistics import grouped_bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Share = Annotated[float, Field(ge=0, le=1.001)]
 _DECIMALS = 6
 _SCORES = ("score", "ci_low", "ci_high", "p", "exact", "exact_ci_low", "exact_ci_high", "direct")
 _LOOKS = ("attention", "attention_neutral")
@@ -37,144 +41,6 @@ class HasPairs(Protocol):
 
     @property
     def pairs(self) -> PairSet: ...
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExampleHead(_Frozen):
-    """A head, and what its screen says of it; None where it does not.
-
-    Attributes:
-        layer, head: which one, counted from 0.
-        score, ci_low, ci_high, p: estimated effect on the outcome, its interval, p by max-T over all heads.
-        exact, exact_ci_low, exact_ci_high: the effect measured by patching.
-        direct: what it writes along the emotion's direction, emotion's prompt minus neutral one.
-        attention, attention_neutral: mean value-weighted share of the word over all pairs, and in the neutral prompts.
-        layer_attention, layer_attention_neutral: the same, mean over all heads of the layer: a chance level.
-    """
-
-    layer: int
-    head: int
-    score: _Number | None = None
-    ci_low: _Number | None = None
-    ci_high: _Number | None = None
-    p: _Number | None = None
-    exact: _Number | None = None
-    exact_ci_low: _Number | None = None
-    exact_ci_high: _Number | None = None
-    direct: _Number | None = None
-    attention: _Number | None = None
-    attention_neutral: _Number | None = None
-    layer_attention: _Number | None = None
-    layer_attention_neutral: _Number | None = None
-
-    def __str__(self) -> str:
-        return f"{self.layer}:{self.head}"
-
-
-class Look(_Frozen):
-    """Where one head's last token looks in one prompt.
-
-    Attributes:
-        weights: of each token, the attention; they sum to 1.
-        shares: of each token, its part of all that the head moves, attention · ‖W_O v‖ (see `Moved`).
-        layer_share: the word's share, mean over all heads of the layer.
-    """
-
-    weights: tuple[_Share, ...]
-    shares: tuple[_Share, ...]
-    layer_share: _Share
-
-
-class SeenPrompt(_Frozen):
-    """A prompt as tokens, and each head's look at it.
-
-    Attributes:
-        tokens: readable; after a BOS token, if there is one, they join to `text`. Of a character that is several
-            tokens the first one has it, and the others are empty.
-        text: the prompt, bridge included.
-        looks: in the order of the heads.
-    """
-
-    tokens: tuple[str, ...]
-    text: str
-    looks: tuple[Look, ...]
-
-    @model_validator(mode="after")
-    def _one_number_a_token(self) -> SeenPrompt:
-        n = len(self.tokens)
-        if any(len(look.weights) != n or len(look.shares) != n for look in self.looks):
-            raise ValueError("not one weight and one share for each token")
-        return self
-
-
-class HeadExample(_Frozen):
-    """One pair.
-
-    Attributes:
-        scenario: of the bank.
-        span: tokens of the emotion's word, and of what stands there in the neutral prompt.
-        emotion, neutral: both prompts.
-    """
-
-    scenario: str
-    span: tuple[int, ...]
-    emotion: SeenPrompt
-    neutral: SeenPrompt
-
-    @model_validator(mode="after")
-    def _a_span_of_tokens(self) -> HeadExample:
-        n = len(self.emotion.tokens)
-        if len(self.neutral.tokens) != n or not self.span or not all(0 <= k < n for k in self.span):
-            raise ValueError("the span lies outside the tokens, or the prompts differ in length")
-        return self
-
-    @property
-    def uniform(self) -> float:
-        """The word's share of the tokens: what a head that looks at all alike would give, a chance level."""
-        return len(self.span) / len(self.emotion.tokens)
-
-    def word_share(self, look: Look) -> float:
-        """The share of all that a head moves to the last token that comes from the word."""
-        return sum(look.shares[k] for k in self.span)
-
-
-class HeadExamples(_Frozen):
-    """Examples of one emotion.
-
-    Attributes:
-        emotion, reference: classes of the two prompts.
-        heads: whose looks these are.
-        examples: pairs.
-        n_pairs, n_scenarios: pairs there are, and scenarios with texts of both classes.
-        uniform: the word's share of the tokens, mean over all pairs.
-        agreement: of estimated and exact effects, if it was measured.
-    """
-
-    emotion: str
-    reference: str
-    heads: tuple[ExampleHead, ...]
-    examples: tuple[HeadExample, ...]
-    n_pairs: int
-    n_scenarios: int
-    uniform: _Share
-    agreement: Agreement | None = None
-
-    @model_validator(mode="after")
-    def _one_look_a_head(self) -> HeadExamples:
-        prompts = [p for e in self.examples for p in (e.emotion, e.neutral)]
-        if any(len(p.looks) != len(self.heads) for p in prompts):
-            raise ValueError("not one look for each head")
-        return self
-
-
-class ModelExamples(_Frozen):
-    """Examples of all emotions in one model, as `heads/examples_<slug>.json` holds them."""
-
-    model: str
-    emotions: tuple[HeadExamples, ...]
 
 
 def head_examples(
@@ -266,7 +132,7 @@ def examples_of(
     measured: Sequence[HasPairs],
     table: pd.DataFrame,
     *,
-    n_heads: int = 3,
+    n_heads: int = 5,
     n_examples: int = 3,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
 ) -> ModelExamples:
@@ -277,7 +143,7 @@ def examples_of(
     Args:
         lm: the model.
         measured: a screen of heads for each emotion, or an outcome. Screens also give the agreement of estimated and
-            exact effects.
+            exact effects, and intervals of direct effects and of attention.
         table: rows of `Screen.table()` of all these emotions.
         n_heads: how many heads for each emotion; the largest |score| first.
         n_examples: see `head_examples`.
@@ -295,15 +161,15 @@ def examples_of(
         by_head = {Component("head", r["layer"], r["head"]): r for r in rows.to_dict("records")}
         best = Ranking.of("score", list(by_head), rows["score"].to_numpy()).top(n_heads)
         examples = head_examples(lm, one, best, n_examples, batch_tokens=batch_tokens)
-        agreement = None
-        if isinstance(one, Screen) and one.exact is not None and len(one.exact.components) > 2:
-            agreement = one.agreement()
-        heads = tuple(_with_scores(c, by_head) for c in best)
+        agreement, screened = None, one if isinstance(one, Screen) else None
+        if screened is not None and screened.exact is not None and len(screened.exact.components) > 2:
+            agreement = screened.agreement()
+        heads = tuple(_with_scores(c, by_head, screened) for c in best)
         found.append(examples.model_copy(update={"heads": heads, "agreement": agreement}))
     return ModelExamples(model=str(lm.name), emotions=tuple(found))
 
 
-def _with_scores(head: Component, rows: Mapping[Component, Mapping[Any, Any]]) -> ExampleHead:
+def _with_scores(head: Component, rows: Mapping[Component, Mapping[Any, Any]], screened: Screen | None) -> ExampleHead:
     def number(value: Any) -> float | None:
         return None if value is None or not np.isfinite(value) else float(value)
 
@@ -313,30 +179,11 @@ def _with_scores(head: Component, rows: Mapping[Component, Mapping[Any, Any]]) -
         scores[f"layer_{name}"] = number(
             np.mean([r.get(name, np.nan) for c, r in rows.items() if c.layer == head.layer])
         )
+    for name, values in (
+        ("direct", None if screened is None or screened.direct is None else screened.direct.difference),
+        ("attention", None if screened is None or screened.attention is None else screened.attention.a),
+    ):
+        if values is not None:
+            found = grouped_bootstrap(values[:, head.layer, head.number], seed=0, n_draws=2000).interval
+            scores |= {f"{name}_ci_low": number(found.low), f"{name}_ci_high": number(found.high)}
     return ExampleHead(layer=head.layer, head=head.number, **scores)
-
-
-def write_head_examples(path: Path, examples: ModelExamples) -> None:
-    """Write `heads/examples_<slug>.json`.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    write_text(path, examples.model_dump_json() + "\n")
-
-
-def read_head_examples(path: Path) -> ModelExamples:
-    """Read what `write_head_examples` wrote.
-
-    Raises:
-        InputError: missing or malformed.
-    """
-    try:
-        return ModelExamples.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"No such file: {path}.") from error
-    except (OSError, ValueError, ValidationError) as error:
-        what = f"{error.error_count()} fields" if isinstance(error, ValidationError) else error
-        raise InputError(
-            f"{path} does not hold examples of heads.", found=what, next_step="make it again with this version"
-        ) from error

@@ -11,6 +11,8 @@ from emotion_circuits.report._cosines import COSINE, draw_cosines
 from emotion_circuits.report._doses import dose_charts
 from emotion_circuits.report._foils import foil_charts
 from emotion_circuits.report._forest import draw_forest
+from emotion_circuits.report._head_maps import draw_head_maps
+from emotion_circuits.report._heads import TITLE as HEADS_TITLE
 from emotion_circuits.report._maps import figures_of
 from emotion_circuits.report._profiles import layer_profiles
 from emotion_circuits.report._results import ModelResults, read_results
@@ -75,3 +77,6 @@ def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
     figure = draw_swaps(model, with_title=True)
     if figure is not None:
         yield from write_picture(figure, folder / "interchange")
+    figure = draw_head_maps(model.heads, title=f"{model.name}: {HEADS_TITLE}")
+    if figure is not None:
+        yield from write_picture(figure, folder / "heads")

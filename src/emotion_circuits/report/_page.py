@@ -14,6 +14,7 @@ from emotion_circuits.report._chart import Chart
 from emotion_circuits.report._cosines import cosine_alt, cosine_caption, draw_cosines
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._forest import draw_forest, forest_alt, forest_caption
+from emotion_circuits.report._heads import heads_section
 from emotion_circuits.report._interactive import plotly_json
 from emotion_circuits.report._maps import PairResults, draw_map, map_alt, map_caption, r2_sentence, transfer_table
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults, Results, read_results
@@ -185,6 +186,7 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
     if figure is not None:
         yield "<h3>Where does the emotion stand?</h3>"
         yield _figure(_image(figure, swap_alt(model)), swap_caption(model))
+    yield from heads_section(model.heads, lambda drawn, caption, alt: _figure(_image(drawn, alt), caption))
     for chart in charts.doses:
         yield from _chart(chart)
     if model.written is not None:
