@@ -58,11 +58,11 @@ def heads_table(heads: HeadResults) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
     caption = (
         f"The {SHOWN_HEADS} heads with the largest |score| for each emotion, with 95 % intervals over pairs. Score: "
-        "estimated effect; patched: the same measured by putting the neutral twin's values into the head. Direct: what "
-        "the head itself writes along the emotion's direction at the last token, over the neutral twin, in the stream's "
-        "units. Chance of all three is 0. Attention: share of what it moves to the last token that comes from "
-        "the emotion's word, beside the same place in the neutral twin, the mean of all heads of its layer, and the "
-        "word's part of the tokens."
+        "estimated effect; patched: the same measured by putting the neutral twin's values into the head. Direct: "
+        "what the head itself writes along the emotion's direction at the last token, over the neutral twin, in the "
+        "stream's units. Chance of all three is 0. Attention: share of what it moves to the last token that comes "
+        "from the emotion's word, beside the same place in the neutral twin, the mean of all heads of its layer, and "
+        "the word's part of the tokens."
     )
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Best heads"><table>'
