@@ -9,7 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emotion_circuits.components import SWAP_SITES, kind_of, recovered
+from emotion_circuits.components import (
+    SWAP_SITES,
+    Agreement,
+    ExampleHead,
+    HeadExample,
+    HeadExamples,
+    Look,
+    ModelExamples,
+    SeenPrompt,
+    kind_of,
+    recovered,
+    write_head_examples,
+)
 from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE, IMPLICIT_OVER_FOILS, INTENSITY
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._results import EMOTIONS
@@ -43,6 +55,7 @@ def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Pat
         ]
         pd.DataFrame(controls).to_parquet(folder / "patching" / f"{slug}_controls.parquet", index=False)
         _write_texts(folder / "patching", slug)
+        write_heads(folder / "heads", model, slug, n_layers, rng)
         claims += _claims(model, slug)
     write_claims(folder / "claims.json", judge(claims))
     write_manifest(folder, list(models.values()), seconds=1.0)
@@ -63,6 +76,39 @@ def _write_texts(folder: Path, slug: str) -> None:
         texts, [make_scorer("markers")], perplexities=stored_perplexities(texts), n_bootstrap=20, n_flips=19
     )
     found.table().to_parquet(folder / f"{slug}_text_scores.parquet", index=False)
+
+
+def write_heads(folder: Path, model: str, slug: str, n_layers: int, rng: np.random.Generator, n_heads: int = 2) -> None:
+    """Screens of heads and units, and what the best head of every emotion looks at in one pair."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, kind, count in (("screen", "head", n_heads), ("units", "unit", 5)):
+        frames = []
+        for e in EMOTIONS:
+            places = [(layer, i) for layer in range(n_layers) for i in range(count)]
+            score = rng.normal(0, 0.1, len(places))
+            frame = pd.DataFrame(places, columns=["layer", kind]).assign(emotion=e, score=score)
+            frame = frame.assign(ci_low=score - 0.05, ci_high=score + 0.05, p=np.where(score > 0.1, 0.01, 0.6), q=0.04)
+            exact = np.where(frame["layer"] < 2, score * 1.1, np.nan)
+            frame = frame.assign(exact=exact, exact_ci_low=exact - 0.05, exact_ci_high=exact + 0.05, direct=score / 2)
+            looks = {"attention": 0.4, "attention_neutral": 0.2} if kind == "head" else {}
+            about = {"outcome": "word-set log-odds", "gap": 0.5, "n_pairs": 9, "n_scenarios": 20}
+            frames.append(frame.assign(**looks, **about))
+        pd.concat(frames, ignore_index=True).to_parquet(folder / f"{name}_{slug}.parquet", index=False)
+    emotions = []
+    for e in EMOTIONS:
+        tokens = {"emotion": ("<s>", "So", " <glad", "\n", "."), "neutral": ("<s>", "So", " wide", "\n", ".")}
+        look = Look(weights=(0.5, 0.1, 0.3, 0.1, 0.0), shares=(0.1, 0.1, 0.62, 0.18, 0.0), layer_share=0.25)
+        sides = {k: SeenPrompt(tokens=t, text="".join(t[1:]), looks=(look,)) for k, t in tokens.items()}
+        head = ExampleHead(
+            layer=1, head=1, score=0.3, p=0.01, attention=0.4, attention_ci_low=0.31, attention_ci_high=0.5
+        )
+        emotions.append(
+            HeadExamples(
+                emotion=e, reference="neutral", heads=(head,), n_pairs=9, n_scenarios=20, uniform=0.21,
+                examples=(HeadExample(scenario="3", span=(2,), **sides),), agreement=Agreement(0.93, 0.81, 0.99, 4, 9),
+            )
+        )  # fmt: skip
+    write_head_examples(folder / f"examples_{slug}.json", ModelExamples(model=model, emotions=tuple(emotions)))
 
 
 def write_manifest(folder: Path, slugs: list[str], seconds: float) -> None:

@@ -35,6 +35,16 @@ from emotion_circuits.components._direct import Written, attention_to_span, dire
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
+from emotion_circuits.components._example_values import (
+    ExampleHead,
+    HeadExample,
+    HeadExamples,
+    Look,
+    ModelExamples,
+    SeenPrompt,
+    read_head_examples,
+    write_head_examples,
+)
 from emotion_circuits.components._faithfulness import (
     CMD,
     COMPLETENESS,
@@ -46,6 +56,7 @@ from emotion_circuits.components._faithfulness import (
     faithfulness,
     n_circuits,
 )
+from emotion_circuits.components._head_examples import examples_of, head_examples
 from emotion_circuits.components._interchange import (
     DIRECTIONS,
     PLACES,
@@ -97,12 +108,17 @@ __all__ = [
     "DoseResponse",
     "DrawnCurves",
     "ExactEffects",
+    "ExampleHead",
     "Faithfulness",
     "GenericValues",
+    "HeadExample",
+    "HeadExamples",
     "Interchange",
     "Kind",
+    "Look",
     "Method",
     "MethodRow",
+    "ModelExamples",
     "Outcome",
     "Overlap",
     "Pair",
@@ -111,6 +127,7 @@ __all__ = [
     "RankBy",
     "Ranking",
     "Screen",
+    "SeenPrompt",
     "Setting",
     "Swapped",
     "Way",
@@ -133,10 +150,12 @@ __all__ = [
     "effects_of",
     "effects_table",
     "exact_effects",
+    "examples_of",
     "faithfulness",
     "gap_is_clear",
     "generic_values",
     "halves",
+    "head_examples",
     "head_spec",
     "interchange",
     "interchange_measures",
@@ -155,7 +174,9 @@ __all__ = [
     "random_sets",
     "ranked_circuits",
     "rankings_by",
+    "read_head_examples",
     "recovered",
     "screen",
     "title_of",
+    "write_head_examples",
 ]

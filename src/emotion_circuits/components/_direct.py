@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,30 +79,62 @@ def direct_effects(
     return Written(sides[0], sides[1])
 
 
-def attention_to_span(lm: LoadedModel, outcome: Outcome, *, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Written:
-    """Share of what a head moves to the last token that comes from the emotion's word, or from what stands there in the
-    neutral prompt: Σ over the word's tokens of attention · ‖W_O v_k‖, over the same sum of all tokens (value-weighted
-    attention, Kobayashi et al. 2020). A head that looks at all tokens alike gives the word's share of the tokens.
+class Moved(NamedTuple):
+    """What one layer's heads take to a text's last token from each of its tokens.
+
+    Attributes:
+        weights: (heads, tokens) attention of the last token; each head's sum to 1.
+        amounts: (heads, tokens) attention · ‖W_O v_k‖ (value-weighted attention, Kobayashi et al. 2020).
     """
-    sides = np.zeros((2, len(outcome.pairs), lm.n_layers, lm.n_heads))
+
+    weights: Tensor
+    amounts: Tensor
+
+    def share(self, tokens: Sequence[int]) -> Tensor:
+        """(heads,) the share of all that is moved that comes from some tokens."""
+        return self.amounts[:, list(tokens)].sum(dim=-1) / self._whole()
+
+    def shares(self) -> Tensor:
+        """(heads, tokens) the share of each token; a head's sum to 1 unless it moves nothing at all."""
+        return self.amounts / self._whole()[:, None]
+
+    def _whole(self) -> Tensor:
+        return self.amounts.sum(dim=-1).clamp_min(torch.finfo(self.amounts.dtype).tiny)
+
+
+def output_grams(lm: LoadedModel) -> list[Tensor]:
+    """(heads, d_head, d_head) W_Oᵀ W_O of every head, for each layer: vᵀ (W_Oᵀ W_O) v = ‖W_O v‖²."""
     grams = []
     for layer in range(lm.n_layers):
         weight = out_weight(lm.attention_out(layer)).reshape(lm.d_model, lm.n_heads, lm.d_head)
         grams.append(torch.einsum("dhi,dhj->hij", weight, weight))
+    return grams
+
+
+def moved_to_last(lm: LoadedModel, batch: Batch, grams: Sequence[Tensor]) -> Iterator[tuple[int, list[Moved]]]:
+    """For each layer, what its heads take to the last token of each text of a batch, from one forward pass."""
+    for layer, attention in enumerate(attention_of(lm, batch)):
+        squared = torch.einsum("rhki,hij,rhkj->rhk", attention.values, grams[layer], attention.values)
+        lengths = squared.clamp_min(0).sqrt()
+        found = []
+        for row, start, ids in zip(batch.row, batch.start, batch.ids, strict=True):
+            end = start + len(ids)
+            weights = attention.weights[row, :, end - 1, start:end]
+            found.append(Moved(weights, weights * lengths[row, :, start:end]))
+        yield layer, found
+
+
+def attention_to_span(lm: LoadedModel, outcome: Outcome, *, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> Written:
+    """Share of what a head moves to the last token that comes from the emotion's word, or from what stands there in the
+    neutral prompt: Σ over the word's tokens of attention · ‖W_O v_k‖, over the same sum of all tokens (`Moved`). A head
+    that looks at all tokens alike gives the word's share of the tokens.
+    """
+    sides = np.zeros((2, len(outcome.pairs), lm.n_layers, lm.n_heads))
+    grams = output_grams(lm)
     for batches in outcome.batches(lm, batch_tokens):
         for side, batch in enumerate(batches):
-            found = attention_of(lm, batch)
-            for layer, attention in enumerate(found):
-                squared = torch.einsum("rhki,hij,rhkj->rhk", attention.values, grams[layer], attention.values)
-                lengths = squared.clamp_min(0).sqrt()
-                for i, pair in enumerate(batch.texts):
-                    share = _share(batch, i, attention.weights, lengths, outcome.pairs.pairs[pair].span)
+            for layer, found in moved_to_last(lm, batch, grams):
+                for pair, moved in zip(batch.texts, found, strict=True):
+                    share = moved.share(outcome.pairs.pairs[pair].span)
                     sides[side, pair, layer] = share.double().cpu().numpy()
     return Written(sides[0], sides[1])
-
-
-def _share(batch: Batch, i: int, weights: Tensor, lengths: Tensor, span: tuple[int, ...]) -> Tensor:
-    row, start = batch.row[i], batch.start[i]
-    end = start + len(batch.ids[i])
-    moved = weights[row, :, end - 1, start:end] * lengths[row, :, start:end]
-    return moved[:, list(span)].sum(dim=-1) / moved.sum(dim=-1).clamp_min(torch.finfo(moved.dtype).tiny)

@@ -11,6 +11,8 @@ from emotion_circuits.report._cosines import COSINE, draw_cosines
 from emotion_circuits.report._doses import dose_charts
 from emotion_circuits.report._foils import foil_charts
 from emotion_circuits.report._forest import draw_forest
+from emotion_circuits.report._head_maps import draw_head_maps
+from emotion_circuits.report._heads import TITLE as HEADS_TITLE
 from emotion_circuits.report._maps import figures_of
 from emotion_circuits.report._methods import draw_methods
 from emotion_circuits.report._methods_section import drawn_rows
@@ -83,3 +85,6 @@ def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
     figure = draw_methods(drawn_rows(model.methods), title=f"{model.name}: effect of every method against damage")
     if figure is not None:
         yield from write_picture(figure, folder / "methods")
+    figure = draw_head_maps(model.heads, title=f"{model.name}: {HEADS_TITLE}")
+    if figure is not None:
+        yield from write_picture(figure, folder / "heads")

@@ -14,6 +14,7 @@ from emotion_circuits.report._chart import Chart
 from emotion_circuits.report._cosines import cosine_alt, cosine_caption, draw_cosines
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._forest import draw_forest, forest_alt, forest_caption
+from emotion_circuits.report._heads import heads_section
 from emotion_circuits.report._interactive import plotly_json
 from emotion_circuits.report._maps import PairResults, draw_map, map_alt, map_caption, r2_sentence, transfer_table
 from emotion_circuits.report._methods import draw_methods
@@ -200,6 +201,7 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
         yield methods_html(model.methods)
     if model.written is not None:
         yield from texts_section(model.written)
+    yield from heads_section(model.heads, lambda drawn, caption, alt: _figure(_image(drawn, alt), caption))
 
 
 def _chart(chart: Chart) -> Iterator[str]:

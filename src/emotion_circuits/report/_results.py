@@ -13,6 +13,7 @@ from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
+from emotion_circuits.report._head_results import HeadResults, read_heads
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
 from emotion_circuits.report._methods_section import METHODS_FILE, read_methods
 from emotion_circuits.report._texts import WrittenTexts, read_texts
@@ -81,6 +82,7 @@ class ModelResults:
         written: what it wrote.
         own_sweeps: rows of the tables that the command `sweep` wrote, by position.
         methods: the ways of changing tone beside each other.
+        heads: scores of its heads and units; None where none were screened.
     """
 
     name: str
@@ -93,6 +95,7 @@ class ModelResults:
     written: WrittenTexts | None = None
     own_sweeps: tuple[Measure, ...] = ()
     methods: tuple[MethodRow, ...] = ()
+    heads: HeadResults | None = None
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -241,7 +244,7 @@ def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> 
     chosen = _chosen_layers(folder, slug, own)
     return ModelResults(
         name, slug, measures, controls, chosen, tuple(missing), own, written,
-        _own_sweeps(folder, name, slug), read_methods(folder, name, slug),
+        _own_sweeps(folder, name, slug), read_methods(folder, name, slug), read_heads(folder, slug),
     )  # fmt: skip
 
 
