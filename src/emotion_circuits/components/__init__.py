@@ -30,6 +30,20 @@ from emotion_circuits.components._components import (
     parse_head_spec,
     parse_spec,
 )
+from emotion_circuits.components._depth_files import depth_path, read_depths, write_depths
+from emotion_circuits.components._depths import (
+    FUNCTIONS,
+    LAYER_SHARE,
+    MIN_SCENARIOS,
+    DepthProfiles,
+    Function,
+    ScenarioProfile,
+    correlations,
+    depth_measures,
+    depth_profiles,
+    reliability,
+    shares,
+)
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
@@ -44,6 +58,13 @@ from emotion_circuits.components._faithfulness import (
     Faithfulness,
     faithfulness,
     n_circuits,
+)
+from emotion_circuits.components._head_functions import (
+    BEST_HEADS,
+    NOTHING,
+    HeadFunction,
+    head_functions,
+    head_functions_table,
 )
 from emotion_circuits.components._interchange import (
     DIRECTIONS,
@@ -69,6 +90,7 @@ from emotion_circuits.components._screen import Agreement, Screen, screen
 __all__ = [
     "ABLATE",
     "ABLATED_AT",
+    "BEST_HEADS",
     "CMD",
     "COMPLETENESS",
     "CPR",
@@ -76,8 +98,12 @@ __all__ = [
     "DEFAULT_BRIDGE",
     "DIRECTIONS",
     "FAITHFULNESS",
+    "FUNCTIONS",
+    "LAYER_SHARE",
     "METHODS",
     "MINIMALITY",
+    "MIN_SCENARIOS",
+    "NOTHING",
     "PLACES",
     "RANKINGS",
     "SIZES",
@@ -92,11 +118,14 @@ __all__ = [
     "Component",
     "ComponentEffect",
     "ContinuationOutcome",
+    "DepthProfiles",
     "Direction",
     "DoseResponse",
     "ExactEffects",
     "Faithfulness",
+    "Function",
     "GenericValues",
+    "HeadFunction",
     "Interchange",
     "Kind",
     "Method",
@@ -108,6 +137,7 @@ __all__ = [
     "ProjectionOutcome",
     "RankBy",
     "Ranking",
+    "ScenarioProfile",
     "Screen",
     "Setting",
     "Swapped",
@@ -124,6 +154,10 @@ __all__ = [
     "circuit_overlap",
     "circuit_tests",
     "compare_methods",
+    "correlations",
+    "depth_measures",
+    "depth_path",
+    "depth_profiles",
     "direct_effects",
     "dose_response_table",
     "dose_responses",
@@ -134,6 +168,8 @@ __all__ = [
     "gap_is_clear",
     "generic_values",
     "halves",
+    "head_functions",
+    "head_functions_table",
     "head_spec",
     "interchange",
     "interchange_measures",
@@ -152,7 +188,11 @@ __all__ = [
     "random_sets",
     "ranked_circuits",
     "rankings_by",
+    "read_depths",
     "recovered",
+    "reliability",
     "screen",
+    "shares",
     "title_of",
+    "write_depths",
 ]
