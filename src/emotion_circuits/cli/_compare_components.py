@@ -41,7 +41,7 @@ def compare_components(
     for name in dict.fromkeys((model_a, model_b)):
         path = store.folder / "heads" / f"functions_{ModelName.parse(name).slug}.parquet"
         if path.is_file():
-            heads += read_table(path).to_dict(orient="records")
+            heads += [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict(orient="records")]
     return Compared(component_rows(a, b, n_draws=draws, seed=seed), heads)
 
 

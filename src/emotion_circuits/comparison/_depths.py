@@ -55,7 +55,7 @@ def depth_bins(n_layers: int, n_bins: int) -> FloatArray:
 class Orders(NamedTuple):
     """Orders (m, n) of n things: all of them, the given one first, or so many random ones."""
 
-    index: NDArray[np.int64]
+    rows: NDArray[np.int64]
     exact: bool
 
     @classmethod
@@ -137,7 +137,8 @@ class _Both:
             [reliability(x[f], seed=seed) * reliability(y[f], seed=seed) for f in range(len(self.functions))]
             for x, y in zip(self.a, self.b, strict=True)
         ]
-        return np.sqrt(np.array(found))
+        result: FloatArray = np.sqrt(np.array(found))
+        return result
 
 
 def component_rows(
@@ -203,7 +204,7 @@ class _Pair:
     def null(self) -> FloatArray:
         """(m, E, F) correlations with the bins of one in other orders; of which one, they do not see."""
         a, b = self.means
-        return np.stack([correlations(a[:, :, order], b) for order in self.orders.index])
+        return np.stack([correlations(a[:, :, order], b) for order in self.orders.rows])
 
     @cached_property
     def ceilings(self) -> FloatArray:
@@ -214,7 +215,7 @@ class _Pair:
         """Every emotion and function."""
         a, b = self.means
         moved, kept = (b, a) if self.b_is_shallower else (a, b)
-        depths = np.stack([mean_depth(moved[:, :, order]) for order in self.orders.index])
+        depths = np.stack([mean_depth(moved[:, :, order]) for order in self.orders.rows])
         apart = (depths - mean_depth(kept)) * (-1 if self.b_is_shallower else 1)
         for e, emotion in enumerate(self.both.emotions):
             for f, function in enumerate(self.both.functions):
@@ -262,7 +263,7 @@ class _Pair:
                 tables = correlations(x[:, :, :, None], y[:, :, None])
                 return self.both.over_emotions(w, own_minus_others(tables))
 
-            null = np.array([own_minus_others(table[:, order]) for order in orders.index])
+            null = np.array([own_minus_others(table[:, order]) for order in orders.rows])
             yield self._row(about, OWN_FUNCTION, function, null, orders=orders, name="functions relabelled")
         if n_emotions > 1:
             table = correlations(a[:, None], b[None]).mean(axis=2)  # (E of A, E of B)
@@ -272,7 +273,7 @@ class _Pair:
                 x, y = self.both.sums(w)
                 return own_minus_others(correlations(x[:, :, None], y[:, None]).mean(axis=3))
 
-            null = np.array([own_minus_others(table[:, order]) for order in orders.index])
+            null = np.array([own_minus_others(table[:, order]) for order in orders.rows])
             yield self._row(about, OWN_EMOTION, emotion, null, orders=orders, name="emotions relabelled")
 
     def _row(
