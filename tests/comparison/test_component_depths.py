@@ -97,6 +97,7 @@ def test_a_function_found_deeper_is_said_to_be_deeper():
     moved = np.roll(means, -3, axis=2)
     rows = component_rows(made(means, 0.02), made(moved, 0.02, model="b", seed=1), **QUICK)
     m = one(rows, DEPTH_DIFFERENCE, "gratitude", "heads carry")
+    assert one(rows, DEPTH_DIFFERENCE).value == pytest.approx(m.value, abs=0.05)
     assert 0.2 < m.ci_low <= m.value <= m.ci_high < 0.35 and (m.layer_a, m.layer_b) == (6, 3)
     assert one(rows, DEPTH_CORRELATION, "gratitude", "heads carry").value < 0.1
 

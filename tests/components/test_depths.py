@@ -14,6 +14,7 @@ from emotion_circuits.components import (
     DepthProfiles,
     ScenarioProfile,
     Written,
+    both_screens,
     correlations,
     depth_measures,
     depth_profiles,
@@ -53,6 +54,18 @@ def test_a_layer_of_a_profile_is_the_sum_of_its_components(case, tmp_path):
     files = write_depths(tmp_path, [heads, replace(units, model="reference/gpt2")])
     assert [f.name.partition("_reference")[0] for f in files] == ["depth_values", "depths", "functions"]
     assert read_depths(tmp_path, "reference/gpt2").of.keys() == found.of.keys()
+
+
+def test_screens_made_together_are_those_made_apart(case):
+    lm, _, outcome = case
+    unit = np.eye(lm.d_model)[1]
+    both = both_screens(lm, outcome, steps=2, unit=unit)
+    for kind, found in zip(("head", "unit"), both, strict=True):
+        alone = screen(lm, outcome, kind, exact=0, steps=2, unit=unit)
+        assert list(found.maps) == list(alone.maps) and found.kind == kind and found.outcome == alone.outcome
+        for name, values in alone.maps.items():
+            np.testing.assert_allclose(found.maps[name], values, rtol=1e-4, atol=1e-6)
+    assert both_screens(lm, outcome, steps=0).heads.path is None
 
 
 def test_screens_without_a_direction_or_attention_give_fewer_functions(case):

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from emotion_circuits.directions import DirectionSet
     from emotion_circuits.models import LoadedModel
 
-PATH_STEPS = 5
 HEADS_SHOWN = 3
+LEAST_ORDERS = 9999
+"""They cost a second, and fewer let p of peaked profiles wander."""
 WRITES = "heads write"
 
 
@@ -42,7 +43,7 @@ def compare_components(
         path = store.folder / "heads" / f"functions_{ModelName.parse(name).slug}.parquet"
         if path.is_file():
             heads += [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict(orient="records")]
-    return Compared(component_rows(a, b, n_draws=draws, seed=seed), heads)
+    return Compared(component_rows(a, b, n_draws=max(draws, LEAST_ORDERS), seed=seed), heads)
 
 
 def show_components(found: Compared, target: Path, json: bool, title: str) -> None:
@@ -111,15 +112,14 @@ def _vectors(store: StoreOptions, name: str) -> Path:
 def _screens(lm: LoadedModel, directions: DirectionSet | None, store: StoreOptions) -> list[Screen]:
     """Heads and units of every emotion, averaged over the path; nothing is patched."""
     from emotion_circuits import prompts
-    from emotion_circuits.components import screen
+    from emotion_circuits.components import both_screens
 
     texts = prompts.profile(store.profile)
     emotions = chosen_emotions(texts, ())
-    found = []
-    with counting(f"Screening {lm.name}", 2 * len(emotions)) as add:
+    found: list[Screen] = []
+    with counting(f"Screening {lm.name}", len(emotions)) as add:
         for emotion in emotions:
-            outcome, unit = outcome_for(lm, texts, emotion, PairOptions()), unit_of(directions, emotion)
-            for kind in ("head", "unit"):
-                found.append(screen(lm, outcome, kind, exact=0, steps=PATH_STEPS, unit=unit))
-                add(1)
+            outcome = outcome_for(lm, texts, emotion, PairOptions())
+            found += both_screens(lm, outcome, unit=unit_of(directions, emotion))
+            add(1)
     return found

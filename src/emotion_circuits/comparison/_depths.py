@@ -207,16 +207,20 @@ class _Pair:
         return np.stack([correlations(a[:, :, order], b) for order in self.orders.rows])
 
     @cached_property
+    def apart(self) -> FloatArray:
+        """(m, E, F) differences of mean depth with the shallower model's layers in other orders."""
+        a, b = self.means
+        moved, kept = (b, a) if self.b_is_shallower else (a, b)
+        depths = np.stack([mean_depth(moved[:, :, order]) for order in self.orders.rows])
+        return (depths - mean_depth(kept)) * (-1 if self.b_is_shallower else 1)
+
+    @cached_property
     def ceilings(self) -> FloatArray:
         """(E, F)"""
         return self.both.ceilings(self.seed)
 
     def single(self) -> Iterator[PairMeasure]:
         """Every emotion and function."""
-        a, b = self.means
-        moved, kept = (b, a) if self.b_is_shallower else (a, b)
-        depths = np.stack([mean_depth(moved[:, :, order]) for order in self.orders.rows])
-        apart = (depths - mean_depth(kept)) * (-1 if self.b_is_shallower else 1)
         for e, emotion in enumerate(self.both.emotions):
             for f, function in enumerate(self.both.functions):
                 x, y = self.both.a[e][f], self.both.b[e][f]
@@ -229,7 +233,7 @@ class _Pair:
 
                 about = _About(emotion, function, ((e, f),), len(x))
                 yield self._row(about, DEPTH_CORRELATION, alike, self.null[:, e, f], ceiling=self.ceilings[e, f])
-                yield self._row(about, DEPTH_DIFFERENCE, difference, apart[:, e, f], close=True)
+                yield self._row(about, DEPTH_DIFFERENCE, difference, self.apart[:, e, f], close=True)
 
     def over_emotions(self) -> Iterator[PairMeasure]:
         """Means over emotions, by function and over all functions."""
@@ -244,8 +248,16 @@ class _Pair:
                 return self.both.over_emotions(w, correlations(a, b)[:, :, index].mean(axis=2))
 
             about = _About(ALL, name, tuple((e, f) for e in range(n_emotions) for f in chosen), self.both.n)
+
+            def difference(w: FloatArray, index: list[int] = index) -> FloatArray:
+                a, b = self.both.sums(w)
+                depths = mean_depth(a) - mean_depth(b)
+                return self.both.over_emotions(w, depths[:, :, index].mean(axis=2))
+
             null = self.null[:, :, index].mean(axis=(1, 2))
             yield self._row(about, DEPTH_CORRELATION, mean, null, ceiling=float(ceilings[:, index].mean()))
+            apart = self.apart[:, :, index].mean(axis=(1, 2))
+            yield self._row(about, DEPTH_DIFFERENCE, difference, apart, close=True)
 
     def relabelled(self) -> Iterator[PairMeasure]:
         """The same function, and the same emotion, against others."""

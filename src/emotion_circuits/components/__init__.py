@@ -11,6 +11,7 @@ from emotion_circuits.components._ablate import (
     random_sets,
 )
 from emotion_circuits.components._attribution import Attribution, attribute
+from emotion_circuits.components._both_screens import BothScreens, both_screens
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
 from emotion_circuits.components._circuit_tests import MINIMALITY, CircuitTests, circuit_tests, random_points
@@ -111,6 +112,7 @@ __all__ = [
     "WAYS",
     "Agreement",
     "Attribution",
+    "BothScreens",
     "Bridge",
     "Changes",
     "CircuitTests",
@@ -148,6 +150,7 @@ __all__ = [
     "agreeing",
     "attention_to_span",
     "attribute",
+    "both_screens",
     "check_components",
     "circuit_gaps",
     "circuit_means",

@@ -13,6 +13,7 @@ from emotion_circuits.comparison import (
     ALL,
     ALL_FUNCTIONS,
     DEPTH_CORRELATION,
+    DEPTH_DIFFERENCE,
     OWN_EMOTION,
     OWN_FUNCTION,
     PairMeasure,
@@ -32,7 +33,7 @@ TITLE = "Are the same depths and functions found?"
 _COLOURS = ("above", "below", "all", "ink", "null-strong")
 _DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
 _HEADS_SHOWN = 3
-_COLUMNS = ("Models", "What", "Correlation [95 % interval]", "By chance, 95 %", "Ceiling", "p", "n")
+_COLUMNS = ("Models", "What", "Correlation [95 % interval]", "By chance, 95 %", "Ceiling", "p", "First deeper by", "n")
 _OWN = {OWN_FUNCTION: "same function − others", OWN_EMOTION: "same emotion − others"}
 
 
@@ -96,7 +97,9 @@ def depth_chart(depths: Depths) -> Chart | None:
     panels = []
     for function in functions:
         own = [m for m in every if m.kind == function.name]
-        y_axis = Axis("share", *finite_range([v for m in own for v in (m.value, m.ci_low, m.ci_high)], 0.0, 0.3))
+        y_axis = Axis(
+            "share", *finite_range([v for m in own for v in (m.ci_low, m.ci_high, m.null_low, m.null_high)], 0.0, 0.3)
+        )
         row = []
         for emotion in emotions:
             lines = [
@@ -161,13 +164,24 @@ def pair_sentence(rows: Sequence[PairMeasure]) -> str:
         return f"{rows[0].model_a} and {rows[0].model_b}: not tested, too few scenarios have a pair in both."
     by_function = [m for f in FUNCTIONS for m in [_one(rows, f.name, DEPTH_CORRELATION)] if m is not None]
     alike = [f"{m.kind} {number(m.value)}" for m in by_function if m.p <= ALPHA]
+    moved = [m for f in FUNCTIONS for m in [_one(rows, f.name, DEPTH_DIFFERENCE)] if m is not None]
+    moved = [m for m in moved if m.ci_low > 0 or m.ci_high < 0]
+    furthest = max(moved, key=lambda m: abs(m.value), default=None)
     clear = sum(q is not None and q <= ALPHA for q in adjusted(rows))
     tested = sum(q is not None for q in adjusted(rows))
     beyond = f"beyond chance for {', '.join(alike)}" if alike else "beyond chance for no function"
+    apart = ""
+    if furthest is not None:
+        first, second = (overall.model_a, overall.model_b)[:: 1 if furthest.value > 0 else -1]
+        low, high = sorted((abs(furthest.ci_low), abs(furthest.ci_high)))
+        apart = (
+            f" Furthest apart are {furthest.kind.split()[0]} that {furthest.kind.split()[1]}: in {first} by "
+            f"{number(abs(furthest.value))} {interval(low, high)} of the depth deeper than in {second}."
+        )
     return (
         f"{overall.model_a} and {overall.model_b}: over all functions and emotions the profiles correlate "
         f"{number(overall.value)} {interval(overall.ci_low, overall.ci_high)} (p {equals(overall.p)}, ceiling "
-        f"{number(overall.ceiling)}), {beyond}; {clear} of {tested} single profiles remain after adjusting."
+        f"{number(overall.ceiling)}), {beyond}; {clear} of {tested} single profiles remain after adjusting." + apart
     )
 
 
@@ -180,20 +194,21 @@ def pairs_table_html(depths: Depths) -> str:
     lines = []
     for rows in depths.pairs.values():
         for m in rows:
-            if m.emotion != ALL:
+            if m.emotion != ALL or m.statistic == DEPTH_DIFFERENCE:
                 continue
+            deeper = None if m.statistic in _OWN else _one(rows, m.kind, DEPTH_DIFFERENCE)
+            by = "" if deeper is None else f"{number(deeper.value)} {_ci(deeper.ci_low, deeper.ci_high)}"
             cells = (
                 f"{escape(m.model_a)}, {escape(m.model_b)}", escape(_OWN.get(m.statistic, m.kind)),
-                f'{number(m.value)} <span class="ci">{interval(m.ci_low, m.ci_high)}</span>',
-                f'{number(m.chance)} <span class="ci">{interval(m.null_low, m.null_high)}</span>', number(m.ceiling),
-                p_value(m.p), str(m.n_unique),
+                f"{number(m.value)} {_ci(m.ci_low, m.ci_high)}", f"{number(m.chance)} {_ci(m.null_low, m.null_high)}",
+                number(m.ceiling), p_value(m.p), by, str(m.n_unique),
             )  # fmt: skip
             lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     caption = (
         "Correlation of two models' profiles over relative depth, mean over emotions. By chance: the layers of one "
         "model in any order (last two rows of a pair: functions, emotions relabelled). Ceiling: what two such profiles "
-        "could reach, from split halves of each model's scenarios. n: scenarios with a pair in both. p is not "
-        "adjusted; no claim rests on it."
+        "could reach, from split halves of each model's scenarios. First deeper by: difference of the mean relative "
+        "depths. n: scenarios with a pair in both. p is not adjusted; no claim rests on it."
     )
     return _table(caption, _COLUMNS, lines, "Depths and functions")
 
@@ -226,7 +241,11 @@ def heads_table_html(heads: Sequence[HeadFunction]) -> str:
 def _triple(value: float, low: float, high: float, p: float) -> str:
     if value != value:
         return "–"
-    return f'{number(value)} <span class="ci">{interval(low, high)}</span> <small>p {equals(p)}</small>'
+    return f"{number(value)} {_ci(low, high)} <small>p {equals(p)}</small>"
+
+
+def _ci(low: float, high: float) -> str:
+    return f'<span class="ci">{interval(low, high)}</span>'
 
 
 def _table(caption: str, columns: Sequence[str], lines: Sequence[str], label: str) -> str:
