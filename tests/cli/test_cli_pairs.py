@@ -106,39 +106,6 @@ def test_compare_stands_between_chance_and_ceiling(run, here, by, cells):
         assert m["null_low"] <= m["chance"] <= m["null_high"] and 0 < m["p"] <= 1 and m["ceiling"] <= 1
 
 
-@pytest.fixture
-def few_scenarios(monkeypatch):
-    """Scenarios among which the reference models have pairs of every emotion."""
-    data = prompts.profile("baseline")
-    kept = {str(k) for k in range(43, 54)}
-    few = prompts.Dataset(data.name, tuple(t for t in data if t.scenario in kept))
-    monkeypatch.setattr(prompts, "profile", lambda _: few)
-
-
-def test_compare_by_components_screens_what_is_missing(run, here, tmp_path, few_scenarios, monkeypatch):
-    """gpt2 and its twin: both move the emotion by heads in the same half of the layers; a model is like itself."""
-    argv = ("compare", "--by", "components", "--model", A, "--results", tmp_path / "own", "--draws", 99)
-    found = run(*argv, "--model2", B, "--json")
-    assert found.status == 0, found.err
-    assert found.err.count("no direct effects") == 2
-    result = json.loads(found.out)
-    kinds = {m["kind"] for m in result["measures"]}
-    assert kinds == {"heads carry", "units carry", "heads read", "all functions"}
-    [overall] = [m for m in result["measures"] if m["statistic"].startswith("correlation of profiles")
-                 and m["kind"] == "all functions"]  # fmt: skip
-    assert overall["null_low"] < overall["chance"] < overall["null_high"] and 0 < overall["ceiling"] <= 1
-    assert overall["ci_low"] <= overall["value"] <= overall["ci_high"]
-    assert {h["model"] for h in result["heads"]} == {A, B}
-    heads = tmp_path / "own" / "baseline" / "heads"
-    assert sorted(f.name for f in heads.glob("*twin*")) == [
-        f"{name}_reference--gpt2-twin.parquet" for name in ("depth_values", "depths", "functions")
-    ]
-    monkeypatch.setattr("emotion_circuits.engine.load_verified", None)  # what is kept needs no model
-    again = run(*argv, "--model2", A)
-    assert again.status == 0, again.err
-    assert "+1.00" in again.out and "Descriptive: no claim" in again.out and "relabelled" in again.out
-
-
 def test_subspace_writes_bases_and_how_stable_they_are(run, here):
     argv = ("subspace", "--activations_dir", here / "activations/reference--gpt2", "--layers", 3)
     found = run(*argv, "--output", "subspaces.pkl", "--n-components", 10)
