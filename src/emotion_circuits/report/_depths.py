@@ -170,11 +170,17 @@ def pair_sentence(rows: Sequence[PairMeasure]) -> str:
     clear = sum(q is not None and q <= ALPHA for q in adjusted(rows))
     tested = sum(q is not None for q in adjusted(rows))
     beyond = f"beyond chance for {', '.join(alike)}" if alike else "beyond chance for no function"
+    own = _one(rows, ALL_FUNCTIONS, OWN_FUNCTION)
     apart = ""
+    if own is not None:
+        apart = (
+            f" Correlations with the same function of the other model are {number(own.value)} "
+            f"{interval(own.ci_low, own.ci_high)} above those with its other functions (p {equals(own.p)})."
+        )
     if furthest is not None:
         first, second = (overall.model_a, overall.model_b)[:: 1 if furthest.value > 0 else -1]
         low, high = sorted((abs(furthest.ci_low), abs(furthest.ci_high)))
-        apart = (
+        apart += (
             f" Furthest apart are {furthest.kind.split()[0]} that {furthest.kind.split()[1]}: in {first} by "
             f"{number(abs(furthest.value))} {interval(low, high)} of the depth deeper than in {second}."
         )
@@ -206,9 +212,9 @@ def pairs_table_html(depths: Depths) -> str:
             lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     caption = (
         "Correlation of two models' profiles over relative depth, mean over emotions. By chance: the layers of one "
-        "model in any order (last two rows of a pair: functions, emotions relabelled). Ceiling: what two such profiles "
-        "could reach, from split halves of each model's scenarios. First deeper by: difference of the mean relative "
-        "depths. n: scenarios with a pair in both. p is not adjusted; no claim rests on it."
+        "model in any order (last two rows of a pair: functions, emotions relabelled; for three, p ≥ 1/6). Ceiling: "
+        "what two such profiles could reach, from split halves of each model's scenarios. First deeper by: difference "
+        "of the mean relative depths. n: scenarios with a pair in both. p is not adjusted; no claim rests on it."
     )
     return _table(caption, _COLUMNS, lines, "Depths and functions")
 
