@@ -140,6 +140,7 @@ def test_k_sweep_takes_short_names_below_one_folder(run, here):
         (("transfer", "--models", A), "two different models"),
         (("transfer", "--models", A, B, "--dose", "nan"), "not a finite number"),
         (("compare", "--model", A, "--model2", B, "--layers", "9"), "no layer 9"),
+        (("compare", "--by", "components", "--model", A, "--model2", B, "--layers", "3"), "over all layers"),
         (("compare", "--by", "vectors", "--model", A, "--model2", B, "--layers", "9"), "no layer 9"),
         (("subspace",), "Neither activations nor a model"),
         (("subspace", "--model", A, "--kind", "within-class"), "belongs to one emotion"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from emotion_circuits.cli._compare_components import compare_components, show_components
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -133,10 +134,10 @@ def compare(
     model: ModelFlag,
     model2: OtherModelFlag,
     by: Annotated[
-        Literal["vectors", "token-vectors", "subspaces", "cka", "rsa", "neighbours"],
+        Literal["vectors", "token-vectors", "subspaces", "cka", "rsa", "neighbours", "components"],
         flag(
             help="vectors, token-vectors and subspaces compare raw coordinates; cka, rsa and neighbours how texts"
-            " relate, whatever the coordinates."
+            " relate, whatever the coordinates; components what heads and units do at which relative depth."
         ),
     ] = "cka",
     layers: AnyLayers = None,
@@ -145,12 +146,14 @@ def compare(
     activations_dir: ActivationsRoot = None,
     output: Annotated[Path | None, flag(help="Table to write, .parquet or .json.")] = None,
     seed: Seed = 0,
+    model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
     """Compare two models on the same texts, layer by layer.
 
-    Where coordinates do not matter (cka, rsa, neighbours) every layer is compared with every layer.
+    Where coordinates do not matter (cka, rsa, neighbours) every layer is compared with every layer. By components,
+    profiles over relative depth of what heads and units do are compared; they are screened where that was not done.
 
     For what is shared under other coordinates see `align`; raw coordinates of two models have no common
     meaning, and the values show it beside their chance.
@@ -158,6 +161,15 @@ def compare(
     from emotion_circuits.comparison import direction_rows, overlap_rows, space_rows
     from emotion_circuits.directions import check_position
 
+    if by == "components":
+        if layers is not None or position is not None or activations_dir is not None:
+            raise InputError("Components are compared over all layers, at places of their own, without activations.",
+                             next_step="leave out --layers, --position and --activations")  # fmt: skip
+        default = store_options.folder / "cross_model" / f"{_slugs(model, model2)}_components.parquet"
+        target = _table_path(output, default)
+        found = compare_components(model, model2, model_options, store_options, draws, seed)
+        show_components(found, target, json, f"{model} and {model2}, by components")
+        return
     where = check_position(position or ("emotion-token" if by == "token-vectors" else DEFAULT_POSITION))
     name = f"{_slugs(model, model2)}_{by.replace('-', '_')}.parquet"
     target = _table_path(output, store_options.folder / "cross_model" / name)

@@ -21,6 +21,17 @@ from emotion_circuits.comparison._alignment_rows import (
     steering_rows,
 )
 from emotion_circuits.comparison._claims import alignment_claims, shared_claim, transfer_claims
+from emotion_circuits.comparison._depths import (
+    ALL_FUNCTIONS,
+    DEPTH_CORRELATION,
+    DEPTH_DIFFERENCE,
+    OWN_EMOTION,
+    OWN_FUNCTION,
+    adjusted,
+    component_path,
+    component_rows,
+    write_component_rows,
+)
 from emotion_circuits.comparison._files import map_path, write_alignment
 from emotion_circuits.comparison._fit_texts import (
     FIT_POSITION,
@@ -48,6 +59,9 @@ from emotion_circuits.comparison._transfer import Detection, MappedDirections, S
 
 __all__ = [
     "ALL",
+    "ALL_FUNCTIONS",
+    "DEPTH_CORRELATION",
+    "DEPTH_DIFFERENCE",
     "DETECTION",
     "DETECTION_SHARE",
     "DEVELOPMENT_COSINE",
@@ -59,6 +73,8 @@ __all__ = [
     "NATIVE_SLOPE",
     "N_FIT_TEXTS",
     "OWN_COSINE",
+    "OWN_EMOTION",
+    "OWN_FUNCTION",
     "PAIR_OVERLAP",
     "R2",
     "RAW_COSINE",
@@ -75,10 +91,13 @@ __all__ = [
     "Side",
     "SpaceMeasure",
     "Steering",
+    "adjusted",
     "align_pair",
     "alignment_claims",
     "checked_rows",
     "chosen_rows",
+    "component_path",
+    "component_rows",
     "detect",
     "detection_rows",
     "direction_rows",
@@ -107,4 +126,5 @@ __all__ = [
     "transfer_claims",
     "twins_of",
     "write_alignment",
+    "write_component_rows",
 ]

@@ -11,6 +11,7 @@ from emotion_circuits.components._ablate import (
     random_sets,
 )
 from emotion_circuits.components._attribution import Attribution, attribute
+from emotion_circuits.components._both_screens import BothScreens, both_screens
 from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_clear
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
@@ -30,6 +31,20 @@ from emotion_circuits.components._components import (
     head_spec,
     parse_head_spec,
     parse_spec,
+)
+from emotion_circuits.components._depth_files import depth_path, read_depths, write_depths
+from emotion_circuits.components._depths import (
+    FUNCTIONS,
+    LAYER_SHARE,
+    MIN_SCENARIOS,
+    DepthProfiles,
+    Function,
+    ScenarioProfile,
+    correlations,
+    depth_measures,
+    depth_profiles,
+    reliability,
+    shares,
 )
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
@@ -57,6 +72,13 @@ from emotion_circuits.components._faithfulness import (
     n_circuits,
 )
 from emotion_circuits.components._head_examples import examples_of, head_examples
+from emotion_circuits.components._head_functions import (
+    BEST_HEADS,
+    NOTHING,
+    HeadFunction,
+    head_functions,
+    head_functions_table,
+)
 from emotion_circuits.components._interchange import (
     DIRECTIONS,
     PLACES,
@@ -81,6 +103,7 @@ from emotion_circuits.components._screen import Agreement, Screen, screen
 __all__ = [
     "ABLATE",
     "ABLATED_AT",
+    "BEST_HEADS",
     "CMD",
     "COMPLETENESS",
     "CPR",
@@ -88,8 +111,12 @@ __all__ = [
     "DEFAULT_BRIDGE",
     "DIRECTIONS",
     "FAITHFULNESS",
+    "FUNCTIONS",
+    "LAYER_SHARE",
     "METHODS",
     "MINIMALITY",
+    "MIN_SCENARIOS",
+    "NOTHING",
     "PLACES",
     "RANKINGS",
     "SIZES",
@@ -97,6 +124,7 @@ __all__ = [
     "WAYS",
     "Agreement",
     "Attribution",
+    "BothScreens",
     "Bridge",
     "Changes",
     "CircuitTests",
@@ -104,15 +132,18 @@ __all__ = [
     "Component",
     "ComponentEffect",
     "ContinuationOutcome",
+    "DepthProfiles",
     "Direction",
     "DoseResponse",
     "DrawnCurves",
     "ExactEffects",
     "ExampleHead",
     "Faithfulness",
+    "Function",
     "GenericValues",
     "HeadExample",
     "HeadExamples",
+    "HeadFunction",
     "Interchange",
     "Kind",
     "Look",
@@ -126,6 +157,7 @@ __all__ = [
     "ProjectionOutcome",
     "RankBy",
     "Ranking",
+    "ScenarioProfile",
     "Screen",
     "SeenPrompt",
     "Setting",
@@ -137,12 +169,17 @@ __all__ = [
     "agreeing",
     "attention_to_span",
     "attribute",
+    "both_screens",
     "check_components",
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
     "circuit_tests",
     "compare_methods",
+    "correlations",
+    "depth_measures",
+    "depth_path",
+    "depth_profiles",
     "direct_effects",
     "dose_response_table",
     "dose_responses",
@@ -156,6 +193,8 @@ __all__ = [
     "generic_values",
     "halves",
     "head_examples",
+    "head_functions",
+    "head_functions_table",
     "head_spec",
     "interchange",
     "interchange_measures",
@@ -174,9 +213,13 @@ __all__ = [
     "random_sets",
     "ranked_circuits",
     "rankings_by",
+    "read_depths",
     "read_head_examples",
     "recovered",
+    "reliability",
     "screen",
+    "shares",
     "title_of",
+    "write_depths",
     "write_head_examples",
 ]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from emotion_circuits.report._chart import Chart
 from emotion_circuits.report._cosines import COSINE, draw_cosines
+from emotion_circuits.report._depths import depth_chart, read_depths
 from emotion_circuits.report._doses import dose_charts
 from emotion_circuits.report._foils import foil_charts
 from emotion_circuits.report._forest import draw_forest
@@ -64,6 +65,9 @@ def write_figures(folder: Path) -> list[Path]:
                 files += write_picture(figure, plots / "claims" / identifier.replace(".", "_"))
         for slug, figure in figures_of(results.pairs):
             files += write_picture(figure, plots / "alignment" / slug)
+        depths = depth_chart(read_depths(folder, {m.name: m.slug for m in results.models}))
+        if depths is not None:
+            files += write_picture(draw_chart(depths, with_title=True), plots / "components" / depths.key)
         for model in results.models:
             files += _write_model(model, plots / model.slug)
     return sorted(files)

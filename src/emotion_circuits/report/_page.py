@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING
 from emotion_circuits._files import write_text
 from emotion_circuits.report._chart import Chart
 from emotion_circuits.report._cosines import cosine_alt, cosine_caption, draw_cosines
+from emotion_circuits.report._depths import TITLE as DEPTHS_TITLE
+from emotion_circuits.report._depths import (
+    Depths,
+    depth_chart,
+    heads_table_html,
+    pair_sentence,
+    pairs_table_html,
+    read_depths,
+)
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._forest import draw_forest, forest_alt, forest_caption
 from emotion_circuits.report._heads import heads_section
@@ -111,6 +120,7 @@ def _body(results: Results) -> Iterator[str]:
         yield from _question_section(question, place, [c for c in results.claims if c.question == question])
         if question == "RQ5" and results.pairs:
             yield from _maps_section(results.pairs)
+    yield from _depths_section(read_depths(results.folder, {m.name: m.slug for m in results.models}))
     for place, model in enumerate(results.models):
         yield from _model_section(model, place)
     yield '<h2 id="provenance">What made these results</h2>'
@@ -175,6 +185,17 @@ def _maps_section(pairs: Sequence[PairResults]) -> Iterator[str]:
             yield _figure(_image(figure, map_alt(pair)), map_caption(pair))
 
 
+def _depths_section(depths: Depths) -> Iterator[str]:
+    chart = depth_chart(depths)
+    if chart is None:
+        return
+    yield f'<h2 id="depths">RQ4, between models: {escape(DEPTHS_TITLE)}</h2>'
+    yield "".join(f"<p>{escape(pair_sentence(rows))}</p>" for rows in depths.pairs.values())
+    yield _chart_figure(chart)
+    yield pairs_table_html(depths) if depths.pairs else ""
+    yield heads_table_html(depths.heads)
+
+
 def _model_section(model: ModelResults, place: int) -> Iterator[str]:
     yield f'<h2 id="model-{place}">{escape(model.name)}</h2>'
     yield "".join(f'<p class="warning">{escape(sentence)}</p>' for sentence in model.missing)
@@ -206,9 +227,13 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
 
 def _chart(chart: Chart) -> Iterator[str]:
     yield f"<h3>{escape(chart.title.partition(': ')[2])}</h3>"
+    yield _chart_figure(chart)
+
+
+def _chart_figure(chart: Chart) -> str:
     static = _image(draw_chart(chart, with_title=False), chart.alt)
     live = '<div class="live"></div><script type="application/json">' + plotly_json(chart) + "</script>"
-    yield _figure(static + live, chart.caption, "chart")
+    return _figure(static + live, chart.caption, "chart")
 
 
 def _figure(content: str, caption: str, css: str = "") -> str:

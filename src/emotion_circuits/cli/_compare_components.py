@@ -1,0 +1,125 @@
+"""What `compare --by components` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
+from emotion_circuits.cli._options import ModelOptions, StoreOptions
+from emotion_circuits.cli._output import Table, emit, note, to_plain
+from emotion_circuits.cli._progress import counting
+
+if TYPE_CHECKING:
+    from emotion_circuits.comparison import PairMeasure
+    from emotion_circuits.components import DepthProfiles, Screen
+    from emotion_circuits.directions import DirectionSet
+    from emotion_circuits.models import LoadedModel
+
+HEADS_SHOWN = 3
+LEAST_ORDERS = 9999
+"""They cost a second, and fewer let p of peaked profiles wander."""
+WRITES = "heads write"
+
+
+class Compared(NamedTuple):
+    """Rows about two models, and what the best heads of each do."""
+
+    rows: list[PairMeasure]
+    heads: list[dict[str, Any]]
+
+
+def compare_components(
+    model_a: str, model_b: str, model_options: ModelOptions, store: StoreOptions, draws: int, seed: int
+) -> Compared:
+    """Profiles over relative depth of both models, from the results folder or made now, and set side by side."""
+    from emotion_circuits._files import read_table
+    from emotion_circuits.comparison import component_rows
+    from emotion_circuits.models import ModelName
+
+    a, b = (_profiles(name, model_options, store, seed) for name in (model_a, model_b))
+    heads: list[dict[str, Any]] = []
+    for name in dict.fromkeys((model_a, model_b)):
+        path = store.folder / "heads" / f"functions_{ModelName.parse(name).slug}.parquet"
+        if path.is_file():
+            heads += [{str(k): v for k, v in row.items()} for row in read_table(path).to_dict(orient="records")]
+    return Compared(component_rows(a, b, n_draws=max(draws, LEAST_ORDERS), seed=seed), heads)
+
+
+def show_components(found: Compared, target: Path, json: bool, title: str) -> None:
+    """Write the rows, print them and the best heads."""
+    from emotion_circuits._files import write_json, write_table
+    from emotion_circuits.comparison import adjusted, pairs_table
+
+    if target.suffix == ".json":
+        write_json(target, to_plain({"measures": found.rows}))
+    else:
+        write_table(target, pairs_table(found.rows))
+    columns = ("emotion", "function", "most at", "statistic", "value", "95 % interval", "chance", "null, 95 %",
+               "ceiling", "p", "q", "n")  # fmt: skip
+    lines = [
+        (
+            m.emotion, m.kind, f"{m.layer_a}–{m.layer_b}", m.statistic, f"{m.value:+z.2f}", _band(m.ci_low, m.ci_high),
+            f"{m.chance:+z.2f}", _band(m.null_low, m.null_high), "–" if m.ceiling != m.ceiling else f"{m.ceiling:.2f}",
+            f"{m.p:.4f}", "–" if q is None else f"{q:.4f}", str(m.n_unique),
+        )
+        for m, q in zip(found.rows, adjusted(found.rows), strict=True)
+    ]  # fmt: skip
+    nulls = ", ".join(dict.fromkeys(m.null for m in found.rows if m.null))
+    notes = [
+        f"null: {nulls}. most at: the layers of both models with the largest share. q: Benjamini and Hochberg over",
+        "emotions and functions. n counts scenarios with a pair in both models. Descriptive: no claim rests on it.",
+        *_best_heads(found.heads),
+        f"Written to {target}",
+    ]
+    emit({"file": target, "measures": found.rows, "heads": found.heads}, json,
+         table=Table(columns, lines, title=title, notes=notes))  # fmt: skip
+
+
+def _best_heads(heads: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for model, emotion in dict.fromkeys((h["model"], h["emotion"]) for h in heads):
+        own = [h for h in heads if (h["model"], h["emotion"]) == (model, emotion)][:HEADS_SHOWN]
+        said = "; ".join(f"{h['layer']}:{h['head']} (depth {h['depth']:.2f}) {h['does']}" for h in own)
+        lines.append(f"{model}, {emotion}: {said}")
+    return lines
+
+
+def _band(low: float, high: float) -> str:
+    return "–" if low != low else f"[{low:+z.2f}, {high:+z.2f}]"
+
+
+def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) -> DepthProfiles:
+    from emotion_circuits.components import depth_path, read_depths, write_depths
+
+    kept = read_depths(store.folder, name) if depth_path(store.folder, name).is_file() else None
+    if kept is not None and (WRITES in kept.functions or not _vectors(store, name).is_file()):
+        return kept
+    if kept is not None:
+        note(f"there are directions of {name} now: its profiles are made again with what is written along them")
+    lm = load(name, options)
+    write_depths(store.folder, _screens(lm, directions_if_any(lm, None, store), store), seed=seed)
+    return read_depths(store.folder, name)
+
+
+def _vectors(store: StoreOptions, name: str) -> Path:
+    from emotion_circuits.cli._inputs import DEFAULT_POSITION
+    from emotion_circuits.models import ModelName
+
+    return store.folder / "emotion_vectors" / f"{ModelName.parse(name).slug}_{DEFAULT_POSITION}.safetensors"
+
+
+def _screens(lm: LoadedModel, directions: DirectionSet | None, store: StoreOptions) -> list[Screen]:
+    """Heads and units of every emotion, averaged over the path; nothing is patched."""
+    from emotion_circuits import prompts
+    from emotion_circuits.components import both_screens
+
+    texts = prompts.profile(store.profile)
+    emotions = chosen_emotions(texts, ())
+    found: list[Screen] = []
+    with counting(f"Screening {lm.name}", len(emotions)) as add:
+        for emotion in emotions:
+            outcome = outcome_for(lm, texts, emotion, PairOptions())
+            found += both_screens(lm, outcome, unit=unit_of(directions, emotion))
+            add(1)
+    return found
