@@ -21,6 +21,17 @@ from emotion_circuits.components._circuits import (
     matched_circuits,
     ranked_circuits,
 )
+from emotion_circuits.components._component_texts import (
+    TEXT_METHODS,
+    AblationTexts,
+    TextEffect,
+    TextMethod,
+    TextSetting,
+    ablation_texts,
+    n_ablation_texts,
+    text_effects,
+    text_effects_table,
+)
 from emotion_circuits.components._components import (
     Component,
     Kind,
@@ -56,7 +67,8 @@ from emotion_circuits.components._interchange import (
 )
 from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
 from emotion_circuits.components._method_rows import MethodRow, compare_methods, methods_table, title_of
-from emotion_circuits.components._methods import ABLATE, ABLATED_AT, WAYS, Setting, Way, method_texts, n_texts
+from emotion_circuits.components._methods import ABLATE, ABLATED_AT, CIRCUIT, WAYS, Setting, Way, method_texts, n_texts
+from emotion_circuits.components._modulation import STRENGTHS, Modulation, check_strengths, modulation
 from emotion_circuits.components._outcomes import (
     ContinuationOutcome,
     Outcome,
@@ -69,6 +81,7 @@ from emotion_circuits.components._screen import Agreement, Screen, screen
 __all__ = [
     "ABLATE",
     "ABLATED_AT",
+    "CIRCUIT",
     "CMD",
     "COMPLETENESS",
     "CPR",
@@ -81,8 +94,11 @@ __all__ = [
     "PLACES",
     "RANKINGS",
     "SIZES",
+    "STRENGTHS",
     "SWAP_SITES",
+    "TEXT_METHODS",
     "WAYS",
+    "AblationTexts",
     "Agreement",
     "Attribution",
     "Bridge",
@@ -101,6 +117,7 @@ __all__ = [
     "Kind",
     "Method",
     "MethodRow",
+    "Modulation",
     "Outcome",
     "Overlap",
     "Pair",
@@ -111,14 +128,19 @@ __all__ = [
     "Screen",
     "Setting",
     "Swapped",
+    "TextEffect",
+    "TextMethod",
+    "TextSetting",
     "Way",
     "WordSetOutcome",
     "Written",
     "ablate",
+    "ablation_texts",
     "agreeing",
     "attention_to_span",
     "attribute",
     "check_components",
+    "check_strengths",
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
@@ -143,6 +165,8 @@ __all__ = [
     "matched_pairs",
     "method_texts",
     "methods_table",
+    "modulation",
+    "n_ablation_texts",
     "n_circuits",
     "n_texts",
     "parse_head_spec",
@@ -154,5 +178,7 @@ __all__ = [
     "rankings_by",
     "recovered",
     "screen",
+    "text_effects",
+    "text_effects_table",
     "title_of",
 ]

@@ -107,9 +107,7 @@ def _twin(r: ScoreRow, random: Mapping[tuple[Any, ...], ScoreRow]) -> ScoreRow |
     return own if own is not None or r.dose is None else random.get((RANDOM, *r[1:4]))
 
 
-def _row(
-    model: str, way: Way, r: ScoreRow, damage: DamageRow, twin: ScoreRow | None, scorer: TextScorer
-) -> MethodRow:
+def _row(model: str, way: Way, r: ScoreRow, damage: DamageRow, twin: ScoreRow | None, scorer: TextScorer) -> MethodRow:
     sign = 1.0 if way == "raise" else -1.0
     nan = float("nan")
     clean = r.value - r.difference
