@@ -174,9 +174,9 @@ def outcome_on(
     if options.outcome == "projection":
         unit = unit_of(directions, pairs.emotion)
         if directions is None or unit is None:
-            known = [] if directions is None else [e for e in directions.emotions if e in directions.chosen_layer]
+            able = () if directions is None else sorted(set(directions.emotions) & set(directions.chosen_layer))
             raise InputError(f"There is no direction of {pairs.emotion} with a chosen layer to project on.",
-                             accepted=", ".join(known) or None, next_step="make directions with `vectors`")  # fmt: skip
+                             accepted=", ".join(able) or None, next_step="make directions with `vectors`")  # fmt: skip
         return ProjectionOutcome(lm, pairs, unit, directions.chosen_layer[pairs.emotion])
     split = None if options.split == "all" else options.split
     if options.outcome == "log-odds":

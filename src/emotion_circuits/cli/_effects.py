@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emotion_circuits.cli._ablation_texts import (
     TextOptions,
+    check_methods,
     judges_of,
-    note_on_methods,
     texts_on_screen,
     write_ablation_texts,
     written_without,
@@ -70,11 +70,13 @@ def run_effects(
     components = parse_spec(spec, kind)
     files = (*emotion_files, *neutral_files)
     texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store_options)
+    chosen = tuple(dict.fromkeys(methods)) or METHODS
     judges = judges_of(text, wanted, store_options.profile, model_options.device)
+    if judges:
+        check_methods(chosen)
     lm = load(model, model_options)
     check_components(lm, components)
     directions = directions_for(lm, vectors, store_options, pairs)
-    chosen = tuple(dict.fromkeys(methods)) or METHODS
     budget = batch_tokens or DEFAULT_BATCH_TOKENS
     generic = None
     if what == "ablate" and set(chosen) - {"zero"}:
@@ -86,8 +88,11 @@ def run_effects(
     for emotion in wanted:
         measured = outcome_for(lm, texts, emotion, pairs, directions)
         if not notes:
-            notes = [f"Effects on {measured.name} in {unit_in(measured)}, all heads or units together; by chance: "
-                     "random ones of the same layers.", "ceiling: the clean difference between both prompts."]  # fmt: skip
+            notes = [
+                f"Effects on {measured.name} in {unit_in(measured)}, all together; by chance: random ones of the same "
+                "layers.",
+                "ceiling: the clean difference between both prompts.",
+            ]
         own: list[ComponentEffect] = []
         if what == "patch":
             changes = patch(lm, measured, components, n_random=n_random, seed=seed, batch_tokens=budget)
@@ -115,7 +120,6 @@ def run_effects(
     if not judges:
         emit(result, json, table=table)
         return
-    note_on_methods(chosen)
     beside = write_ablation_texts(output, made, written)
     result |= {"texts": beside[0], "text_file": beside[1], "text_effects": written}
     if json:
@@ -123,8 +127,8 @@ def run_effects(
         return
     emit(result, json, table=table)
     said = [
-        "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of the "
-        "same layers, p over these sets.",
+        "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of "
+        "the same layers, p over these sets.",
         "ceiling: the largest fall that the scorer allows. perplexity ×: under the clean model, over clean text's.",
         *(f"Written to {file}" for file in beside),
     ]

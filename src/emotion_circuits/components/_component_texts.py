@@ -273,7 +273,10 @@ def _effects_of_sets(made: AblationTexts, method: TextMethod, scores: FloatArray
     changes = means[1:] - means[0]
     known = np.isfinite(changes)
     totals = np.where(known, changes, 0).sum(axis=1)
-    return np.divide(totals, known.sum(axis=1), out=np.full(len(changes), NAN), where=known.any(axis=1))
+    found: FloatArray = np.divide(
+        totals, known.sum(axis=1), out=np.full(len(changes), NAN), where=known.any(axis=1)
+    )  # fmt: skip
+    return found
 
 
 def _written(
