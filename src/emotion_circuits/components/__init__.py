@@ -76,6 +76,7 @@ from emotion_circuits.components._outcomes import (
     WordSetOutcome,
 )
 from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, PairSet, matched_pairs
+from emotion_circuits.components._push_sizes import PushSize, push_sizes, push_sizes_table
 from emotion_circuits.components._screen import Agreement, Screen, screen
 
 __all__ = [
@@ -123,6 +124,7 @@ __all__ = [
     "Pair",
     "PairSet",
     "ProjectionOutcome",
+    "PushSize",
     "RankBy",
     "Ranking",
     "Screen",
@@ -172,6 +174,8 @@ __all__ = [
     "parse_head_spec",
     "parse_spec",
     "patch",
+    "push_sizes",
+    "push_sizes_table",
     "random_points",
     "random_sets",
     "ranked_circuits",
