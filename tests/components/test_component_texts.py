@@ -1,4 +1,4 @@
-"""Text under ablation: loops in plain torch, a planted model that loses its word, chance from sets of random components."""
+"""Text under ablation: loops in plain torch, a planted model that loses its word, chance from random sets."""
 
 from __future__ import annotations
 
@@ -148,8 +148,12 @@ def invented(shares):
         for k in range(10):
             words = "Thank you so much, dear friend" if k < 10 * share else f"The road number {k} was long"
             named = arm != "clean"
-            texts.append(GeneratedText(prompt=f"p{k}", text=words, arm=arm, emotion="gratitude" if named else None,
-                                       dose=-1.0 if named else None, sample=number, perplexity=11.0 if named else 10.0))  # fmt: skip
+            texts.append(
+                GeneratedText(
+                    prompt=f"p{k}", text=words, arm=arm, emotion="gratitude" if named else None,
+                    dose=-1.0 if named else None, sample=number, perplexity=11.0 if named else 10.0,
+                )
+            )  # fmt: skip
     sets = len([1 for arm, _ in shares if arm.startswith("random")])
     return AblationTexts("m", "gratitude", "1:2", "emotion", tuple(texts), sets, 1)
 

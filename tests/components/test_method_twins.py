@@ -75,7 +75,9 @@ def test_modulated_text_is_a_loop_of_hooks_without_a_cache(case):
                     kind, size = ("head", lm.d_head) if point.site == "z" else ("unit", 1)
                     own = [c.number for c in members if (c.kind, c.layer) == (kind, point.layer)]
 
-                    def act(value, own=own, size=size, step=sign * strength * shift.float()):
+                    step = sign * strength * shift.float()
+
+                    def act(value, own=own, size=size, step=step):
                         for n in own:
                             part = slice(n * size, (n + 1) * size)
                             value[..., part] += step[part]
