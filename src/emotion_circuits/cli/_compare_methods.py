@@ -132,6 +132,9 @@ def compare_methods(
     check_doses(dose)
     if circuit:
         check_strengths(strength)
+        if not 0 < circuit_size <= 1:
+            raise InputError("A circuit's size is a share of all heads and units.", found=circuit_size,
+                             accepted="above 0, at most 1")  # fmt: skip
     judges = [make_scorer(name, ScorerSetting(store_options.profile, model_options.device)) for name in scorers]
     texts = read_texts(store_options, prompts_file)
     directions = load_vectors(vectors, model, store_options, position)
