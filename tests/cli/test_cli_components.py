@@ -66,8 +66,8 @@ def test_ablating_and_patching_named_heads(run, in_folder, texts):
 
 def test_text_without_named_heads(run, in_folder, texts):
     some = (
-        "heads", "ablate", *MODEL, "--head-spec", "5:3", "--random", 2, "--prompts-file", texts / "apology_prompts.json",
-        "--text", "--scorers", "markers", "--max-tokens", 4, "--n-samples", 1,
+        "heads", "ablate", *MODEL, "--head-spec", "5:3", "--random", 2, "--prompts-file",
+        texts / "apology_prompts.json", "--text", "--scorers", "markers", "--max-tokens", 4, "--n-samples", 1,
     )  # fmt: skip
     argv = (*some, "--method", "zero", "resample")
     found = run(*argv, "--json")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from emotion_circuits.scoring import GeneratedText
 
 DOSES = (0.1, 0.2, 0.4)
-STRENGTHS = (1.0, 2.0, 4.0)
+STRENGTHS = (2.0, 4.0, 8.0)
 
 
 @command(name="compare-methods", example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2")
@@ -111,6 +111,7 @@ def compare_methods(
         DEFAULT_BRIDGE,
         WAYS,
         Setting,
+        check_method_doses,
         check_strengths,
         dose_response_table,
         dose_responses,
@@ -123,13 +124,13 @@ def compare_methods(
     )
     from emotion_circuits.components import compare_methods as compare
     from emotion_circuits.directions import generic_tokens
-    from emotion_circuits.interventions import Controls, check_doses
+    from emotion_circuits.interventions import Controls
     from emotion_circuits.models import ModelName
     from emotion_circuits.report import write_methods_figure
     from emotion_circuits.scoring import Setting as ScorerSetting
     from emotion_circuits.scoring import make_scorer
 
-    check_doses(dose)
+    check_method_doses(tuple(dict.fromkeys(dose)))
     if circuit:
         check_strengths(strength)
         if not 0 < circuit_size <= 1:

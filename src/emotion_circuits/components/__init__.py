@@ -67,7 +67,17 @@ from emotion_circuits.components._interchange import (
 )
 from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
 from emotion_circuits.components._method_rows import MethodRow, compare_methods, methods_table, title_of
-from emotion_circuits.components._methods import ABLATE, ABLATED_AT, CIRCUIT, WAYS, Setting, Way, method_texts, n_texts
+from emotion_circuits.components._methods import (
+    ABLATE,
+    ABLATED_AT,
+    CIRCUIT,
+    WAYS,
+    Setting,
+    Way,
+    check_method_doses,
+    method_texts,
+    n_texts,
+)
 from emotion_circuits.components._modulation import STRENGTHS, Modulation, check_strengths, modulation
 from emotion_circuits.components._outcomes import (
     ContinuationOutcome,
@@ -142,6 +152,7 @@ __all__ = [
     "attention_to_span",
     "attribute",
     "check_components",
+    "check_method_doses",
     "check_strengths",
     "circuit_gaps",
     "circuit_means",

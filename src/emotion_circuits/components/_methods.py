@@ -271,12 +271,17 @@ def _with_perplexities(
     ]  # fmt: skip
 
 
+def check_method_doses(doses: Sequence[float]) -> None:
+    """Raise `InputError` unless there are some, all different and between 0 and 1."""
+    known = check_doses(doses)
+    if not all(0 < dose < 1 for dose in known) or len(set(known)) < len(known):
+        raise InputError("Methods are compared at different doses between 0 and 1.", found=list(doses))
+
+
 def _check(directions: DirectionSet, lm: LoadedModel, pairs: PairSet, setting: Setting) -> None:
     directions.check_model(lm)
     directions.layer_of(pairs.emotion, setting.layer)
-    doses = check_doses(setting.doses)
-    if not all(0 < dose < 1 for dose in doses) or len(set(doses)) < len(doses):
-        raise InputError("Methods are compared at different doses between 0 and 1.", found=list(setting.doses))
+    check_method_doses(setting.doses)
     if setting.n_samples < 1 or (setting.n_samples > 1 and setting.temperature == 0):
         raise InputError("Without a temperature there is one sample of a prompt.", found=setting.n_samples)
     if pairs.emotion not in REQUESTS:

@@ -2,7 +2,12 @@
 
 Wang et al. 2025 (arXiv 2510.11328) drive emotions by modulating the heads and neurons of a circuit instead of adding a
 direction to the stream. Here member c of a circuit gets, at every token, x_c ← x_c + strength · Δ_c, and nothing else
-is touched. Strength 1 adds once what an emotion's prompt adds.
+is touched. Δ_c is the mean over pairs of its value in the emotion's prompt minus that in the neutral one: strength 1 adds
+once what an emotion's prompt adds. This recipe is ours.
+
+Δ is read at the prompt's last token: there the model is about to go on, as it is at every token that it generates, and
+what members move to that place from the emotion's word is in it. A mean over tokens would hold mostly what stands
+elsewhere and shrink with the prompt's length; a shift read at the word makes every token look like that word.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Edit, Point, add, reco
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
-STRENGTHS = (1.0, 2.0, 4.0)
+STRENGTHS = (2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,7 @@ def check_strengths(strengths: Sequence[float]) -> None:
     usable = [s for s in strengths if np.isfinite(s) and s > 0]
     if not strengths or len(usable) < len(strengths) or len(set(strengths)) < len(strengths):
         raise InputError("A circuit is modulated at different strengths above 0.", found=list(strengths),
-                         next_step="give --strength 1 2 4, or --no-circuit")  # fmt: skip
+                         next_step="give --strength 2 4 8, or --no-circuit")  # fmt: skip
 
 
 def _shifts(lm: LoadedModel, pairs: PairSet, where: Where, batch_tokens: int) -> dict[Point, Tensor]:
