@@ -2,8 +2,8 @@
 
 Wang et al. 2025 (arXiv 2510.11328) drive emotions by modulating the heads and neurons of a circuit instead of adding a
 direction to the stream. Here member c of a circuit gets, at every token, x_c ← x_c + strength · Δ_c, and nothing else
-is touched. Δ_c is the mean over pairs of its value in the emotion's prompt minus that in the neutral one: strength 1 adds
-once what an emotion's prompt adds. This recipe is ours.
+is touched. Δ_c is the mean over pairs of its value in the emotion's prompt minus that in the neutral one: strength 1
+adds once what an emotion's prompt adds. This recipe is ours.
 
 Δ is read at the prompt's last token: there the model is about to go on, as it is at every token that it generates, and
 what members move to that place from the emotion's word is in it. A mean over tokens would hold mostly what stands
