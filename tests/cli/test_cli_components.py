@@ -64,6 +64,56 @@ def test_ablating_and_patching_named_heads(run, in_folder, texts):
     assert patched.status == 0 and "noising" in patched.out and "denoising" in patched.out
 
 
+def test_text_without_named_heads(run, in_folder, texts):
+    some = (
+        "heads", "ablate", *MODEL, "--head-spec", "5:3", "--random", 2, "--prompts-file",
+        texts / "apology_prompts.json", "--text", "--scorers", "markers", "--max-tokens", 4, "--n-samples", 1,
+    )  # fmt: skip
+    argv = (*some, "--method", "zero", "resample")
+    found = run(*argv, "--json")
+    assert found.status == 0, found.err
+    assert "no text under ablation by resample" in found.err
+    result = json.loads(found.out)
+    folder = in_folder / "results/baseline/heads"
+    table = pd.read_parquet(folder / "head_ablate_reference--gpt2_texts.parquet")
+    assert len(table) == len(result["text_effects"]) == 2
+    assert [*table["prompts"]] == ["emotion", "neutral"] and set(table["method"]) == {"zero"}
+    assert table[["effect", "ci_low", "chance", "damage", "p_random"]].notna().all(axis=None)
+    lines = [json.loads(line) for line in (folder / "head_ablate_reference--gpt2.jsonl").read_text().splitlines()]
+    pairs = table["n_prompts"].iloc[0]
+    assert len(lines) == 2 * pairs * (1 + 1 + 2) and {line["components"] for line in lines} == {"5:3"}
+    assert {line["arm"] for line in lines} == {"clean", "ablated, zero", "random ablated, zero"}
+    shown = run(*argv, "--output", "some.json")
+    assert shown.status == 0 and "What is written without them" in shown.out and "over clean text's" in shown.out
+    assert len(json.loads((in_folder / "some_texts.json").read_text())) == 2
+    refused = run(*some, "--method", "resample")
+    assert refused.status == 2 and "zero or mean" in refused.err
+    refused = run(*argv, "--scorers", "vader")
+    assert refused.status == 2 and "does not score" in refused.err
+
+
+def test_effects_on_the_projection(run, in_folder, texts, recorded):
+    some = (*MODEL, "--prompts-file", texts / "apology_prompts.json", "--outcome", "projection")
+    vectors = ("--vectors-file", recorded / "mean.safetensors")
+    found = run("heads", "ablate", *some, "--head-spec", "0:3", "--method", "zero", "--random", 2, *vectors, "--json")
+    assert found.status == 0, found.err
+    rows = json.loads(found.out)["effects"]
+    assert len(rows) == 2 and {row["outcome"].split(" at ")[0] for row in rows} == {"projection"}
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+    for argv in (
+        ("heads", "patch", "--head-spec", "0:3"),
+        ("units", "ablate", "--unit-spec", "0:3", "--method", "zero"),
+    ):
+        shown = run(*argv[:2], *some, *argv[2:], "--random", 2, *vectors)
+        assert shown.status == 0 and "the residual stream's own units" in shown.out, shown.err
+    beyond = run("heads", "ablate", *some, "--head-spec", "7:2", "--method", "zero", *vectors)
+    assert beyond.status == 2 and "is read before some components" in beyond.err
+    nothing = run("heads", "ablate", *some, "--head-spec", "0:3")
+    assert nothing.status == 2 and "There are no directions of reference/gpt2 yet" in nothing.err
+    screened = run("heads", "screen", *some, "--exact", 2, *vectors)
+    assert screened.status == 0 and "the residual stream's own units" in screened.out
+
+
 def test_units(run, in_folder, texts):
     some = ("--prompts-file", texts / "anger_prompts.json")
     found = run("units", "screen", *MODEL, *some, "--exact", 3, "--json")

@@ -127,3 +127,30 @@ def attributed(
             gradient = seen[module].grad
             total[layer] = total[layer] + ((a[module] - b[module]) * gradient)[0, 1:].sum(0) / len(points)
     return total
+
+
+def greedy(lm: LoadedModel, ids: tuple[int, ...], change: dict[Any, Any], n: int) -> str:
+    """A continuation in whole forward passes, no cache: `change` acts in each, on all tokens that there are by then."""
+    tokens = list(ids)
+    for _ in range(n):
+        with torch.no_grad():
+            logits, _ = run(lm, tuple(tokens), change)
+        tokens.append(int(logits[-1].argmax()))
+        if tokens[-1] == lm.tokenizer.eos_token_id:
+            tokens.pop()
+            break
+    return str(lm.tokenizer.decode(tokens[len(ids) :], skip_special_tokens=True))
+
+
+def beyond_the_first(lm: LoadedModel, chosen: dict[tuple[str, int], Callable[[torch.Tensor], None]]) -> dict[Any, Any]:
+    """(Z or ACT's name, layer) → a change in place of the values of all tokens but the first."""
+    change: dict[Any, Any] = {}
+    for (site, layer), act in chosen.items():
+
+        def changed(value: torch.Tensor, act: Callable[[torch.Tensor], None] = act) -> torch.Tensor:
+            value = value.clone()
+            act(value[:, 1:])
+            return value
+
+        change[projections(lm, {"z": Z, "mlp_act": ACT}[site])[layer]] = changed
+    return change

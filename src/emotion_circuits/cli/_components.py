@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from emotion_circuits.models import LoadedModel
     from emotion_circuits.prompts import Dataset
 
-OutcomeName = Literal["log-odds", "continuations"]
+OutcomeName = Literal["log-odds", "continuations", "projection"]
 Emotions = Annotated[tuple[str, ...], flag("--emotion", help="Which emotions; all by default.", show_default=False)]
 OutcomeFlag = Annotated[
     OutcomeName,
-    flag(help="log-odds of the emotion's words after the prompt, or log p of its continuations minus neutral ones."),
+    flag(
+        help="log-odds of the emotion's words after the prompt, log p of its continuations minus neutral ones, or the "
+        "last token's projection on the emotion's direction at its chosen layer."
+    ),
 ]
 BridgeFlag = Annotated[str, flag(help="What follows every text, so that a next word can show the emotion.")]
 Split = Annotated[Literal["development", "test", "all"], flag(help="Which scenarios.")]
@@ -38,6 +41,9 @@ Prompts = Annotated[
     ),
 ]
 Output = Annotated[Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")]
+ProjectOn = Annotated[
+    Path | None, flag("--vectors-file", help="Directions, for --outcome projection; by default those of `vectors`.")
+]
 CONTINUATIONS = 4
 GENERIC_TEXTS = 128
 BRIDGE = ' She said, "'
@@ -137,9 +143,11 @@ def chosen_emotions(texts: Dataset, emotions: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(emotions)) or present
 
 
-def outcome_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> Outcome:
+def outcome_for(
+    lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions, directions: DirectionSet | None = None
+) -> Outcome:
     """The outcome on all pairs of an emotion; says how many scenarios have one."""
-    return outcome_on(lm, pairs_for(lm, texts, emotion, options), options)
+    return outcome_on(lm, pairs_for(lm, texts, emotion, options), options, directions)
 
 
 def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> PairSet:
@@ -152,17 +160,50 @@ def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOption
     return pairs
 
 
-def outcome_on(lm: LoadedModel, pairs: PairSet, options: PairOptions) -> Outcome:
-    """What was asked for, on these pairs."""
-    from emotion_circuits import prompts
-    from emotion_circuits.components import ContinuationOutcome, WordSetOutcome
+def outcome_on(
+    lm: LoadedModel, pairs: PairSet, options: PairOptions, directions: DirectionSet | None = None
+) -> Outcome:
+    """What was asked for, on these pairs.
 
+    Raises:
+        InputError: a projection without the emotion's direction and layer.
+    """
+    from emotion_circuits import prompts
+    from emotion_circuits.components import ContinuationOutcome, ProjectionOutcome, WordSetOutcome
+
+    if options.outcome == "projection":
+        unit = unit_of(directions, pairs.emotion)
+        if directions is None or unit is None:
+            able = () if directions is None else sorted(set(directions.emotions) & set(directions.chosen_layer))
+            raise InputError(f"There is no direction of {pairs.emotion} with a chosen layer to project on.",
+                             accepted=", ".join(able) or None, next_step="make directions with `vectors`")  # fmt: skip
+        return ProjectionOutcome(lm, pairs, unit, directions.chosen_layer[pairs.emotion])
     split = None if options.split == "all" else options.split
     if options.outcome == "log-odds":
         return WordSetOutcome(lm, pairs, prompts.word_sets())
     known = prompts.continuations(split)
     few = [c for e in (pairs.emotion, pairs.reference) for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
     return ContinuationOutcome(lm, pairs, few)
+
+
+def directions_for(
+    lm: LoadedModel, vectors: Path | None, store: StoreOptions, options: PairOptions
+) -> DirectionSet | None:
+    """The directions that the outcome needs: of a file, or of the results folder; None where it needs none.
+
+    Raises:
+        InputError: there are none, or they are another model's.
+    """
+    if options.outcome != "projection":
+        return None
+    found = load_vectors(vectors, str(lm.name), store, None)
+    found.check_model(lm)
+    return found
+
+
+def unit_in(outcome: Outcome) -> str:
+    """What an outcome's effects are in."""
+    return "nats" if outcome.read is None else "the residual stream's own units"
 
 
 def directions_if_any(lm: LoadedModel, vectors: Path | None, store: StoreOptions) -> DirectionSet | None:

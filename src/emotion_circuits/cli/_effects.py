@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from emotion_circuits.cli._ablation_texts import (
+    TextOptions,
+    check_methods,
+    judges_of,
+    texts_on_screen,
+    write_ablation_texts,
+    written_without,
+)
 from emotion_circuits.cli._components import (
     GENERIC_TEXTS,
     PairOptions,
+    directions_for,
     effects_on_screen,
     load,
     outcome_for,
     prepare,
+    unit_in,
 )
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import emit, to_plain
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import ComponentEffect, Method
+    from emotion_circuits.components import AblationTexts, ComponentEffect, Method, TextEffect
 
 
 def run_effects(
@@ -30,6 +40,8 @@ def run_effects(
     emotion_files: Sequence[Path],
     neutral_files: Sequence[Path],
     pairs: PairOptions,
+    vectors: Path | None,
+    text: TextOptions,
     methods: Sequence[Method],
     n_random: int,
     output: Path | None,
@@ -39,7 +51,7 @@ def run_effects(
     store_options: StoreOptions,
     json: bool,
 ) -> None:
-    """Ablate or patch for every emotion, write the rows, print them."""
+    """Ablate or patch for every emotion, write the rows, print them; with text where it was asked for."""
     from emotion_circuits import prompts
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.components import (
@@ -58,18 +70,29 @@ def run_effects(
     components = parse_spec(spec, kind)
     files = (*emotion_files, *neutral_files)
     texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store_options)
+    chosen = tuple(dict.fromkeys(methods)) or METHODS
+    judges = judges_of(text, wanted, store_options.profile, model_options.device)
+    if judges:
+        check_methods(chosen)
     lm = load(model, model_options)
     check_components(lm, components)
-    chosen = tuple(dict.fromkeys(methods)) or METHODS
+    directions = directions_for(lm, vectors, store_options, pairs)
     budget = batch_tokens or DEFAULT_BATCH_TOKENS
     generic = None
     if what == "ablate" and set(chosen) - {"zero"}:
         generic = generic_values(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)], components)
     effects: list[ComponentEffect] = []
-    notes = ["Effects in nats, all heads or units together; by chance: random ones of the same layers.",
-             "ceiling: the clean difference between both prompts."]  # fmt: skip
+    made: list[AblationTexts] = []
+    written: list[TextEffect] = []
+    notes: list[str] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pairs)
+        measured = outcome_for(lm, texts, emotion, pairs, directions)
+        if not notes:
+            notes = [
+                f"Effects on {measured.name} in {unit_in(measured)}, all together; by chance: random ones of the same "
+                "layers.",
+                "ceiling: the clean difference between both prompts.",
+            ]
         own: list[ComponentEffect] = []
         if what == "patch":
             changes = patch(lm, measured, components, n_random=n_random, seed=seed, batch_tokens=budget)
@@ -82,8 +105,31 @@ def run_effects(
                 own += effects_of(lm, measured, changes, seed=seed)
             notes.append(f"{emotion}: {agreeing(own)} of {len(chosen)} methods find a loss of one sign with p ≤ .05.")
         effects += own
+        if judges:
+            found = written_without(
+                lm, measured.pairs, components, chosen, generic, judges, text, n_random, seed
+            )  # fmt: skip
+            made += found[0]
+            written += found[1]
     if output.suffix == ".json":
         write_json(output, to_plain(effects))
     else:
         write_table(output, effects_table(effects))
-    emit({"file": output, "effects": effects}, json, table=effects_on_screen(effects, (*notes, f"Written to {output}")))
+    result: dict[str, Any] = {"file": output, "effects": effects}
+    table = effects_on_screen(effects, (*notes, f"Written to {output}", *([""] if judges else [])))
+    if not judges:
+        emit(result, json, table=table)
+        return
+    beside = write_ablation_texts(output, made, written)
+    result |= {"texts": beside[0], "text_file": beside[1], "text_effects": written}
+    if json:
+        emit(result, json)
+        return
+    emit(result, json, table=table)
+    said = [
+        "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of "
+        "the same layers, p over these sets.",
+        "ceiling: the largest fall that the scorer allows. perplexity ×: under the clean model, over clean text's.",
+        *(f"Written to {file}" for file in beside),
+    ]
+    emit(result, json, table=texts_on_screen(written, said))

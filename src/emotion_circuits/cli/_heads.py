@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts
+from emotion_circuits.cli._ablation_texts import TEXT_OPTIONS, TextOptions
+from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, ProjectOn, Prompts
 from emotion_circuits.cli._effects import run_effects
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -68,10 +69,12 @@ def ablate(
         flag("--methods", help="zero, mean (generic text), resample; all by default.", show_default=False),
     ] = (),
     random: Random = 20,
+    vectors: ProjectOn = None,
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
     pair_options: PairOptions = PAIR_OPTIONS,
+    text_options: TextOptions = TEXT_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -82,7 +85,7 @@ def ablate(
     """
     run_effects(
         "head", "ablate", spec=head_spec, model=model, emotion_files=prompts_file, neutral_files=(), pairs=pair_options,
-        methods=method, n_random=random, output=output,
+        vectors=vectors, text=text_options, methods=method, n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip
 
@@ -107,6 +110,7 @@ def patch(
         flag("--neutral-prompts-file", help="The neutral texts of the same scenarios.", show_default=False),
     ] = (),
     random: Random = 20,
+    vectors: ProjectOn = None,
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
@@ -118,6 +122,6 @@ def patch(
     """Put the paired prompt's values into heads, all together, in both directions."""
     run_effects(
         "head", "patch", spec=head_spec, model=model, emotion_files=emotion_prompts, neutral_files=neutral_prompts,
-        pairs=pair_options, methods=(), n_random=random, output=output,
+        pairs=pair_options, vectors=vectors, text=TEXT_OPTIONS, methods=(), n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip

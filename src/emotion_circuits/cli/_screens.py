@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emotion_circuits.cli._components import (
     PairOptions,
+    directions_for,
     directions_if_any,
     load,
     outcome_for,
     prepare,
+    unit_in,
     unit_of,
 )
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
@@ -48,12 +50,14 @@ def run_screen(
     name = "screen" if kind == "head" else "units"
     texts, wanted, output = prepare(name, model, files, pairs, output, store_options)
     lm = load(model, model_options)
-    directions = directions_if_any(lm, vectors, store_options)
+    directions = directions_for(lm, vectors, store_options, pairs)
+    if directions is None:
+        directions = directions_if_any(lm, vectors, store_options)
     every = lm.n_layers * (lm.n_heads if kind == "head" else lm.d_mlp)
     found: list[Screen] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pairs)
-        single = pairs.outcome == "log-odds"
+        measured = outcome_for(lm, texts, emotion, pairs, directions)
+        single = pairs.outcome != "continuations"
         with counting(f"Patching for {emotion}", max(1, min(exact, every) * len(measured.batches(lm)))) as add:
             found.append(
                 screen(
@@ -83,7 +87,7 @@ def run_screen(
         "spearman": agreement,
         "best": {one.pairs.emotion: _best(table, one).to_dict(orient="records") for one in found},
     }
-    emit(result, json, table=_table(found, table, agreement, kind, output))
+    emit(result, json, table=_table(found, table, agreement, kind, unit_in(measured), output))
 
 
 def _best(table: Any, one: Screen) -> Any:
@@ -91,7 +95,7 @@ def _best(table: Any, one: Screen) -> Any:
     return own.loc[own["score"].abs().sort_values(ascending=False, kind="stable").index[:SHOWN]]
 
 
-def _table(found: Sequence[Screen], table: Any, agreement: dict[str, Any], kind: str, output: Path) -> Table:
+def _table(found: Sequence[Screen], table: Any, agreement: dict[str, Any], kind: str, unit: str, output: Path) -> Table:
     columns = ("emotion", kind, "score", "95 % interval", "p max-T", "q", "exact", "95 % interval", "direct",
                *(("attention", "neutral") if kind == "head" else ()), "gap", "n")  # fmt: skip
     rows = []
@@ -107,7 +111,7 @@ def _table(found: Sequence[Screen], table: Any, agreement: dict[str, Any], kind:
                 )
             )  # fmt: skip
     notes = [
-        f"score: estimated effect on {found[0].outcome}, in nats; exact: measured by patching; chance of both is 0.",
+        f"score: estimated effect on {found[0].outcome}, in {unit}; exact: measured by patching; chance of both is 0.",
         "gap: what all components together carry. p is adjusted over the whole map, q is Benjamini and Hochberg's.",
     ]
     if kind == "head":

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts, load, outcome_for, prepare
+from emotion_circuits.cli._components import (
+    PAIR_OPTIONS,
+    Output,
+    PairOptions,
+    Prompts,
+    directions_for,
+    load,
+    outcome_for,
+    prepare,
+)
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -88,6 +97,7 @@ def swap(
         output = store_options.folder / "patching" / f"{ModelName.parse(model).slug}_swap.parquet"
     texts, wanted, output = prepare("swap", model, prompts_file, pair_options, output, store_options)
     lm = load(model, model_options)
+    directions = directions_for(lm, None, store_options, pair_options)
     budget = batch_tokens or DEFAULT_BATCH_TOKENS
     chosen = tuple(dict.fromkeys(layers)) if layers else tuple(range(lm.n_layers))
     named = (tuple(dict.fromkeys(sites)) or SWAP_SITES, tuple(dict.fromkeys(places)) or PLACES)
@@ -95,7 +105,7 @@ def swap(
     found: list[Interchange] = []
     rows: list[Measure] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pair_options)
+        measured = outcome_for(lm, texts, emotion, pair_options, directions)
         patches = len(chosen) * len(named[0]) * len(named[1]) * len(ways) * (1 + donors)
         with counting(f"Patching for {emotion}", patches * len(measured.batches(lm, budget))) as add:
             found.append(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, Prompts
+from emotion_circuits.cli._ablation_texts import TEXT_OPTIONS, TextOptions
+from emotion_circuits.cli._components import PAIR_OPTIONS, Output, PairOptions, ProjectOn, Prompts
 from emotion_circuits.cli._effects import run_effects
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -65,10 +66,12 @@ def ablate(
     random: Annotated[
         int, flag("--controls", help="Random sets of units of the same layers that give chance.", at_least=0)
     ] = 20,
+    vectors: ProjectOn = None,
     output: Output = None,
     batch_tokens: BatchTokens = None,
     seed: Seed = 0,
     pair_options: PairOptions = PAIR_OPTIONS,
+    text_options: TextOptions = TEXT_OPTIONS,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -79,6 +82,6 @@ def ablate(
     """
     run_effects(
         "unit", "ablate", spec=unit_spec, model=model, emotion_files=prompts_file, neutral_files=(), pairs=pair_options,
-        methods=method, n_random=random, output=output,
+        vectors=vectors, text=text_options, methods=method, n_random=random, output=output,
         batch_tokens=batch_tokens, seed=seed, model_options=model_options, store_options=store_options, json=json,
     )  # fmt: skip

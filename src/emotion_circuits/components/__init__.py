@@ -23,6 +23,17 @@ from emotion_circuits.components._circuits import (
     matched_circuits,
     ranked_circuits,
 )
+from emotion_circuits.components._component_texts import (
+    TEXT_METHODS,
+    AblationTexts,
+    TextEffect,
+    TextMethod,
+    TextSetting,
+    ablation_texts,
+    n_ablation_texts,
+    text_effects,
+    text_effects_table,
+)
 from emotion_circuits.components._components import (
     Component,
     Kind,
@@ -90,7 +101,18 @@ from emotion_circuits.components._interchange import (
 )
 from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
 from emotion_circuits.components._method_rows import MethodRow, compare_methods, methods_table, title_of
-from emotion_circuits.components._methods import ABLATE, ABLATED_AT, WAYS, Setting, Way, method_texts, n_texts
+from emotion_circuits.components._methods import (
+    ABLATE,
+    ABLATED_AT,
+    CIRCUIT,
+    WAYS,
+    Setting,
+    Way,
+    check_method_doses,
+    method_texts,
+    n_texts,
+)
+from emotion_circuits.components._modulation import STRENGTHS, Modulation, check_strengths, modulation
 from emotion_circuits.components._outcomes import (
     ContinuationOutcome,
     Outcome,
@@ -98,12 +120,14 @@ from emotion_circuits.components._outcomes import (
     WordSetOutcome,
 )
 from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, PairSet, matched_pairs
+from emotion_circuits.components._push_sizes import PushSize, push_sizes, push_sizes_table
 from emotion_circuits.components._screen import Agreement, Screen, screen
 
 __all__ = [
     "ABLATE",
     "ABLATED_AT",
     "BEST_HEADS",
+    "CIRCUIT",
     "CMD",
     "COMPLETENESS",
     "CPR",
@@ -120,8 +144,11 @@ __all__ = [
     "PLACES",
     "RANKINGS",
     "SIZES",
+    "STRENGTHS",
     "SWAP_SITES",
+    "TEXT_METHODS",
     "WAYS",
+    "AblationTexts",
     "Agreement",
     "Attribution",
     "BothScreens",
@@ -150,11 +177,13 @@ __all__ = [
     "Method",
     "MethodRow",
     "ModelExamples",
+    "Modulation",
     "Outcome",
     "Overlap",
     "Pair",
     "PairSet",
     "ProjectionOutcome",
+    "PushSize",
     "RankBy",
     "Ranking",
     "ScenarioProfile",
@@ -162,15 +191,21 @@ __all__ = [
     "SeenPrompt",
     "Setting",
     "Swapped",
+    "TextEffect",
+    "TextMethod",
+    "TextSetting",
     "Way",
     "WordSetOutcome",
     "Written",
     "ablate",
+    "ablation_texts",
     "agreeing",
     "attention_to_span",
     "attribute",
     "both_screens",
     "check_components",
+    "check_method_doses",
+    "check_strengths",
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
@@ -204,11 +239,15 @@ __all__ = [
     "matched_pairs",
     "method_texts",
     "methods_table",
+    "modulation",
+    "n_ablation_texts",
     "n_circuits",
     "n_texts",
     "parse_head_spec",
     "parse_spec",
     "patch",
+    "push_sizes",
+    "push_sizes_table",
     "random_points",
     "random_sets",
     "ranked_circuits",
@@ -219,6 +258,8 @@ __all__ = [
     "reliability",
     "screen",
     "shares",
+    "text_effects",
+    "text_effects_table",
     "title_of",
     "write_depths",
     "write_head_examples",

@@ -68,6 +68,13 @@ def generic_values(
     return GenericValues({point: rows[torch.isfinite(rows).all(dim=1)].to(lm.device) for point, rows in pool.items()})
 
 
+def constant_values(lm: LoadedModel, points: Sequence[Point], generic: GenericValues | None) -> dict[Point, Tensor]:
+    """What stands in place of components at every token alike: their mean on generic text, or else zero."""
+    if generic is None:
+        return {point: torch.zeros((), device=lm.device) for point in points}
+    return {point: generic.mean(point) for point in points}
+
+
 class Changes(NamedTuple):
     """The outcome of both sides, clean and edited, for the named components and for random ones of the same layers.
 
@@ -133,10 +140,8 @@ def ablate(
     points = points_of(components)
 
     def values(batch: Batch, draw: int) -> dict[Point, Tensor]:
-        if method == "zero" or generic is None:
-            return {point: torch.zeros((), device=lm.device) for point in points}
-        if method == "mean":
-            return {point: generic.mean(point) for point in points}
+        if method != "resample" or generic is None:
+            return constant_values(lm, points, generic if method == "mean" else None)
         rows = _drawn_rows(batch, len(generic.pool[points[0]]), (seed, 1, draw)).to(lm.device)
         return {point: generic.pool[point][rows] for point in points}
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emotion_circuits.components._methods import ABLATE, Way
-from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, TextScorer
+from emotion_circuits.components._methods import ABLATE, ABLATED_AT, Way
+from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, TextScorer, is_random, twin_of
 from emotion_circuits.statistics import grouped_bootstrap, sign_flip_test
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ class DoseResponse(NamedTuple):
 
     Attributes:
         emotion, way, method, scorer: see `MethodRow`.
-        slope, ci_low, ci_high: of the score in the direction asked for, per unit of dose; least squares for each
-            prompt, mean over prompts, 95 % interval over them.
-        chance: the same slope of random directions; NaN for these themselves.
-        p: two-sided, by sign flips over prompts of the slope beyond random directions' (for these: of the slope).
+        slope, ci_low, ci_high: of the score in the direction asked for, per unit of dose (of a circuit: of strength);
+            least squares for each prompt, mean over prompts, 95 % interval over them.
+        chance: the same slope of the random twin; NaN for twins themselves.
+        p: two-sided, by sign flips over prompts of the slope beyond the twin's (for twins: of the slope).
         rising: share of steps from one dose to the next, from 0 on, at which the mean score moves as asked for.
         n_doses, n_prompts: behind it.
     """
@@ -56,18 +56,20 @@ def dose_responses(
     for scorer in scorers:
         scores = scorer.score([t.text for t in texts])[:, scorer.emotions.index(emotion)]
         scores = np.where([t.empty for t in texts], np.nan, scores)
-        # Ablation and its random twins have no doses.
-        doses = {t.dose for t in texts if t.arm not in (ABLATE, RANDOM) and t.dose is not None}
-        slopes = {}
-        for method in dict.fromkeys(t.arm for t in texts if t.arm != CLEAN and t.dose in doses):
-            slopes[method] = _slopes(texts, scores, method, sorted(doses, key=abs), way)
+        doses: dict[str, set[float]] = {}
+        for t in texts:
+            ablated = t.arm == ABLATE or (t.arm == RANDOM and t.dose == ABLATED_AT)  # these have no doses
+            if t.arm != CLEAN and t.dose is not None and not ablated:
+                doses.setdefault(t.arm, set()).add(t.dose)
+        slopes = {arm: _slopes(texts, scores, arm, sorted(own, key=abs), way) for arm, own in doses.items()}
         for method, (per_prompt, means) in slopes.items():
             known = np.isfinite(per_prompt)
             if known.sum() < 2:
                 continue
             beyond, chance = per_prompt, float("nan")
-            if method != RANDOM and RANDOM in slopes:
-                by_chance = slopes[RANDOM][0]
+            twin = twin_of(method) if twin_of(method) in slopes else RANDOM
+            if not is_random(method) and twin in slopes:
+                by_chance = slopes[twin][0]
                 beyond, chance = per_prompt - by_chance, float(np.nanmean(by_chance))
             boot = grouped_bootstrap(per_prompt[known], seed=seed)
             flips = sign_flip_test(beyond[np.isfinite(beyond)], seed=seed, alternative="two-sided")

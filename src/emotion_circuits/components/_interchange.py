@@ -217,15 +217,11 @@ def _donors(outcome: Outcome, side: int, n: int) -> list[list[tuple[int, ...]]]:
     """For each draw the tokens that give their values to each text: another scenario's prompt of the side's own class
     with as many tokens, and the text's own continuation; another one in each draw, nothing where there are no more."""
     pairs = outcome.pairs
-    known = pairs.prompts_b if side else pairs.prompts_a
-    names = list(known)
     drawn: list[list[tuple[int, ...]]] = [[] for _ in range(n)]
     for text, ids in enumerate(outcome.ids_b if side else outcome.ids_a):
         pair = pairs.pairs[outcome.pair_of[text]]
         own = pair.ids_b if side else pair.ids_a
-        place = names.index(pair.scenario)
-        following = (known[name] for name in (*names[place + 1 :], *names[:place]))
-        alike = [one for one in following if len(one) == len(own) and one != own]
+        alike = pairs.donors(pair, side)
         rest = ids[len(own) :]
         if ids[: len(own)] != own:  # the continuation changed the prompt's own tokens
             alike = []

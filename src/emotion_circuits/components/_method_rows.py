@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emotion_circuits.components._methods import ABLATED_AT, Way
+from emotion_circuits.components._methods import ABLATE, ABLATED_AT, Way
 from emotion_circuits.scoring import (
     CLEAN,
     RANDOM,
@@ -16,7 +16,9 @@ from emotion_circuits.scoring import (
     ScoreRow,
     TextScorer,
     evaluate_texts,
+    is_random,
     stored_perplexities,
+    twin_of,
 )
 
 if TYPE_CHECKING:
@@ -28,11 +30,13 @@ class MethodRow(NamedTuple):
 
     Attributes:
         model, emotion, way: `raise` in neutral prompts, `lower` in the emotion's.
-        method, dose, layer: see `method_texts`; dose is NaN and layer −1 where there is none.
+        method, dose, layer: see `method_texts`; dose is NaN and layer −1 where there is none, and a circuit's strength.
         scorer: what scored the texts for the emotion.
         effect, ci_low, ci_high: change of the mean score from clean text in the direction asked for, paired by prompt.
-        chance, chance_low, chance_high: the effect of random directions at the same dose.
-        p: two-sided, method against random, by sign flips over prompts; where there is no random twin, against clean.
+        chance, chance_low, chance_high: the effect of the method's random twin, `random X` of a method X, or else of
+            random directions at the same dose.
+        p: two-sided, method against random, by sign flips over prompts; where there is no random twin (no donor, or the
+            row is one itself), against clean.
         score, clean_score: mean scores themselves.
         ceiling: the largest effect that the scorer allows, given clean text.
         damage, damage_low, damage_high: perplexity under the clean model over that of clean text.
@@ -89,19 +93,24 @@ def compare_methods(
     rows: list[MethodRow] = []
     for scorer in scorers:
         own = [r for r in found.scores if r.scorer == scorer.name and r.arm != CLEAN and r.scored == r.emotion]
-        random = {r.dose: r for r in own if r.arm == RANDOM}
-        made = [_row(model, way, r, damage[r[:4]], random.get(r.dose), scorer) for r in own]
+        random = {r[:4]: r for r in own if is_random(r.arm)}
+        made = [_row(model, way, r, damage[r[:4]], _twin(r, random), scorer) for r in own]
         rows += [row._replace(on_front=_on_front(row, made)) for row in made]
     return rows
 
 
-def _row(
-    model: str, way: Way, r: ScoreRow, damage: DamageRow, random: ScoreRow | None, scorer: TextScorer
-) -> MethodRow:
+def _twin(r: ScoreRow, random: Mapping[tuple[Any, ...], ScoreRow]) -> ScoreRow | None:
+    """The row that gives a row's chance level, which is the one that `evaluate_texts` compared it with."""
+    if is_random(r.arm):
+        return None
+    own = random.get((twin_of(r.arm), *r[1:4]))
+    return own if own is not None or r.dose is None else random.get((RANDOM, *r[1:4]))
+
+
+def _row(model: str, way: Way, r: ScoreRow, damage: DamageRow, twin: ScoreRow | None, scorer: TextScorer) -> MethodRow:
     sign = 1.0 if way == "raise" else -1.0
     nan = float("nan")
     clean = r.value - r.difference
-    twin = random if random is not None and r.arm != RANDOM and r.dose is not None else None
     wrong = r.wrong_way
     if way == "lower" and r.dose is None:
         wrong = nan  # such rows count a rise as what was asked for
@@ -134,7 +143,7 @@ def _on_front(row: MethodRow, others: Sequence[MethodRow]) -> bool:
 
 
 def _counts(row: MethodRow) -> bool:
-    usable = row.regime not in ("collapsed", "empty") and row.method != RANDOM
+    usable = row.regime not in ("collapsed", "empty") and not is_random(row.method)
     return usable and bool(np.isfinite(row.effect) and np.isfinite(row.damage))
 
 
@@ -151,6 +160,6 @@ def methods_table(rows: Sequence[MethodRow]) -> pd.DataFrame:
 
 
 def title_of(row: MethodRow) -> str:
-    """`add .2`, `ablate`, `swap`."""
-    plain = np.isnan(row.dose) or (row.dose == ABLATED_AT)
+    """`add .2`, `ablate`, `swap`; a strength of −1 stays, only what is ablated has no dose."""
+    plain = np.isnan(row.dose) or (row.dose == ABLATED_AT and row.method in (ABLATE, RANDOM))
     return row.method if plain else f"{row.method} {row.dose:g}"

@@ -6,14 +6,15 @@ paired prompt, can stand beside what needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emotion_circuits.components._modulation import Modulation
 from emotion_circuits.components._pairs import PairSet
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.engine import (
@@ -22,6 +23,7 @@ from emotion_circuits.engine import (
     Schedule,
     at_tokens,
     generate,
+    generate_finite,
     generate_variants,
     joined,
     point_of,
@@ -29,18 +31,19 @@ from emotion_circuits.engine import (
     replace,
 )
 from emotion_circuits.errors import InputError
-from emotion_circuits.interventions import REQUESTS, Action, check_doses, line, own_lines, pushes_along
-from emotion_circuits.models import LoadedModel
-from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, continuation_perplexities
+from emotion_circuits.interventions import OTHER_REQUESTS, REQUESTS, Action, check_doses, line, own_lines, pushes_along
+from emotion_circuits.models import Encoded, LoadedModel
+from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, continuation_perplexities, twin_of
 
 FloatArray = NDArray[np.float64]
 Way = Literal["raise", "lower"]
 WAYS: tuple[Way, ...] = ("raise", "lower")
 ADD, PROMPT_ONLY, ITERATIVE, CLAMP, ABLATE = "add", "add, prompt only", "iterative", "clamp", "ablate"
-SWAP, SWAP_LAST, PROMPTED = "swap", "swap, last token", "prompted"
+SWAP, SWAP_LAST, PROMPTED, CIRCUIT = "swap", "swap, last token", "prompted", "circuit"
 ONLY_PROMPT, ONLY_GENERATED = Schedule(every=0), Schedule(prompt=False)
 ABLATED_AT = -1.0
 """The dose that ablated text is listed under: all of the component is taken away."""
+ROWS_AT_ONCE = 256
 
 
 class Setting(NamedTuple):
@@ -75,6 +78,16 @@ class _Arm:
     schedule: Schedule | None = None
 
 
+class _Made(NamedTuple):
+    """Texts of one arm and dose: sample numbers begin at `first`; `rows` of all prompts' rows, in order."""
+
+    arm: str
+    dose: float | None
+    first: int
+    rows: Sequence[int]
+    texts: Sequence[str | None]
+
+
 def method_texts(
     lm: LoadedModel,
     directions: DirectionSet,
@@ -83,23 +96,28 @@ def method_texts(
     random: FloatArray,
     setting: Setting,
     *,
+    circuit: Modulation | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> list[GeneratedText]:
     """Continue the pairs' prompts by every method.
 
     Raised, in neutral prompts: `add` (prompt and every generated token), `add, prompt only`, `iterative` (every
     generated token, not the prompt), `clamp`, `swap` (the layer's stream becomes that of the emotion's prompt),
-    `swap, last token`, `prompted` (a request in words before the prompt). Lowered, in the emotion's prompts: `add` of
-    negative doses, `ablate`, `swap` with the neutral prompt's values, `swap, last token`. Always `clean`, and `random`:
-    the same added or ablated along random directions.
+    `swap, last token`, `prompted` (a request in words before the prompt), `circuit` (see `Modulation`). Lowered, in the
+    emotion's prompts: `add` of negative doses, `ablate`, `swap` with the neutral prompt's values, `swap, last token`,
+    `circuit` of negative strengths. Always `clean`, and chance: `random`, the same added or ablated along random
+    directions; `random swap`, with the values of other scenarios' prompts of the continued prompt's own class and as
+    many tokens, where there are any (as in `interchange`); `random prompted`, requests for something else; `random
+    circuit`, circuits matched by layer and kind, moved by the same recipe.
 
     Args:
         lm: the model the directions were made from.
         directions: the emotions' directions.
         pairs: whose prompts.
         way: raise or lower.
-        random: (n, d) unit vectors.
+        random: (n, d) unit vectors; there are up to n donors of a prompt too.
         setting: layer, doses, sampling.
+        circuit: the circuit and its random twins, listed by strength; None leaves the method out.
         on_rows: called with how many texts are done, of `n_texts`.
 
     Returns:
@@ -115,36 +133,56 @@ def method_texts(
     rows = [(own, other) for own, other in sides for _ in range(setting.n_samples)]
     prompts, others = [own for own, _ in rows], [other for _, other in rows]
     seeds = list(range(setting.seed, setting.seed + len(rows)))
-    texts: list[tuple[str, float | None, int, Sequence[str | None]]] = []
+    texts: list[_Made] = []
     done = 0
+    met: dict[tuple[str, float | None], int] = {}
 
-    def add(name: str, dose: float | None, first_sample: int, found: Sequence[str | None]) -> None:
+    def put(name: str, dose: float | None, found: Sequence[str | None], chosen: Sequence[int] | None = None) -> None:
         nonlocal done
-        texts.append((name, dose, first_sample, found))
+        first = met.get((name, dose), 0)
+        texts.append(_Made(name, dose, first, range(len(rows)) if chosen is None else chosen, found))
+        met[name, dose] = first + setting.n_samples
         done += len(found)
         if on_rows:
             on_rows(done)
 
-    how = {"max_tokens": setting.max_tokens, "temperature": setting.temperature, "seeds": seeds}
+    def how(chosen: Sequence[int] | None = None) -> dict[str, Any]:
+        own = seeds if chosen is None else [seeds[i] for i in chosen]
+        return {"max_tokens": setting.max_tokens, "temperature": setting.temperature, "seeds": own}
+
     for arm in _arms(directions, pairs.emotion, way, random, setting):
-        found = generate_variants(lm, lm.encode(prompts), arm.pushes, schedule=arm.schedule, **how)  # type: ignore[arg-type]
-        met: dict[tuple[str, float | None], int] = {}
+        found = generate_variants(lm, lm.encode(prompts), arm.pushes, schedule=arm.schedule, **how())
         for (name, dose), variant in zip(arm.names, found, strict=True):
-            add(name, dose, met.get((name, dose), 0), variant)
-            met[name, dose] = met.get((name, dose), 0) + setting.n_samples
-    for name, edit in _swaps(lm, prompts, others, setting.layer):
-        add(name, None, 0, generate(lm, lm.encode(prompts), edits=[edit], schedule=ONLY_PROMPT, **how))  # type: ignore[arg-type]
+            put(name, dose, variant)
+    for name, edit in _swaps(lm, lm.encode(others), setting.layer):
+        put(name, None, generate(lm, lm.encode(prompts), edits=[edit], schedule=ONLY_PROMPT, **how()))
+    for chosen, donors in _donors(pairs, way, len(random), setting.n_samples):
+        encoded = lm.encode([prompts[i] for i in chosen])
+        for name, edit in _swaps(lm, donors, setting.layer):
+            swapped = generate(lm, encoded, edits=[edit], schedule=ONLY_PROMPT, **how(chosen))
+            put(twin_of(name), None, swapped, chosen)
     if way == "raise":
-        asked = [f"{REQUESTS[pairs.emotion]} {prompt}" for prompt in prompts]
-        add(PROMPTED, None, 0, generate(lm, lm.encode(asked), **how))  # type: ignore[arg-type]
+        requests = [(PROMPTED, REQUESTS[pairs.emotion]), *((twin_of(PROMPTED), other) for other in OTHER_REQUESTS)]
+        for name, request in requests:
+            put(name, None, generate(lm, lm.encode([f"{request} {prompt}" for prompt in prompts]), **how()))
+    if circuit is not None:
+        sign = 1 if way == "raise" else -1
+        for name, dose, modulated in _modulated(lm, lm.encode(prompts), circuit, sign, how()):
+            put(name, dose, modulated)
     return _with_perplexities(lm, pairs.emotion, prompts, texts, setting)
 
 
-def n_texts(pairs: PairSet, way: Way, n_random: int, setting: Setting) -> int:
+def n_texts(pairs: PairSet, way: Way, n_random: int, setting: Setting, circuit: Modulation | None = None) -> int:
     """How many texts `method_texts` makes."""
     doses = len(setting.doses)
-    arms = 1 + 4 * doses + n_random * doses + 3 if way == "raise" else 1 + doses + 1 + n_random * (doses + 1) + 2
-    return arms * len(pairs) * setting.n_samples
+    if way == "raise":
+        arms = 1 + 4 * doses + n_random * doses + 2 + 1 + len(OTHER_REQUESTS)
+    else:
+        arms = 1 + doses + 1 + n_random * (doses + 1) + 2
+    if circuit is not None:
+        arms += len(circuit.circuits) * len(circuit.strengths)
+    donated = sum(len(chosen) for chosen, _ in _donors(pairs, way, n_random, setting.n_samples))
+    return arms * len(pairs) * setting.n_samples + 2 * donated
 
 
 def _arms(directions: DirectionSet, emotion: str, way: Way, random: FloatArray, setting: Setting) -> list[_Arm]:
@@ -174,45 +212,76 @@ def _arms(directions: DirectionSet, emotion: str, way: Way, random: FloatArray, 
     return found
 
 
-def _swaps(lm: LoadedModel, prompts: Sequence[str], others: Sequence[str], layer: int) -> list[tuple[str, Edit]]:
-    """The layer's stream at all prompt tokens, and at the last one only, as in the paired prompts."""
+def _swaps(lm: LoadedModel, others: Sequence[Encoded], layer: int) -> list[tuple[str, Edit]]:
+    """The layer's stream at all prompt tokens, and at the last one only, as in other prompts of the same lengths."""
     point = point_of(layer)
-    values = prompt_values(lm, lm.encode(others), point)
+    values = prompt_values(lm, others, point)
     whole = replace(point, values)
     last = torch.zeros(1, values.shape[1], 1, dtype=torch.bool)
     last[:, -1] = True
     return [(SWAP, whole), (SWAP_LAST, at_tokens(whole, last))]
 
 
+def _donors(pairs: PairSet, way: Way, n: int, n_samples: int) -> list[tuple[list[int], list[Encoded]]]:
+    """For each of up to `n` draws the rows whose pair has so many donors, and the donors; another one in each draw."""
+    side = 1 if way == "raise" else 0  # of the prompts that are continued
+    known = [pairs.donors(pair, side) for pair in pairs.pairs]
+    found = []
+    for draw in range(n):
+        chosen = [i for i in range(len(known) * n_samples) if len(known[i // n_samples]) > draw]
+        ids = [known[i // n_samples][draw] for i in chosen]
+        if chosen:
+            found.append((chosen, [Encoded(one, ((0, 0),) * len(one), 0) for one in ids]))
+    return found
+
+
+def _modulated(
+    lm: LoadedModel, prompts: Sequence[Encoded], circuit: Modulation, sign: int, how: Mapping[str, Any]
+) -> Iterator[tuple[str, float, list[str | None]]]:
+    """Every circuit at every strength, several side by side."""
+    every = [(number, sign * s) for number in range(len(circuit.circuits)) for s in circuit.strengths]
+    at_once = max(1, ROWS_AT_ONCE // len(prompts))
+    for start in range(0, len(every), at_once):
+        chosen = every[start : start + at_once]
+        edits = circuit.edits(lm, chosen, len(prompts))
+        repeated = {**how, "seeds": [*how["seeds"]] * len(chosen)}
+        texts = generate_finite(lm, [*prompts] * len(chosen), edits=edits, **repeated)
+        for place, (number, dose) in enumerate(chosen):
+            own = texts[place * len(prompts) : (place + 1) * len(prompts)]
+            yield CIRCUIT if number == 0 else twin_of(CIRCUIT), dose, own
+
+
 def _with_perplexities(
-    lm: LoadedModel,
-    emotion: str,
-    prompts: Sequence[str],
-    texts: Sequence[tuple[str, float | None, int, Sequence[str | None]]],
-    setting: Setting,
+    lm: LoadedModel, emotion: str, prompts: Sequence[str], texts: Sequence[_Made], setting: Setting
 ) -> list[GeneratedText]:
     flat = [
-        (name, dose, first + i % setting.n_samples, prompts[i], text or "")
-        for name, dose, first, found in texts
-        for i, text in enumerate(found)
+        (made.arm, made.dose, made.first + i % setting.n_samples, prompts[i], text or "")
+        for made in texts
+        for i, text in zip(made.rows, made.texts, strict=True)
     ]
+    nowhere = (CLEAN, PROMPTED, twin_of(PROMPTED), CIRCUIT, twin_of(CIRCUIT))
     values = continuation_perplexities(lm, [prompt for *_, prompt, _ in flat], [text for *_, text in flat])
     return [
         GeneratedText(
             prompt=prompt, text=text, arm=name, emotion=None if name == CLEAN else emotion, dose=dose,
-            layer=None if name in (CLEAN, PROMPTED) else setting.layer, sample=sample,
+            layer=None if name in nowhere else setting.layer, sample=sample,
             perplexity=float(value) if np.isfinite(value) else None,
         )
         for (name, dose, sample, prompt, text), value in zip(flat, values, strict=True)
     ]  # fmt: skip
 
 
+def check_method_doses(doses: Sequence[float]) -> None:
+    """Raise `InputError` unless there are some, all different and between 0 and 1."""
+    known = check_doses(doses)
+    if not all(0 < dose < 1 for dose in known) or len(set(known)) < len(known):
+        raise InputError("Methods are compared at different doses between 0 and 1.", found=list(doses))
+
+
 def _check(directions: DirectionSet, lm: LoadedModel, pairs: PairSet, setting: Setting) -> None:
     directions.check_model(lm)
     directions.layer_of(pairs.emotion, setting.layer)
-    doses = check_doses(setting.doses)
-    if not all(0 < dose < 1 for dose in doses) or len(set(doses)) < len(doses):
-        raise InputError("Methods are compared at different doses between 0 and 1.", found=list(setting.doses))
+    check_method_doses(setting.doses)
     if setting.n_samples < 1 or (setting.n_samples > 1 and setting.temperature == 0):
         raise InputError("Without a temperature there is one sample of a prompt.", found=setting.n_samples)
     if pairs.emotion not in REQUESTS:

@@ -91,6 +91,16 @@ class PairSet:
         """Of the pairs, in order."""
         return tuple(pair.scenario for pair in self.pairs)
 
+    def donors(self, pair: Pair, side: int) -> list[tuple[int, ...]]:
+        """Tokens of other scenarios' prompts of a class (0 the emotion's, 1 the neutral one) that have as many as the
+        pair's own, from its scenario on: what any other such prompt's values do is their chance level."""
+        known = self.prompts_b if side else self.prompts_a
+        own = pair.ids_b if side else pair.ids_a
+        names = list(known)
+        place = names.index(pair.scenario)
+        following = (known[name] for name in (*names[place + 1 :], *names[:place]))
+        return [ids for ids in following if len(ids) == len(own) and ids != own]
+
 
 def matched_pairs(
     lm: LoadedModel,

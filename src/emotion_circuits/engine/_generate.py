@@ -69,6 +69,27 @@ def generate(
             one point.
         MeasurementError: the logits are not finite (an edit that overflows).
     """
+    texts = generate_finite(
+        lm, prompts, max_tokens=max_tokens, edits=edits, temperature=temperature, top_k=top_k, seeds=seeds,
+        schedule=schedule,
+    )  # fmt: skip
+    if None in texts:
+        raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
+    return [text for text in texts if text is not None]
+
+
+def generate_finite(
+    lm: LoadedModel,
+    prompts: Sequence[Encoded],
+    *,
+    max_tokens: int = 40,
+    edits: Sequence[Edit] = (),
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    seeds: Sequence[int] | None = None,
+    schedule: Schedule | None = None,
+) -> list[str | None]:
+    """As `generate`, with None for a row whose logits overflow, so that rows with edits of their own share a run."""
     if not prompts:
         return []
     check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
@@ -83,24 +104,31 @@ def generate(
     everywhere = torch.ones(len(prompts), 1, 1, dtype=torch.bool, device=lm.device)
     sampling = Sampling(temperature, top_k, range(len(prompts)) if seeds is None else seeds)
     touches = touches_of(edits, everywhere)
-    texts = decode(
+    return decode(
         lm, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
     )
-    if None in texts:
-        raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
-    return [text for text in texts if text is not None]
 
 
-def prompt_values(lm: LoadedModel, prompts: Sequence[Encoded], point: Point) -> Tensor:
+def prompt_values(lm: LoadedModel, prompts: Sequence[Encoded], point: Point, edits: Sequence[Edit] = ()) -> Tensor:
     """What a run over prompts has at a point, (prompts, tokens, width), laid out as `generate` lays prompts out: they
-    end together. So it can `replace` what other prompts of the same lengths have there."""
+    end together. So it can `replace` what other prompts of the same lengths have there.
+
+    Args:
+        lm, prompts: as for `generate`.
+        point: what to read; after an edit there.
+        edits: of the run, at every prompt token but the first.
+    """
     ids, mask, positions = padded_left(lm, prompts)
+    touches = touches_of(edits, (mask.bool() & (positions > 0)).unsqueeze(-1))
+    edited = touches.get(point)
     seen: list[Tensor] = []
 
-    def keep(hidden: Tensor) -> None:
-        seen.append(hidden.clone())
+    def keep(hidden: Tensor) -> Tensor:
+        found = hidden if edited is None else edited(hidden)
+        seen.append(found.clone())
+        return found
 
-    with torch.no_grad(), hooks(lm, {point: keep}):
+    with torch.no_grad(), hooks(lm, {**touches, point: keep}):
         forward(lm, ids, attention_mask=mask, position_ids=positions)
     return seen[0]
 

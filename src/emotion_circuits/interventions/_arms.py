@@ -26,6 +26,13 @@ REQUESTS: Final[Mapping[str, str]] = {
 }
 """What a user would try instead of steering: saying so before the prompt, in words a base model can go on from."""
 
+OTHER_REQUESTS: Final = (
+    "This is a story in which people speak about their work.",
+    "This is a story in which people speak of the weather.",
+    "This is a story in which people speak to pass the time.",
+)
+"""Requests of the same form and length for something else: what any such sentence before the prompt does."""
+
 
 def text_arms(
     lm: LoadedModel,

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion_circuits.components import ABLATE, ABLATED_AT, WAYS, MethodRow
+from emotion_circuits.components import ABLATE, ABLATED_AT, CIRCUIT, WAYS, MethodRow
 from emotion_circuits.report._static import WIDTH, new_figure, write_picture
 from emotion_circuits.report._style import light, matplotlib_settings
-from emotion_circuits.scoring import RANDOM
+from emotion_circuits.scoring import RANDOM, twin_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_TWINS = {"swap": "P", "swap, last token": "X", "prompted": "*", CIRCUIT: "h"}
 _LOOKS = {
     # method → colour's role, marker
     "add": ("gratitude", "o"),
@@ -26,9 +27,11 @@ _LOOKS = {
     "swap": ("anger", "P"),
     "swap, last token": ("anger", "X"),
     "prompted": ("all", "*"),
+    CIRCUIT: ("apology", "h"),
     RANDOM: ("null", "."),
+    **{twin_of(method): ("null", marker) for method, marker in _TWINS.items()},
 }
-_ROW, _TOP, _BOTTOM, _LEFT, _GAP, _LEGEND = 2.4, 0.5, 0.55, 0.75, 0.35, 0.35
+_ROW, _TOP, _BOTTOM, _LEFT, _GAP, _LEGEND = 2.4, 0.5, 0.55, 0.75, 0.35, 0.55
 _TITLES = {"raise": "raised in neutral prompts", "lower": "lowered in the emotion's prompts"}
 
 
@@ -113,7 +116,11 @@ def _draw_panel(axes: Axes, rows: Sequence[MethodRow], bounds: tuple[float, floa
             mec=light("ink") if row.on_front else colour, mew=1.3 if row.on_front else 0.4,
         )  # fmt: skip
         if math.isfinite(row.dose) and row.method != ABLATE:
-            said = ABLATE if row.dose == ABLATED_AT else f"{row.dose:g}".replace("-", "−")
+            said = f"{row.dose:g}".replace("-", "−")
+            if row.method in (CIRCUIT, twin_of(CIRCUIT)):  # a strength is no dose
+                said = f"×{said}"
+            elif row.dose == ABLATED_AT:
+                said = ABLATE
             axes.annotate(
                 said, (row.damage, row.effect), xytext=(4, 3),
                 textcoords="offset points", fontsize=6.5, color=light("muted"), alpha=alpha,
@@ -133,6 +140,6 @@ def _legend(figure: Figure, rows: Sequence[MethodRow], top: float) -> None:
         Line2D([], [], color="none", marker="o", mec=light("ink"), mew=1.3, ls="none", label="nothing beats it at both")
     )
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=len(handles), frameon=False,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=(len(handles) + 1) // 2, frameon=False,
         fontsize=7.5, handletextpad=0.2, columnspacing=1.0,
     )  # fmt: skip

@@ -19,8 +19,10 @@ from emotion_circuits.scoring._generated import (
     Cell,
     GeneratedText,
     cells_of,
+    is_random,
     parse_generated,
     stored_perplexities,
+    twin_of,
 )
 from emotion_circuits.scoring._hf_classifier import HuggingFaceScorer
 from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, judge_scorer
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate_texts",
     "fluency",
     "harmonic_score",
+    "is_random",
     "judge_scorer",
     "log_odds",
     "make_scorer",
@@ -71,6 +74,7 @@ __all__ = [
     "slot_task",
     "slot_tokens",
     "stored_perplexities",
+    "twin_of",
     "words_of",
     "wrong_way_share",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.scoring._damage import repetition
-from emotion_circuits.scoring._generated import CLEAN, RANDOM, Cell, GeneratedText, cells_of
+from emotion_circuits.scoring._generated import CLEAN, RANDOM, Cell, GeneratedText, cells_of, is_random, twin_of
 from emotion_circuits.statistics import grouped_bootstrap, sign_flip_test, substream
 
 FloatArray = NDArray[np.float64]
@@ -66,10 +66,13 @@ class Arms:
         return np.concatenate(own) if own else None
 
     def random(self, cell: Cell) -> Members | None:
-        """Texts under a random direction of the same dose and layer; for an arm that has neither, the only such texts
-        of its emotion."""
-        if cell.arm in (CLEAN, RANDOM):
+        """Texts of the arm's own random twin (`twin_of`), or else those under a random direction of the same dose and
+        layer; for an arm that has neither, the only such texts of its emotion."""
+        if cell.arm == CLEAN or is_random(cell.arm):
             return None
+        twin = self.cells.get(cell._replace(arm=twin_of(cell.arm)))
+        if twin is not None:
+            return twin
         exact = self.cells.get(cell._replace(arm=RANDOM))
         if exact is not None or cell.dose is not None or cell.layer is not None:
             return exact

@@ -17,7 +17,7 @@ from emotion_circuits.scoring._damage import (
     wrong_way_share,
 )
 from emotion_circuits.scoring._evaluation_rows import DamageRow, Evaluation, ScoreRow
-from emotion_circuits.scoring._generated import CLEAN, RANDOM, Cell, GeneratedText
+from emotion_circuits.scoring._generated import CLEAN, RANDOM, Cell, GeneratedText, is_random
 from emotion_circuits.scoring._judging import SIDES
 from emotion_circuits.scoring._scorers import TextScorer
 
@@ -163,7 +163,7 @@ def _notes(arms: Arms) -> tuple[str, ...]:
     found = []
     if CLEAN not in names:
         found.append("There is no arm `clean`: differences, ratios and harmonic scores are missing.")
-    if RANDOM in names:
+    if any(map(is_random, names)):
         found.append(
             "chance of steered text is the random arm's mean: one direction, so p random is over prompts only."
         )

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from emotion_circuits.errors import InputError
 
 CLEAN, RANDOM = "clean", "random"
+"""What a random direction wrote. Where a method's chance level is something else, its arm is `random` and the method's
+name (`twin_of`)."""
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -21,7 +23,8 @@ class GeneratedText(BaseModel):
     Attributes:
         prompt: the beginning that all arms share; the unit of intervals and tests.
         text: the continuation only; may be empty.
-        arm: `clean` is what others are compared with, `random` gives the chance level; any other name.
+        arm: `clean` is what others are compared with, `random` gives the chance level, `random X` that of an arm X;
+            any other name.
         emotion: what the arm was meant to bring about; None for clean text.
         dose, layer, sample: of steering; None where there is none.
         perplexity: under the clean model, if it is known.
@@ -41,6 +44,16 @@ class GeneratedText(BaseModel):
     @property
     def empty(self) -> bool:
         return not self.text.strip()
+
+
+def twin_of(arm: str) -> str:
+    """The arm that gives an arm's chance level if `random` does not: `random swap` of `swap`."""
+    return f"{RANDOM} {arm}"
+
+
+def is_random(arm: str) -> bool:
+    """Whether an arm is there to give a chance level."""
+    return arm == RANDOM or arm.startswith(f"{RANDOM} ")
 
 
 class Cell(NamedTuple):
