@@ -74,6 +74,16 @@ def test_p_counts_the_controls_that_reach_the_value_on_its_side(controls, value,
     assert same is other
 
 
+@pytest.mark.parametrize(("value", "controls"), [(np.nan, [0.0, 1.0]), (1.0, [0.0, np.nan]), (np.nan, [np.nan] * 2)])
+def test_what_overflows_has_no_p(value, controls):
+    layout = iv.Layout((0,), (0.2,), ("anger",))
+    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), ())
+    row = result._measure("anger", 0, 0.2, iv.WORD_SET, value, (value, value), 0.0, np.zeros(4))
+    [found] = iv.with_bands(result, Bands("isotropic", np.array(controls).reshape(1, 1, 1, -1)), [row])
+    assert np.isnan(found.p)
+    assert np.isfinite([found.chance, found.null_low, found.null_high]).all() == np.isfinite(controls).all()
+
+
 @pytest.mark.parametrize(
     ("text", "slot"),
     [

@@ -190,7 +190,15 @@ def sweep(
     unit = result.unit
     write_table(output, measures_table(rows))
     parts.clear()
-    emit({"file": output, "unit": unit, "measures": sorted(rows)}, json, table=_table(layout, rows, unit, kind, output))
+    broken = [
+        {"emotion": emotion, "layer": layer, "dose": dose}
+        for j, emotion in enumerate(layout.emotions)
+        for i, layer in enumerate(layout.layers)
+        for k, dose in enumerate(layout.doses)
+        if result.collapsed()[i, j, k]
+    ]
+    found_rows = {"file": output, "unit": unit, "collapsed": broken, "measures": sorted(rows)}
+    emit(found_rows, json, table=_table(layout, rows, unit, kind, output))
 
 
 def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
@@ -218,19 +226,27 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, output: Pa
                 words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
                 lines.append(
                     (
-                        emotion, str(layer), f"{dose:g}", f"{words.value:+z.2f}", _band(words.ci_low, words.ci_high),
-                        f"{words.chance:+z.2f}", _band(words.null_low, words.null_high),
+                        emotion, str(layer), f"{dose:g}", _signed(words.value), _band(words.ci_low, words.ci_high),
+                        _signed(words.chance), _band(words.null_low, words.null_high),
                         "–" if words.p != words.p else f"{words.p:.3f}",
-                        f"{told.value:+z.3f}", _band(told.ci_low, told.ci_high, 3), f"{damage.value:.2f}",
+                        _signed(told.value, 3), _band(told.ci_low, told.ci_high, 3),
+                        "collapsed" if damage.value != damage.value else f"{damage.value:.2f}",
                         f"{words.n_unique}, {told.n_unique}",
                     )
                 )  # fmt: skip
+    collapsed = sum(row.statistic == PERPLEXITY and row.value != row.value for row in rows)
     notes = (
+        *([f"{collapsed} of {len(lines)} cells collapsed: numbers overflow, no effect is stated. Try smaller doses."]
+          if collapsed else []),
         "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
         "n: contexts behind own words and behind the other two. p is not adjusted for the number of cells.",
         f"Written to {output}",
-    )
+    )  # fmt: skip
     return Table(columns, lines, notes=notes)
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return "–" if value != value else f"{value:+z.{digits}f}"
 
 
 def _band(low: float, high: float, digits: int = 2) -> str:
