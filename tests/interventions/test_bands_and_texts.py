@@ -134,6 +134,14 @@ def test_perplexity_is_that_of_the_clean_model(lm, anger):
         assert part.perplexity == pytest.approx(np.exp(-np.mean(values)), rel=1e-4)
 
 
+def test_samples_of_neighbouring_seeds_are_not_the_same_texts(lm, anger):
+    def clean(seed):
+        options = {"dose": 0, "max_tokens": 6, "temperature": 1.5, "n_samples": 3, "seed": seed}
+        return {row.clean.text for row in iv.side_by_side(lm, anger, "anger", ["She saw the"], **options)}
+
+    assert not clean(1) & clean(2)
+
+
 @pytest.mark.parametrize("layer", [-1, 0, 7])
 def test_the_steered_text_is_that_of_the_edited_forward_pass(lm, anger, layer):
     """An independent greedy loop: one token after the other, with a plain PyTorch hook."""
