@@ -106,9 +106,10 @@ class SweepResult:
     def collapsed(self) -> NDArray[np.bool_]:
         """(layers, emotions, doses): where the model's numbers stopped being finite, so that there is no effect to
         state."""
-        broken: NDArray[np.bool_] = ~np.isfinite(self.log_odds).all(axis=(-1, -2))
+        usable: NDArray[np.bool_] = np.isfinite(self.log_odds).all(axis=(-1, -2))
         if self.continuation_classes:
-            broken = broken | ~np.isfinite(self.continuations).all(axis=(-1, -2))
+            usable &= np.isfinite(self.continuations).all(axis=(-1, -2))
+        broken: NDArray[np.bool_] = np.logical_not(usable)
         return broken
 
     def measures(self, seed: int = 0) -> list[Measure]:
