@@ -113,6 +113,18 @@ def test_sweep_writes_the_measures_and_says_the_cost_before(run, vectors, tmp_pa
     assert all(word in outcome.out for word in ("chance", "p is not adjusted", "sweep.parquet"))
 
 
+def test_a_dose_that_overflows_is_reported_as_collapsed(run, vectors, tmp_path):
+    argv = ("sweep", *vectors, "--layers", 7, "--dose", 0.2, 1e30, "--emotions", "anger", "--controls", 2)
+    outcome = run(*argv, "--output", tmp_path / "a")
+    assert outcome.status == 0, outcome.err
+    [usual, broken] = [line for line in outcome.out.splitlines() if line.startswith("anger")]
+    assert "collapsed" in broken and "collapsed" not in usual and "nan" not in outcome.out
+    assert "1 of 2 cells collapsed" in outcome.out
+    found = json.loads(run(*argv, "--output", tmp_path / "b", "--json").out)
+    assert found["collapsed"] == [{"emotion": "anger", "layer": 7, "dose": 1e30}]
+    assert all((m["value"] is None) == m["kind"].endswith("1e+30") for m in found["measures"])
+
+
 def test_an_alpha_is_a_dose_of_the_vector_s_own_length(run, vectors, recorded, tmp_path):
     directions = load_directions(recorded / "mean.safetensors")
     dose = directions.direction("anger", 5).norm / float(directions.generic.norm[6])

@@ -22,7 +22,7 @@ from emotion_circuits.components import (
     n_texts,
     title_of,
 )
-from emotion_circuits.engine import Point, Schedule, ablate_direction, add, count_hooks, generate
+from emotion_circuits.engine import Point, Schedule, ablate_direction, add, count_hooks, generate, row_seeds
 from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import GeneratedText, make_scorer
 from tiny_models import direction_set
@@ -107,7 +107,7 @@ def test_samples_share_random_numbers_and_all_texts_are_counted(made):
         assert len(set(keys)) == len(keys)
         assert all(t.perplexity and t.perplexity > 0 for t in texts if not t.empty)
         rows = [p.text_b if way == "raise" else p.text_a for p in pairs.pairs for _ in range(2)]
-        expected = generate(lm, lm.encode(rows), max_tokens=4, temperature=0.8, seeds=range(5, 11))
+        expected = generate(lm, lm.encode(rows), max_tokens=4, temperature=0.8, seeds=row_seeds(5, 6))
         assert of(texts, "clean") == expected
         assert method_texts(lm, directions, pairs, way, units(lm), setting) == texts
 

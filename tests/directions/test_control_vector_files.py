@@ -170,6 +170,7 @@ def test_the_hint_is_llama_cpp_s_name_of_the_architecture(tmp_path, model, hint)
         ({"kind": "lda"}, "lda"),
         ({"dose": 0}, "no vector"),
         ({"dose": float("nan")}, "no vector"),
+        ({"dose": 1e300}, "too large"),
         ({"model_hint": None}, "model hint"),
         ({"path": "file/v.gguf"}, "Cannot write"),
     ],

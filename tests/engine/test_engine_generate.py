@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from emotion_circuits.engine import (
     logits_of,
     matmul_precision,
     plan_batches,
+    row_seeds,
 )
 from emotion_circuits.errors import InputError, MeasurementError
 from tiny_models import TEXTS
@@ -112,6 +115,28 @@ def test_a_sampled_row_depends_on_its_seed_only(lm):
     assert same[0] == same[1] != same[2]
     default = generate(lm, lm.encode(PROMPTS[:2]), **options)
     assert default == generate(lm, lm.encode(PROMPTS[:2]), seeds=[0, 1], **options)
+
+
+def test_rows_of_other_seeds_have_other_streams():
+    """Two runs of neighbouring seeds must not bring the same samples, or joining their files counts texts twice."""
+    firsts = sorted(row_seeds(seed, 1)[0] for seed in range(1000))
+    assert min(b - a for a, b in pairwise([*firsts, 2**32])) > 1_000_000
+    rows = [seed for run in range(4) for seed in row_seeds(run, 5)]
+    drawn = [torch.rand(4, generator=torch.Generator().manual_seed(seed)).tolist() for seed in rows]
+    assert len({tuple(row) for row in drawn}) == len(rows)
+    assert row_seeds(0, 3) == [0, 1, 2]
+    assert all(0 <= seed < 2**32 for seed in row_seeds(2**32 - 1, 3))
+    with pytest.raises(InputError, match="seed"):
+        row_seeds(2**32, 1)
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300])
+def test_a_tiny_temperature_is_greedy(tiny_gpt2_lm, temperature):
+    lm = tiny_gpt2_lm
+    options = {"max_tokens": 5, "seeds": range(len(PROMPTS))}
+    assert generate(lm, lm.encode(PROMPTS), temperature=temperature, **options) == generate(
+        lm, lm.encode(PROMPTS), **options
+    )
 
 
 def test_sampling_draws_from_the_model_s_distribution(tiny_gpt2_lm):

@@ -74,6 +74,16 @@ def test_p_counts_the_controls_that_reach_the_value_on_its_side(controls, value,
     assert same is other
 
 
+@pytest.mark.parametrize(("value", "controls"), [(np.nan, [0.0, 1.0]), (1.0, [0.0, np.nan]), (np.nan, [np.nan] * 2)])
+def test_what_overflows_has_no_p(value, controls):
+    layout = iv.Layout((0,), (0.2,), ("anger",))
+    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), ())
+    row = result._measure("anger", 0, 0.2, iv.WORD_SET, value, (value, value), 0.0, np.zeros(4))
+    [found] = iv.with_bands(result, Bands("isotropic", np.array(controls).reshape(1, 1, 1, -1)), [row])
+    assert np.isnan(found.p)
+    assert np.isfinite([found.chance, found.null_low, found.null_high]).all() == np.isfinite(controls).all()
+
+
 @pytest.mark.parametrize(
     ("text", "slot"),
     [
@@ -122,6 +132,14 @@ def test_perplexity_is_that_of_the_clean_model(lm, anger):
             log_p = lm.hf(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
         values = [float(log_p[k - 1, ids[k]]) for k in range(start, len(ids))]
         assert part.perplexity == pytest.approx(np.exp(-np.mean(values)), rel=1e-4)
+
+
+def test_samples_of_neighbouring_seeds_are_not_the_same_texts(lm, anger):
+    def clean(seed):
+        options = {"dose": 0, "max_tokens": 6, "temperature": 1.5, "n_samples": 3, "seed": seed}
+        return {row.clean.text for row in iv.side_by_side(lm, anger, "anger", ["She saw the"], **options)}
+
+    assert not clean(1) & clean(2)
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 7])

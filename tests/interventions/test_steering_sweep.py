@@ -148,6 +148,21 @@ def test_without_continuations_there_are_no_rows_about_them(small):
     assert all(np.isfinite(r.value) for r in found.measures())
 
 
+def test_a_dose_that_overflows_is_a_marked_cell_and_spoils_no_other(small):
+    lm, slots, said = small
+    found = sweep(lm, direction_set(lm), slots, said, layers=[2], doses=[0.3, 1e30])
+    alone = sweep(lm, direction_set(lm), slots, said, layers=[2], doses=[0.3])
+    assert found.collapsed().tolist() == [[[False, True]] * 3]
+    rows = found.measures()
+    broken = [r for r in rows if r.kind.endswith("dose 1e+30")]
+    assert len(broken) == 9 and np.isnan([(r.value, r.ci_low, r.ci_high, r.p) for r in broken]).all()
+    np.testing.assert_allclose(
+        [(r.value, r.ci_low, r.ci_high) for r in rows if r not in broken],
+        [(r.value, r.ci_low, r.ci_high) for r in alone.measures()],
+        atol=1e-4,
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -196,7 +196,14 @@ def sweep(
     parts.clear()
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
     plots = write_sweep_figure(rows, output.with_suffix(""), title)
-    made = {"file": output, "plots": plots, "unit": unit, "measures": sorted(rows)}
+    broken = [
+        {"emotion": emotion, "layer": layer, "dose": dose}
+        for j, emotion in enumerate(layout.emotions)
+        for i, layer in enumerate(layout.layers)
+        for k, dose in enumerate(layout.doses)
+        if result.collapsed()[i, j, k]
+    ]
+    made = {"file": output, "plots": plots, "unit": unit, "collapsed": broken, "measures": sorted(rows)}
     emit(made, json, table=_table(layout, rows, unit, kind, [output, *plots]))
 
 
@@ -225,19 +232,27 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, files: lis
                 words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
                 lines.append(
                     (
-                        emotion, str(layer), f"{dose:g}", f"{words.value:+z.2f}", _band(words.ci_low, words.ci_high),
-                        f"{words.chance:+z.2f}", _band(words.null_low, words.null_high),
+                        emotion, str(layer), f"{dose:g}", _signed(words.value), _band(words.ci_low, words.ci_high),
+                        _signed(words.chance), _band(words.null_low, words.null_high),
                         "–" if words.p != words.p else f"{words.p:.3f}",
-                        f"{told.value:+z.3f}", _band(told.ci_low, told.ci_high, 3), f"{damage.value:.2f}",
+                        _signed(told.value, 3), _band(told.ci_low, told.ci_high, 3),
+                        "collapsed" if damage.value != damage.value else f"{damage.value:.2f}",
                         f"{words.n_unique}, {told.n_unique}",
                     )
                 )  # fmt: skip
+    collapsed = sum(row.statistic == PERPLEXITY and row.value != row.value for row in rows)
     notes = (
+        *([f"{collapsed} of {len(lines)} cells collapsed: numbers overflow, no effect is stated. Try smaller doses."]
+          if collapsed else []),
         "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
         "n: contexts behind own words and behind the other two. p is not adjusted for the number of cells.",
         *(f"Written to {file}" for file in files),
-    )
+    )  # fmt: skip
     return Table(columns, lines, notes=notes)
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return "–" if value != value else f"{value:+z.{digits}f}"
 
 
 def _band(low: float, high: float, digits: int = 2) -> str:

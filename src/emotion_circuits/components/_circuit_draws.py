@@ -78,7 +78,5 @@ def draw_until_clear(
         seen.append(curves)
         return found.area(found.share(curves))
 
-    beyond = sequential_p(
-        float(found.area(found.curve)), draw, most_draws, stop_after=exceeding, batch=DRAWN_AT_ONCE
-    )
+    beyond = sequential_p(float(found.area(found.curve)), draw, most_draws, stop_after=exceeding, batch=DRAWN_AT_ONCE)
     return DrawnCurves(replace(found, random=np.concatenate(seen)[: beyond.n_drawn]), beyond)

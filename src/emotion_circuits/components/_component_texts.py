@@ -20,7 +20,7 @@ from emotion_circuits.components._components import Component, check_components,
 from emotion_circuits.components._methods import ABLATED_AT, ROWS_AT_ONCE
 from emotion_circuits.components._pairs import PairSet
 from emotion_circuits.components._runs import edits_for
-from emotion_circuits.engine import Point, generate_finite
+from emotion_circuits.engine import Point, generate_finite, row_seeds
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import (
@@ -289,7 +289,7 @@ def _written(
 ) -> list[str | None]:
     """Every row without each set in turn, several sets side by side."""
     encoded = lm.encode(rows)
-    seeds = range(setting.seed, setting.seed + len(rows))
+    seeds = row_seeds(setting.seed, len(rows))
     at_once = max(1, ROWS_AT_ONCE // len(rows))
     found: list[str | None] = []
     for start in range(0, len(sets), at_once):

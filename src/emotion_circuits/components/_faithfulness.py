@@ -243,7 +243,8 @@ def area_sizes(sizes: Sequence[float], random_sizes: Sequence[float] | None) -> 
         return list(range(len(sizes)))
     strange = sorted(set(random_sizes) - set(sizes))
     if strange or not random_sizes:
-        raise InputError("Random circuits have sizes of the curve.", found=[*random_sizes], accepted=[*sizes])
+        raise InputError("Random circuits have sizes of the curve.", found=[*random_sizes],
+                         accepted=", ".join(f"{s:g}" for s in sizes))  # fmt: skip
     return [i for i, size in enumerate(sizes) if size in random_sizes or size == 1]
 
 

@@ -29,6 +29,7 @@ from emotion_circuits.engine import (
     point_of,
     prompt_values,
     replace,
+    row_seeds,
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import OTHER_REQUESTS, REQUESTS, Action, check_doses, line, own_lines, pushes_along
@@ -132,7 +133,7 @@ def method_texts(
     sides = [[(p.text_b, p.text_a), (p.text_a, p.text_b)][way == "lower"] for p in pairs.pairs]
     rows = [(own, other) for own, other in sides for _ in range(setting.n_samples)]
     prompts, others = [own for own, _ in rows], [other for _, other in rows]
-    seeds = list(range(setting.seed, setting.seed + len(rows)))
+    seeds = row_seeds(setting.seed, len(rows))
     texts: list[_Made] = []
     done = 0
     met: dict[tuple[str, float | None], int] = {}

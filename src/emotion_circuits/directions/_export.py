@@ -83,7 +83,8 @@ def to_repeng(
         block index → (d,) float32, in rising order.
 
     Raises:
-        InputError: a dose that is 0 or no finite number, an emotion, kind or layer that is not there, `embed`.
+        InputError: a dose that is 0, no finite number or too large for float32, an emotion, kind or layer that is not
+            there, `embed`.
     """
     if not np.isfinite(dose) or dose == 0:
         raise InputError("This dose makes no vector.", found=dose, accepted="a finite number other than 0")
@@ -99,7 +100,13 @@ def to_repeng(
     found = {}
     for layer in chosen:
         unit = directions.direction(emotion, layer, kind).unit
-        found[layer] = (dose * float(directions.generic.norm[layer + 1]) * unit).astype(np.float32)
+        length = dose * float(directions.generic.norm[layer + 1])
+        if not abs(length) <= float(np.finfo(np.float32).max):
+            raise InputError(
+                f"This dose is too large for the file's numbers at layer {layer}.", found=f"{dose:g}",
+                accepted="a vector that float32 can hold",
+            )  # fmt: skip
+        found[layer] = (length * unit).astype(np.float32)
     return found
 
 

@@ -3,7 +3,7 @@
 from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
-from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values
+from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
 from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
@@ -67,6 +67,7 @@ __all__ = [
     "record",
     "record_tokens",
     "replace",
+    "row_seeds",
     "run_from",
     "verify",
     "with_packing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -
     """The measures with chance, null and p of the word-set outcome taken from the controls.
 
     p is one-sided: a positive dose should raise the emotion's own log-odds, a negative one or an ablation lower them.
+    Where a control overflows there is no null, and where the emotion's own cell does there is no p: both are NaN.
     """
     layout = result.layout
     null = {
@@ -112,13 +113,17 @@ def with_bands(result: SweepResult, bands: Bands, measures: Sequence[Measure]) -
             found.append(row)
             continue
         dose, changes = null[row.layer, row.emotion, row.kind]
+        if not np.isfinite(changes).all():
+            found.append(row._replace(chance=np.nan, null_low=np.nan, null_high=np.nan, p=np.nan))
+            continue
         low, high = np.quantile(changes, [0.025, 0.975])
+        side: Literal["greater", "less"] = "greater" if layout.raises(dose) else "less"
         found.append(
             row._replace(
                 chance=float(changes.mean()),
                 null_low=float(low),
                 null_high=float(high),
-                p=exceedance_p(row.value, changes, "greater" if layout.raises(dose) else "less"),
+                p=exceedance_p(row.value, changes, side) if np.isfinite(row.value) else np.nan,
             )
         )
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import Edit, Schedule, add, generate, point_of
+from emotion_circuits.engine import Edit, Schedule, add, generate, point_of, row_seeds
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
 from emotion_circuits.interventions._steer import check_doses
@@ -75,7 +75,7 @@ def side_by_side(
         on_rows: called with how many continuations are done, of 3 · prompts · samples.
 
     Raises:
-        InputError: no prompts, a dose or layer that cannot be used, directions of another model.
+        InputError: no prompts, a dose, layer or seed that cannot be used, directions of another model.
         MeasurementError: the dose makes the model's logits overflow.
     """
     if not prompts:
@@ -93,19 +93,19 @@ def side_by_side(
     unit = directions.direction(emotion, at, kind).unit
     [control] = isotropic_directions(1, lm.d_model, centred=directions.source.centred_norm, seed=seed)
     rows = [prompt for prompt in prompts for _ in range(n_samples)]
+    seeds = row_seeds(seed, len(rows))
     arms = []
     for number, edits in enumerate([[], [steering_edit(at, length * unit)], [steering_edit(at, length * control)]]):
         texts: list[str] = []
         for first in range(0, len(rows), ROWS_AT_ONCE):
             chunk = rows[first : first + ROWS_AT_ONCE]
-            seeds = range(seed + first, seed + first + len(chunk))
             texts += generate(
                 lm,
                 lm.encode(chunk),
                 max_tokens=max_tokens,
                 edits=edits,
                 temperature=temperature,
-                seeds=seeds,
+                seeds=seeds[first : first + len(chunk)],
                 schedule=schedule,
             )
             if on_rows:

@@ -103,22 +103,40 @@ class SweepResult:
             ratio: FloatArray = np.exp(-neutral.mean(axis=(-1, -2)))
         return ratio
 
+    def collapsed(self) -> NDArray[np.bool_]:
+        """(layers, emotions, doses): where the model's numbers stopped being finite, so that there is no effect to
+        state."""
+        usable: NDArray[np.bool_] = np.isfinite(self.log_odds).all(axis=(-1, -2))
+        if self.continuation_classes:
+            usable = usable & np.isfinite(self.continuations).all(axis=(-1, -2))
+        broken: NDArray[np.bool_] = np.logical_not(usable)
+        return broken
+
     def measures(self, seed: int = 0) -> list[Measure]:
-        """One row per layer, emotion, dose and outcome; chance is no change, which the clean run defines as 0."""
+        """One row per layer, emotion, dose and outcome; chance is no change, which the clean run defines as 0.
+
+        Rows of a cell that is `collapsed` have no value and no interval (NaN).
+        """
         rows = []
-        ratios = self.perplexity_ratios()
+        ratios, collapsed = self.perplexity_ratios(), self.collapsed()
         outcomes = [(WORD_SET, self.own_log_odds())]
         if self.continuation_classes:
             outcomes.append((CONTINUATIONS, self.own_minus_neutral()))
         for statistic, values in outcomes:
             for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
                 units = values[i, j, k]
+                if collapsed[i, j, k]:
+                    rows.append(self._measure(emotion, layer, dose, statistic, np.nan, (np.nan, np.nan), 0.0, units))
+                    continue
                 interval = grouped_bootstrap(units, n_draws=500, seed=seed).interval
                 rows.append(
                     self._measure(emotion, layer, dose, statistic, float(units.mean()), interval[:2], 0.0, units)
                 )
         for (i, layer), (j, emotion), (k, dose) in _cells(self.layout) if self.continuation_classes else []:
             neutral = self.continuations[i, j, k][:, np.array(self.continuation_classes) == "neutral"].mean(axis=1)
+            if collapsed[i, j, k]:
+                rows.append(self._measure(emotion, layer, dose, PERPLEXITY, np.nan, (np.nan, np.nan), 1.0, neutral))
+                continue
             interval = grouped_bootstrap(neutral, n_draws=500, seed=seed).interval
             ends = (float(np.exp(-interval.high)), float(np.exp(-interval.low)))
             rows.append(self._measure(emotion, layer, dose, PERPLEXITY, float(ratios[i, j, k]), ends, 1.0, neutral))
@@ -252,13 +270,15 @@ def sweep(
     odds, likelihood = found["odds"], found["likelihood"]
     classes = () if continuations is None else tuple(c.emotion for c in continuations.continuations)
     units = {"add": "alpha" if alpha else "dose", "ablate": "ablated", "clamp": "clamped to"}
+    with np.errstate(invalid="ignore"):  # where numbers overflow, infinity minus infinity; `collapsed` says so
+        odds, likelihood = odds[:, :, 1:] - odds[:, :, :1], likelihood[:, :, 1:] - likelihood[:, :, :1]
     return SweepResult(
         str(lm.name),
         directions.position,
         kind,
         layout,
-        odds[:, :, 1:] - odds[:, :, :1],
-        likelihood[:, :, 1:] - likelihood[:, :, :1],
+        odds,
+        likelihood,
         classes,
         units[action],
     )
