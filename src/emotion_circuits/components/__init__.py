@@ -32,6 +32,8 @@ from emotion_circuits.components._components import (
 )
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
+from emotion_circuits.components._edge_passes import EMBED, OUTPUT, Node
+from emotion_circuits.components._edges import Edge, Edges, EdgeTarget, circuit_edges, edges, node_name
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
 from emotion_circuits.components._faithfulness import (
@@ -75,9 +77,11 @@ __all__ = [
     "DECLARED_SIZE",
     "DEFAULT_BRIDGE",
     "DIRECTIONS",
+    "EMBED",
     "FAITHFULNESS",
     "METHODS",
     "MINIMALITY",
+    "OUTPUT",
     "PLACES",
     "RANKINGS",
     "SIZES",
@@ -94,6 +98,9 @@ __all__ = [
     "ContinuationOutcome",
     "Direction",
     "DoseResponse",
+    "Edge",
+    "EdgeTarget",
+    "Edges",
     "ExactEffects",
     "Faithfulness",
     "GenericValues",
@@ -101,6 +108,7 @@ __all__ = [
     "Kind",
     "Method",
     "MethodRow",
+    "Node",
     "Outcome",
     "Overlap",
     "Pair",
@@ -119,6 +127,7 @@ __all__ = [
     "attention_to_span",
     "attribute",
     "check_components",
+    "circuit_edges",
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
@@ -127,6 +136,7 @@ __all__ = [
     "direct_effects",
     "dose_response_table",
     "dose_responses",
+    "edges",
     "effects_of",
     "effects_table",
     "exact_effects",
@@ -145,6 +155,7 @@ __all__ = [
     "methods_table",
     "n_circuits",
     "n_texts",
+    "node_name",
     "parse_head_spec",
     "parse_spec",
     "patch",

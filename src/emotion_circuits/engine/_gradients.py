@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,3 +81,43 @@ def gradients(
     # A point the metric does not depend on has no gradient, which is a gradient of zero.
     found = {p: (torch.zeros_like(v) if v.grad is None else v.grad.detach()) for p, v in values.items()}
     return Gradients({p: v.detach() for p, v in values.items()}, found, float(outcome.detach()))
+
+
+def pulled_back(
+    lm: LoadedModel, batch: Batch, read: Point, onto: Point, entering: Tensor, weights: Iterable[Tensor]
+) -> Iterator[Tensor]:
+    """∂(Σ weights · values at `read`) / ∂(values at `onto`), for any number of weights: one forward pass through the
+    blocks between the two points, and one backward pass for each of the weights.
+
+    Args:
+        lm: the model; its parameters need no gradient.
+        batch: the texts.
+        read: whose values are weighted, in the block of `onto` or a later one.
+        onto: `resid_pre` or `resid_mid` of a block.
+        entering: (rows, tokens, d) what enters that block.
+        weights: (rows, tokens, width of `read`) each.
+
+    Yields:
+        (rows, tokens, d) for each of the weights.
+
+    Raises:
+        InputError: another site, or a point before it.
+    """
+    check_point(lm, read)
+    check_point(lm, onto)
+    if onto.site not in ("resid_pre", "resid_mid") or read.layer < onto.layer:
+        raise InputError("Gradients go back from a point to the stream before it.", found=f"{read} to {onto}")
+    start = entering.detach().requires_grad_(True)
+    seen: dict[Point, Tensor] = {}
+
+    def keeper(point: Point) -> Touch:
+        return lambda hidden: seen.update({point: hidden})
+
+    touches: dict[Point, Touch] = {read: keeper(read), onto: keeper(onto)}
+    touches[Point("resid_pre", onto.layer)] = lambda _: start
+    with torch.enable_grad():
+        with hooks(lm, touches), only_blocks(lm, start=onto.layer, stop=read.layer + 1):
+            forward(lm, **batch.inputs(lm))
+        source = start if onto.site == "resid_pre" else seen[onto]
+        for weight in weights:
+            yield torch.autograd.grad(seen[read], source, weight, retain_graph=True)[0]
