@@ -1,4 +1,4 @@
-"""What direct effects need of a batch: both prompts' values, gradients, and each target's gradient back to the stream."""
+"""What direct effects need of a batch: both prompts' values, gradients, and targets' gradients back to the stream."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
+from emotion_circuits.report._circuit_file import CircuitFile
+from emotion_circuits.report._circuit_section import circuits_of
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
 from emotion_circuits.report._texts import WrittenTexts, read_texts
 from emotion_circuits.statistics import Claim, Measure, read_claims
@@ -71,6 +73,7 @@ class ModelResults:
         missing: a sentence for every table that is not there.
         claims: about this model.
         written: what it wrote.
+        circuits: its circuits, where they were computed.
     """
 
     name: str
@@ -81,6 +84,7 @@ class ModelResults:
     missing: tuple[str, ...]
     claims: tuple[Claim, ...]
     written: WrittenTexts | None = None
+    circuits: CircuitFile | None = None
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -225,7 +229,7 @@ def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> 
     if written is None:
         missing.append(f"There are no texts of {name}, so what it writes when steered cannot be shown.")
     chosen = _chosen_layers(folder, slug, own)
-    return ModelResults(name, slug, measures, controls, chosen, tuple(missing), own, written)
+    return ModelResults(name, slug, measures, controls, chosen, tuple(missing), own, written, circuits_of(folder, slug))
 
 
 def _chosen_layers(folder: Path, slug: str, claims: Sequence[Claim]) -> dict[str, dict[str, int]]:
