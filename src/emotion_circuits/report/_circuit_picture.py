@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MOST_EDGES = 20
 """More lines in one panel are not read."""
-_COLUMN, _WIDEST_COLUMN, _LEVEL, _STEP, _SIDE, _GAP = 0.52, 0.8, 0.66, 0.5, 0.72, 0.25
-_HEAD, _LEGEND, _BAR, _ROOM, _BAND = 0.55, 0.35, 0.24, 0.5, 0.22
+_COLUMN, _WIDEST_COLUMN, _LEVEL, _STEP, _SIDE, _GAP = 0.52, 0.8, 0.58, 0.44, 0.72, 0.25
+_HEAD, _LEGEND, _BAR, _ROOM, _BAND = 0.52, 0.35, 0.24, 0.46, 0.2
 _WIDEST, _THINNEST = 6.0, 0.7
 _PALE = (0, (2.2, 1.1))
 
@@ -47,6 +47,7 @@ class Layout:
         edges: drawn ones, the strongest first.
         n_edges: of how many.
         places: name → where.
+        column: width of one.
         levels: (lowest y, highest y, layer) of every layer that has a sign.
         direct: x of the line from the embeddings to the output, if it is drawn.
         width, height: inches, without title.
@@ -58,6 +59,7 @@ class Layout:
     places: Mapping[str, Place]
     levels: tuple[tuple[float, float, int], ...]
     direct: float
+    column: float
     width: float
     height: float
 
@@ -90,14 +92,15 @@ def layout(emotion: str, edges: Sequence[Edge], room: float = 0.0) -> Layout | N
     units = sorted((n for n in names if _step(n)[1]), key=_order, reverse=True)
     direct = any((e.source, e.target) == (EMBED, OUTPUT) for e in drawn)
     columns = max(len(names) + direct, 4)
-    column = min(max((room - _SIDE) / columns, _COLUMN), _WIDEST_COLUMN)
+    fits = (WIDTH - 0.1 - _SIDE) / columns
+    column = min(max((room - _SIDE) / columns, _COLUMN), _WIDEST_COLUMN, fits)
     x = _SIDE + column / 2
     places = {name: Place(x + (i + direct) * column, heights[_step(name)]) for i, name in enumerate((*heads, *units))}
     levels = []
     for layer in sorted({layer for layer, _ in heights}):
         own = [h for (at, _), h in heights.items() if at == layer]
         levels.append((min(own), max(own), layer))
-    return Layout(emotion, drawn, len(edges), places, tuple(levels), x, _SIDE + columns * column, top)
+    return Layout(emotion, drawn, len(edges), places, tuple(levels), x, column, _SIDE + columns * column, top)
 
 
 def _step(name: str) -> tuple[int, bool]:
@@ -202,11 +205,11 @@ def _draw(axes: Axes, panel: Layout, found: CircuitFile, largest: float) -> None
         patch.set(facecolor="none", edgecolor=colour, lw=width, alpha=alpha, ls=dash, capstyle="butt", zorder=3)
         axes.add_patch(patch)
     for name, place in panel.places.items():
-        _sign(axes, name, place)
+        _sign(axes, name, place, panel.column)
     _bar(axes, panel.width, 0.0, "embeddings: the words themselves")
     target = next((t for t in found.targets.get(panel.emotion, ()) if t.node == OUTPUT), None)
-    said = "" if target is None else f": {number(target.attribution)} {interval(target.ci_low, target.ci_high)} nats"
-    _bar(axes, panel.width, top, f"output{said}")
+    said = "" if target is None else f" {_signed(target.attribution)} {interval(target.ci_low, target.ci_high)} nats"
+    _bar(axes, panel.width, top, "output: difference between both prompts" + said)
     axes.text(0.07, panel.height + 0.24, panel.emotion, fontsize=9.5, fontweight="bold", va="bottom")
     axes.text(0.07, panel.height + 0.07, _counts(panel, found), fontsize=7.5, color=light("muted"), va="bottom")
 
@@ -238,19 +241,20 @@ def _signed(value: float) -> str:
     return ("+" if value > 0 else "−") + text.removeprefix("0")
 
 
-def _sign(axes: Axes, name: str, place: Place) -> None:
+def _sign(axes: Axes, name: str, place: Place, column: float) -> None:
     from matplotlib.patches import Ellipse, FancyBboxPatch
 
     is_unit = _step(name)[1]
     style = {"facecolor": light("paper"), "edgecolor": light("ink"), "lw": 1.0, "zorder": 5}
     if is_unit:
-        w, h = 0.43, 0.19
+        w, h = min(0.43, column - 0.03), 0.19
         axes.add_patch(
             FancyBboxPatch((place.x - w / 2, place.y - h / 2), w, h, boxstyle="square,pad=0", **style)  # type: ignore[arg-type]
         )
     else:
-        axes.add_patch(Ellipse(place, 0.36, 0.28, **style))  # type: ignore[arg-type]
-    axes.text(place.x, place.y - 0.005, name.partition(" ")[2], ha="center", va="center", fontsize=6.5, zorder=6)
+        axes.add_patch(Ellipse(place, min(0.36, column - 0.03), 0.28, **style))  # type: ignore[arg-type]
+    size = 6.5 if column > 0.45 else 5.7
+    axes.text(place.x, place.y - 0.005, name.partition(" ")[2], ha="center", va="center", fontsize=size, zorder=6)
 
 
 def _bar(axes: Axes, width: float, y: float, text: str) -> None:
@@ -278,7 +282,7 @@ def _legend(figure: Figure, largest: float, y: float, height: float) -> None:
     ]
     figure.legend(
         handles=shown, loc="lower left", bbox_to_anchor=(0.0, y / height), ncols=len(shown), frameon=False,
-        fontsize=7.5, borderpad=0.1, handletextpad=0.5, columnspacing=1.4,
+        fontsize=7.5, borderpad=0.1, handletextpad=0.7, columnspacing=1.4,
     )  # fmt: skip
 
 
