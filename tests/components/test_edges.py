@@ -54,11 +54,12 @@ def precise(lm):
     return replace(lm, hf=copy.deepcopy(lm.hf).double(), dtype=torch.float64)
 
 
-def test_all_that_writes_into_the_stream_adds_up(case):
+@pytest.mark.parametrize("steps", [0, 2])
+def test_all_that_writes_into_the_stream_adds_up(case, steps):
     lm, _, outcome = case
     targets = some(lm)
-    found = edges(lm, outcome, everything(lm), targets)
-    own = attribute(lm, outcome, ("head", "unit"))
+    found = edges(lm, outcome, everything(lm), targets, steps=steps)
+    own = attribute(lm, outcome, ("head", "unit"), steps=steps)
     assert found.targets == (*targets, OUTPUT)
     for place, target in enumerate(found.targets):
         effects, sources = into(found, target)
@@ -77,13 +78,23 @@ def test_all_that_writes_into_the_stream_adds_up(case):
     assert count_hooks(lm) == 0
 
 
+def test_over_the_path_edges_add_up_to_what_the_target_carries(case):
+    """Completeness of integrated gradients: what arrives is the target's own attribution, of the output the gap."""
+    lm, _, outcome = case
+    found = edges(lm, outcome, [], some(lm), steps=48)
+    scale = np.abs(found.own).max(axis=0)
+    assert (scale > 0).all()
+    for place, target in enumerate(found.targets):
+        assert found.arriving[:, place] == pytest.approx(found.own[:, place], abs=0.03 * scale[place]), target
+
+
 def test_what_only_the_output_reads_has_its_whole_effect_there(case):
     """Between the last units and the output there is nothing; and the last heads, where blocks are parallel."""
     lm, _, outcome = case
     last = lm.n_layers - 1
     kinds = ("head", "unit") if lm.parallel else ("unit",)
     members = [Component(kind, last, i) for kind in kinds for i in range(4)]
-    found, own = edges(lm, outcome, members), attribute(lm, outcome, ("head", "unit"))
+    found, own = edges(lm, outcome, members, steps=0), attribute(lm, outcome, ("head", "unit"))
     effects, sources = into(found, OUTPUT)
     assert sources[1:] == members
     for i, member in enumerate(members):
@@ -95,7 +106,7 @@ def test_edges_are_slopes_of_the_target_s_attribution(case):
     """In float64 and plain torch: what the source itself writes is put into the stream, a thousandth of it."""
     lm, pair, step = precise(case.lm), case.pairs.pairs[0], 1e-3
     pairs = replace(case.pairs, pairs=(pair, pair))
-    found = edges(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), some(lm))
+    found = edges(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), some(lm), steps=0)
     with torch.no_grad():
         a, b = run(lm, pair.ids_a)[1], run(lm, pair.ids_b)[1]
     with torch.enable_grad():
@@ -159,13 +170,13 @@ def test_several_texts_for_each_pair(case):
     """Weights of the texts are in the effects once, and the layout of batches does not matter."""
     lm, pairs, _ = case
     outcome = ContinuationOutcome(lm, pairs, prompts.continuations()[::6])
-    found = edges(lm, outcome, some(lm))
+    found = edges(lm, outcome, some(lm), steps=0)
     own = attribute(lm, outcome, ("head", "unit"))
     for place, target in enumerate(found.targets[:-1]):
         expected = own.of(target.kind)[:, target.layer, target.number]
         assert found.own[:, place] == pytest.approx(expected, abs=1e-4 * float(np.abs(expected).max()))
     assert found.own[:, -1] == pytest.approx(own.m_a - own.m_b, abs=1e-5)
-    other = edges(replace(lm, packing=not lm.packing), outcome, some(lm), batch_tokens=64)
+    other = edges(replace(lm, packing=not lm.packing), outcome, some(lm), steps=0, batch_tokens=64)
     assert other.effects == pytest.approx(found.effects, abs=2e-4 * float(np.abs(found.effects).max()))
 
 
@@ -209,7 +220,7 @@ def test_noise_gives_edges_at_the_promised_rate():
 def test_the_target_s_own_attribution_is_what_plain_torch_gives(case):
     """`own` is of the emotion's prompt, as plain torch gives it."""
     lm, pairs, outcome = case
-    found = edges(lm, outcome, some(lm))
+    found = edges(lm, outcome, some(lm), steps=0)
     layers = attributed(lm, pairs.pairs[0], "anger", ACT, [1.0])
     for place, target in enumerate(found.targets[:-1]):
         if target.kind == "unit":

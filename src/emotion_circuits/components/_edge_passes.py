@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emotion_circuits.components._attribution import per_text
+from emotion_circuits.components._attribution import both_passes, per_text
 from emotion_circuits.components._components import SITE_OF, Component, Kind, width_of
 from emotion_circuits.components._direct import out_weight
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import observe
-from emotion_circuits.engine import Point, gradients, pulled_back
+from emotion_circuits.engine import Point, pulled_back
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
@@ -50,7 +50,7 @@ def _at(component: Component) -> Point:
 
 
 class EdgePasses:
-    """One batch: values of both prompts at every point that matters, gradients at the emotion's.
+    """One batch: values of both prompts at every point that matters, and gradients.
 
     Args:
         lm: the model.
@@ -58,6 +58,7 @@ class EdgePasses:
         sides: the batch of both prompts.
         sources: components whose values count.
         targets: components whose gradients count, and the output.
+        steps: points on the path between both prompts that gradients are the mean of; 0 takes the emotion's prompt.
     """
 
     def __init__(
@@ -67,32 +68,19 @@ class EdgePasses:
         sides: SideBySide,
         sources: Sequence[Component],
         targets: Sequence[Node],
+        steps: int,
     ):
         self.lm, self.outcome, self.batch = lm, outcome, sides.a
-        components = [c for c in (*sources, *targets) if isinstance(c, Component)]
-        entering = [Point("resid_pre", c.layer) for c in targets if isinstance(c, Component)]
-        streams = [self._stream(t) for t in targets]
-        points = [*dict.fromkeys([_START, *map(_at, components), *entering, *streams])]
-        points = [p for p in points if p != outcome.read]  # the metric is given those
-        weights = torch.from_numpy(outcome.weights[list(self.batch.texts)]).to(lm.device)
-        read: list[Tensor] = []
-
-        def metric(states: Tensor) -> Tensor:
-            scores = outcome.score(lm, self.batch, states.reshape(1, -1, states.shape[-1]))[0]
-            self.scores_a = (scores.detach() * weights).double()
-            read.append(states.detach())
-            return (scores * weights.to(scores.dtype)).sum()
-
-        found = gradients(lm, self.batch, points, metric, read=outcome.read)
-        self.values, self.grads = found.values, found.gradients
-        if outcome.read is not None:
-            states = read[0].requires_grad_(True)
-            with torch.enable_grad():
-                [self.grads[outcome.read]] = torch.autograd.grad(metric(states), states)
-            self.values[outcome.read] = states.detach()
-        other = observe(lm, outcome, sides.b, points)
-        self.scores_b = (other.scores * weights).double()
-        self.difference = {p: value - other.values[p] for p, value in self.values.items()}
+        self.steps = [(j + 0.5) / steps for j in range(steps)] or [1.0]
+        self.weights = torch.from_numpy(outcome.weights[list(self.batch.texts)]).to(lm.device)
+        ends = [_at(t) for t in targets if isinstance(t, Component)]
+        points = [*map(_at, sources), *ends, *(self._stream(t) for t in targets), _START]
+        a, b = (observe(lm, outcome, side, [*dict.fromkeys(points)]) for side in sides)
+        self.scores = (a.scores - b.scores).double() * self.weights
+        self.values = a.values
+        self.difference = {point: value - b.values[point] for point, value in a.values.items()}
+        found = both_passes(lm, outcome, sides, [*dict.fromkeys(ends)], self.weights, steps) if ends else None
+        self.grads = {} if found is None else found.gradients
 
     def _stream(self, target: Node) -> Point:
         """Where a target reads the residual stream."""
@@ -104,7 +92,7 @@ class EdgePasses:
     def own(self, target: Node) -> FloatArray:
         """(texts,) the target's attribution; of the output the difference of the weighted scores."""
         if not isinstance(target, Component):
-            return _numpy(self.scores_a - self.scores_b)
+            return _numpy(self.scores)
         point, part = _at(target), _part(self.lm, target)
         contributions = self.difference[point][..., part] * self.grads[point][..., part]
         return _numpy(per_text(contributions, self.batch, 1)[:, 0])
@@ -114,18 +102,36 @@ class EdgePasses:
         members = [t for t in targets if isinstance(t, Component)]
         for point, group in groupby(members, key=_at):
             own = list(group)
-            entering = self.values[Point("resid_pre", point.layer)]
-            onto = self._stream(own[0])
-            weights = (self._weights(target) for target in own)
-            yield from zip(own, pulled_back(self.lm, self.batch, point, onto, entering, weights), strict=True)
-        yield OUTPUT, self.grads[self._stream(OUTPUT)]
+            functions = [self._attribution(target) for target in own]
+            yield from zip(own, self._averaged(point, self._stream(own[0]), functions), strict=True)
+        [gradient] = self._averaged(self.outcome.read, self._stream(OUTPUT), [self._score])
+        yield OUTPUT, gradient
 
-    def _weights(self, target: Component) -> Tensor:
-        gradient, part = self.grads[_at(target)], _part(self.lm, target)
-        weights = torch.zeros_like(gradient)
-        weights[..., part] = gradient[..., part]
-        # What edits may not touch belongs to no component's attribution.
-        return torch.where(self.batch.editable(self.lm.device), weights, torch.zeros_like(weights))
+    def _averaged(
+        self, read: Point | None, onto: Point, functions: Sequence[Callable[[Tensor], Tensor]]
+    ) -> list[Tensor]:
+        """Mean gradients over the straight path between both prompts' streams."""
+        total = [torch.zeros_like(self.values[onto]) for _ in functions]
+        for share in self.steps:
+            states = self.values[onto] - (1 - share) * self.difference[onto]
+            if read == onto:  # the outcome reads the stream itself: nothing of the model is between
+                states.requires_grad_(True)
+                with torch.enable_grad():
+                    found = [torch.autograd.grad(of(states), states)[0] for of in functions]
+            else:
+                found = pulled_back(self.lm, self.batch, read, onto, states, functions)
+            total = [one + gradient / len(self.steps) for one, gradient in zip(total, found, strict=True)]
+        return total
+
+    def _attribution(self, target: Component) -> Callable[[Tensor], Tensor]:
+        """s of a component: its values weighted by the outcome's gradient, at tokens that edits may touch."""
+        gradient, part = self.grads[_at(target)][..., _part(self.lm, target)], _part(self.lm, target)
+        counted = torch.where(self.batch.editable(self.lm.device), gradient, torch.zeros_like(gradient))
+        return lambda values: (values[..., part] * counted).sum()
+
+    def _score(self, states: Tensor) -> Tensor:
+        scores = self.outcome.score(self.lm, self.batch, states.reshape(1, -1, states.shape[-1]))[0]
+        return (scores * self.weights.to(scores.dtype)).sum()
 
     def arriving(self, target: Node, gradient: Tensor) -> FloatArray:
         """(texts,) ⟨r_a − r_b, ∂s/∂r⟩ of everything that wrote into the stream there."""

@@ -1,10 +1,14 @@
 """How the members of a circuit feed each other: direct effects along the residual stream.
 
 effect(u → w) = Σ over tokens of ⟨W_out (x_u,a − x_u,b), ∂s_w/∂r⟩, with r the residual stream where w's block reads it
-and s_w = Σ z_w · ∂m/∂z_w, the outcome's gradient held fixed at the emotion's prompt: what of w's own attribution comes
-straight from u, past everything between (edge attribution patching, Nanda 2023; Syed et al. 2023). For the output, s
-is the outcome m itself. The stream is a sum, so the effects of everything that writes into it add up to
-⟨r_a − r_b, ∂s_w/∂r⟩; biases are alike in both prompts.
+and s_w = Σ z_w · ∂m/∂z_w, the outcome's gradient held fixed: what of w's own attribution comes straight from u, past
+everything between (edge attribution patching, Nanda 2023; Syed et al. 2023). For the output, s is the outcome m
+itself. The stream is a sum, so the effects of everything that writes into it add up to ⟨r_a − r_b, ∂s_w/∂r⟩; biases are
+alike in both prompts.
+
+∂s_w/∂r is a mean over points of the straight path between both prompts' streams (integrated gradients, Sundararajan
+et al. 2017), so that this sum is s_w(a) − s_w(b), w's own attribution. At the emotion's prompt alone (`steps=0`) it is
+not: norms do not see the stream's length, so that there what a word's units write is cancelled by the word itself.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import grouped_bootstrap, sign_flip_map
 
 FloatArray = NDArray[np.float64]
+PATH_STEPS = 5
 MOST = 12
 """Heads, and units, of a circuit that are joined: a picture of more is not read."""
 
@@ -59,7 +64,8 @@ class EdgeTarget(NamedTuple):
         node: its name.
         attribution: its own, mean over pairs; of the output, the difference between both prompts.
         ci_low, ci_high: 95 % over pairs.
-        arriving: first-order effect of everything that writes into the stream before it, members or not.
+        arriving: effect of everything that writes into the stream before it, members or not; near `attribution`, but
+            for curves that the path's few points miss.
         others: the part of `arriving` that comes from no member and not straight from the embeddings.
         n: pairs.
     """
@@ -146,6 +152,7 @@ def circuit_edges(
     *,
     most_heads: int = MOST,
     most_units: int = MOST,
+    steps: int = PATH_STEPS,
     batch_tokens: int = GRADIENT_BATCH_TOKENS,
     on_pass: Callable[[], None] | None = None,
 ) -> Edges:
@@ -156,11 +163,11 @@ def circuit_edges(
         outcome: on the pairs that judge, `halves(pairs)[1]`: those that chose the members would favour them.
         found: the circuit; its `best` members count, each kind in the ranking's order.
         most_heads, most_units: how many of these.
-        batch_tokens, on_pass: as for `edges`.
+        steps, batch_tokens, on_pass: as for `edges`.
     """
     members = [c for c in found.best if c.kind == "head"][:most_heads]
     members += [c for c in found.best if c.kind == "unit"][:most_units]
-    return edges(lm, outcome, members, batch_tokens=batch_tokens, on_pass=on_pass)
+    return edges(lm, outcome, members, steps=steps, batch_tokens=batch_tokens, on_pass=on_pass)
 
 
 def edges(
@@ -169,25 +176,30 @@ def edges(
     members: Sequence[Component],
     targets: Sequence[Component] | None = None,
     *,
+    steps: int = PATH_STEPS,
     batch_tokens: int = GRADIENT_BATCH_TOKENS,
     on_pass: Callable[[], None] | None = None,
 ) -> Edges:
     """Direct effects of the embeddings and of members on members and on the output.
 
-    For each batch of texts a forward pass of both prompts, one backward pass, and for each target a backward pass
-    through its own block.
+    For each batch of texts and step a backward pass, and one for each target through its own block.
 
     Args:
         lm: the model.
         outcome: whose gradient is taken, and its pairs.
         members: sources. Those in layers that the outcome does not depend on are left out.
         targets: what they feed beside the output; by default the members themselves.
+        steps: points on the path between both prompts, for the outcome's gradient (of the embeddings, as in
+            `attribute`) and for the targets'; 0 takes the emotion's prompt alone.
         batch_tokens: size of a pass.
         on_pass: called after each batch.
 
     Raises:
-        InputError: a component that the model lacks, one named twice, or none that the outcome depends on.
+        InputError: a component that the model lacks, one named twice, or none that the outcome depends on; a negative
+            number of steps.
     """
+    if steps < 0:
+        raise InputError("Gradients need steps from 0 on.", found=steps)
     ends = members if targets is None else targets
     for components in (members, ends):
         if components:
@@ -203,7 +215,7 @@ def edges(
 
     def run(batch: Batch) -> None:
         texts = list(batch.texts)
-        passes = EdgePasses(lm, outcome, outcome.both_sides(batch), sources, reached)
+        passes = EdgePasses(lm, outcome, outcome.both_sides(batch), sources, reached, steps)
         for place, target in enumerate(reached):
             own[texts, place] = passes.own(target)
         for target, gradient in passes.gradients(reached):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -84,40 +84,43 @@ def gradients(
 
 
 def pulled_back(
-    lm: LoadedModel, batch: Batch, read: Point, onto: Point, entering: Tensor, weights: Iterable[Tensor]
-) -> Iterator[Tensor]:
-    """∂(Σ weights · values at `read`) / ∂(values at `onto`), for any number of weights: one forward pass through the
-    blocks between the two points, and one backward pass for each of the weights.
+    lm: LoadedModel,
+    batch: Batch,
+    read: Point | None,
+    onto: Point,
+    states: Tensor,
+    functions: Sequence[Callable[[Tensor], Tensor]],
+) -> list[Tensor]:
+    """Gradients of scalars of what is read later, with respect to a given residual stream: one forward pass through
+    the blocks between, and one backward pass for each of the scalars.
 
     Args:
         lm: the model; its parameters need no gradient.
         batch: the texts.
-        read: whose values are weighted, in the block of `onto` or a later one.
-        onto: `resid_pre` or `resid_mid` of a block.
-        entering: (rows, tokens, d) what enters that block.
-        weights: (rows, tokens, width of `read`) each.
+        read: whose values the functions get, after `onto` in the model; None gives them those after the final norm.
+        onto: `resid_pre`, `resid_mid` or `resid_post` of a block.
+        states: (rows, tokens, d) what stands there; it need not be what the model computes.
+        functions: values at `read` → a scalar.
 
-    Yields:
-        (rows, tokens, d) for each of the weights.
+    Returns:
+        (rows, tokens, d) for each function.
 
     Raises:
         InputError: another site, or a point before it.
     """
-    check_point(lm, read)
     check_point(lm, onto)
-    if onto.site not in ("resid_pre", "resid_mid") or read.layer < onto.layer:
+    if read is not None:
+        check_point(lm, read)
+    if onto.site not in ("resid_pre", "resid_mid", "resid_post") or (read is not None and read.layer < onto.layer):
         raise InputError("Gradients go back from a point to the stream before it.", found=f"{read} to {onto}")
-    start = entering.detach().requires_grad_(True)
-    seen: dict[Point, Tensor] = {}
-
-    def keeper(point: Point) -> Touch:
-        return lambda hidden: seen.update({point: hidden})
-
-    touches: dict[Point, Touch] = {read: keeper(read), onto: keeper(onto)}
-    touches[Point("resid_pre", onto.layer)] = lambda _: start
+    leaf = states.detach().clone().requires_grad_(True)
+    seen: list[Tensor] = []
+    touches: dict[Point, Touch] = {onto: lambda _: leaf}
+    if read is not None:
+        touches[read] = seen.append
+    start = onto.layer + (onto.site == "resid_post")
     with torch.enable_grad():
-        with hooks(lm, touches), only_blocks(lm, start=onto.layer, stop=read.layer + 1):
-            forward(lm, **batch.inputs(lm))
-        source = start if onto.site == "resid_pre" else seen[onto]
-        for weight in weights:
-            yield torch.autograd.grad(seen[read], source, weight, retain_graph=True)[0]
+        with hooks(lm, touches), only_blocks(lm, start=start, stop=None if read is None else read.layer + 1):
+            final = forward(lm, **batch.inputs(lm))
+        values = final if read is None else seen[0]
+        return [torch.autograd.grad(of(values), leaf, retain_graph=True)[0] for of in functions]
