@@ -135,8 +135,15 @@ def test_circuits_and_their_curves(run, in_folder, texts):
     own = stored["circuits"]["apology"]
     assert len(own["heads"]) == round(0.05 * 48) and len(own["units"]) == round(0.05 * 8 * 768)
     assert {m["kind"] for m in stored["measures"]} == {"attribution"} and stored["overlaps"] == {}
+    joined, targets = stored["edges"]["apology"], stored["edge_targets"]["apology"]
+    members = {*(f"head {c}" for c in own["heads"]), *(f"unit {c}" for c in own["units"])}
+    assert {e["source"] for e in joined} - {"embed"} <= members and targets[-1]["node"] == "output"
+    assert {e["target"] for e in joined} == {t["node"] for t in targets} <= {*members, "output"}
+    strongest = max(joined, key=lambda e: abs(e["effect"]))
+    assert joined[0] == strongest and strongest["ci_low"] <= strongest["effect"] <= strongest["ci_high"]
     if own["tested"]:
         assert file.with_suffix(".png").stat().st_size > 5_000
+        assert (file.parent / "reference--gpt2_edges.png").stat().st_size > 5_000
     for wrong, said in ((("--size", "0.3"), "declared size"), (("--ranking", "direct"), "direction"),
                         (("--output", "x.parquet"), ".parquet"), (("--controls", "1"), "controls")):  # fmt: skip
         refused = run(*argv, *wrong)

@@ -36,7 +36,7 @@ from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import Faithfulness, Overlap, RankBy
+    from emotion_circuits.components import Edge, Edges, Faithfulness, Overlap, RankBy
     from emotion_circuits.statistics import Measure
 
 RANKINGS: dict[str, RankBy] = {
@@ -81,16 +81,25 @@ def circuit(
     Components are ranked on every second pair of prompts; the others judge. A circuit is kept while
     every other head and unit has its mean value on generic text. Faithfulness is the share of the
     emotion's effect that is left: 1 is all. Chance are random circuits with as many heads and units
-    in every layer. CPR is the area under the curve, CMD the distance from 1 along it.
+    in every layer. CPR is the area under the curve, CMD the distance from 1 along it. The circuit of
+    the declared size is drawn too, with the direct effects of its best members on each other.
     """  # fmt: skip
     from emotion_circuits import prompts
     from emotion_circuits._files import write_json
     from emotion_circuits.cli._output import to_plain
-    from emotion_circuits.components import SIZES, circuit_means, circuit_overlap, judged_circuit, n_circuits
+    from emotion_circuits.components import (
+        SIZES,
+        circuit_edges,
+        circuit_means,
+        circuit_overlap,
+        halves,
+        judged_circuit,
+        n_circuits,
+    )
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.errors import InputError
     from emotion_circuits.models import ModelName
-    from emotion_circuits.report import write_circuits_figure
+    from emotion_circuits.report import write_circuit_pictures
 
     if size not in SIZES:
         raise InputError("A circuit's declared size is one of the curve's.", found=size,
@@ -106,6 +115,7 @@ def circuit(
         directions = directions_if_any(lm, vectors, store_options)
     means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)])
     found: list[Faithfulness] = []
+    joined: list[Edges] = []
     for emotion in wanted:
         pairs = pairs_for(lm, texts, emotion, pair_options)
         total = n_circuits(len(SIZES), controls, 20)
@@ -117,15 +127,19 @@ def circuit(
                     batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_circuits=add,
                 )
             )  # fmt: skip
+        joined.append(circuit_edges(lm, outcome_on(lm, halves(pairs)[1], pair_options), found[-1]))
     rows = [m for one in found for m in one.measures(seed=seed)]
     declared = {one.emotion: one.circuits.rows([one.declared]) for one in found}
     shared = {f"{a}–{b}": circuit_overlap(declared[a], declared[b]) for a, b in combinations(declared, 2)}
+    edges = {one.emotion: one.rows(seed=seed) for one in joined}
     result = {"model": str(lm.name), "ranking": RANKINGS[ranking], "size": size, "controls": controls,
               "measures": rows, "circuits": {one.emotion: _members(one) for one in found},
-              "overlaps": shared}  # fmt: skip
+              "overlaps": shared, "edges": edges,
+              "edge_targets": {one.emotion: one.target_rows(seed=seed) for one in joined}}  # fmt: skip
     write_json(output, to_plain(result))
-    plots = write_circuits_figure(rows, output.with_suffix(""), f"{lm.name}: what circuits carry alone")
-    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, shared, (output, *plots)))
+    plots = write_circuit_pictures(output)
+    notes = [*_edge_notes(edges), *(f"Written to {file}" for file in (output, *plots))]
+    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, shared, notes))
 
 
 def _members(one: Faithfulness) -> dict[str, Any]:
@@ -143,7 +157,7 @@ def _table(
     found: Sequence[Faithfulness],
     rows: Sequence[Measure],
     shared: Mapping[str, Sequence[Overlap]],
-    files: Sequence[Path],
+    last: Sequence[str],
 ) -> Table:
     columns = ("emotion", "statistic", "size", "value", "95 % interval", "chance", "by chance, 95 %", "p", "n")
     lines = [
@@ -160,7 +174,16 @@ def _table(
         said = [f"{o.kind}s {o.shared} of {o.n_a}, Jaccard {o.jaccard:.2f} (chance within layers "
                 f"{o.chance_within_layers:.2f}, p {o.p_within_layers:.3f})" for o in overlaps]  # fmt: skip
         notes.append(f"{names}, members that both circuits of the declared size have: {'; '.join(said)}")
-    return Table(columns, lines, notes=[*notes, *(f"Written to {file}" for file in files)])
+    return Table(columns, lines, notes=[*notes, *last])
+
+
+def _edge_notes(edges: Mapping[str, Sequence[Edge]]) -> list[str]:
+    """The strongest edges of each emotion in a line."""
+    return [
+        f"{emotion}, strongest direct effects: "
+        + ", ".join(f"{e.source} → {e.target} {e.effect:+z.3f} (p {e.p:.3f})" for e in rows[:5])
+        for emotion, rows in edges.items()
+    ]
 
 
 def _number(value: float) -> str | None:

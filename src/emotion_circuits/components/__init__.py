@@ -59,6 +59,8 @@ from emotion_circuits.components._depths import (
 )
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
+from emotion_circuits.components._edge_passes import EMBED, OUTPUT, Node
+from emotion_circuits.components._edges import Edge, Edges, EdgeTarget, circuit_edges, edges, node_name
 from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
 from emotion_circuits.components._exact import ExactEffects, exact_effects
 from emotion_circuits.components._example_values import (
@@ -134,6 +136,7 @@ __all__ = [
     "DECLARED_SIZE",
     "DEFAULT_BRIDGE",
     "DIRECTIONS",
+    "EMBED",
     "FAITHFULNESS",
     "FUNCTIONS",
     "LAYER_SHARE",
@@ -141,6 +144,7 @@ __all__ = [
     "MINIMALITY",
     "MIN_SCENARIOS",
     "NOTHING",
+    "OUTPUT",
     "PLACES",
     "RANKINGS",
     "SIZES",
@@ -163,6 +167,9 @@ __all__ = [
     "Direction",
     "DoseResponse",
     "DrawnCurves",
+    "Edge",
+    "EdgeTarget",
+    "Edges",
     "ExactEffects",
     "ExampleHead",
     "Faithfulness",
@@ -178,6 +185,7 @@ __all__ = [
     "MethodRow",
     "ModelExamples",
     "Modulation",
+    "Node",
     "Outcome",
     "Overlap",
     "Pair",
@@ -206,6 +214,7 @@ __all__ = [
     "check_components",
     "check_method_doses",
     "check_strengths",
+    "circuit_edges",
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
@@ -219,6 +228,7 @@ __all__ = [
     "dose_response_table",
     "dose_responses",
     "draw_until_clear",
+    "edges",
     "effects_of",
     "effects_table",
     "exact_effects",
@@ -243,6 +253,7 @@ __all__ = [
     "n_ablation_texts",
     "n_circuits",
     "n_texts",
+    "node_name",
     "parse_head_spec",
     "parse_spec",
     "patch",

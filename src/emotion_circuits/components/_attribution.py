@@ -93,7 +93,7 @@ def attribute(
     def run(batch: Batch) -> None:
         sides = outcome.both_sides(batch)
         weights = torch.from_numpy(outcome.weights[list(batch.texts)]).to(lm.device)
-        results = _gradients(lm, outcome, sides, list(points.values()), weights, steps)
+        results = both_passes(lm, outcome, sides, list(points.values()), weights, steps)
         clean = list(batch.texts)
         for row, side in enumerate((results.scores_a, results.scores_b)):
             scores[row, clean] = side.double().cpu().numpy()
@@ -129,7 +129,9 @@ def per_text(contributions: Tensor, batch: Batch, components: int) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Passes:
+class Passes:
+    """Values of both prompts, gradients of the weighted scores, and each text's score."""
+
     a: dict[Point, Tensor]
     b: dict[Point, Tensor]
     gradients: dict[Point, Tensor]
@@ -137,9 +139,9 @@ class _Passes:
     scores_b: Tensor
 
 
-def _gradients(
+def both_passes(
     lm: LoadedModel, outcome: Outcome, sides: SideBySide, points: list[Point], weights: Tensor, steps: int
-) -> _Passes:
+) -> Passes:
     """Values of both sides, and gradients at a or averaged over the path."""
     kept: list[Tensor] = []
 
@@ -152,7 +154,7 @@ def _gradients(
     b = observe(lm, outcome, sides.b, [*points, start] if steps else points)
     if not steps:
         at_a = gradients(lm, sides.a, points, metric, read=outcome.read)
-        return _Passes(at_a.values, b.values, at_a.gradients, kept[0], b.scores)
+        return Passes(at_a.values, b.values, at_a.gradients, kept[0], b.scores)
     a = observe(lm, outcome, sides.a, [*points, start])
     total: dict[Point, Tensor] = {}
     for j in range(steps):
@@ -161,4 +163,4 @@ def _gradients(
         one: Gradients = gradients(lm, sides.a, points, metric, read=outcome.read, embedded=between)
         for point in points:
             total[point] = one.gradients[point] / steps + total.get(point, 0.0)
-    return _Passes(a.values, b.values, total, a.scores, b.scores)
+    return Passes(a.values, b.values, total, a.scores, b.scores)

@@ -5,7 +5,7 @@ from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_b
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
 from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
 from emotion_circuits.engine._generate_variants import generate_variants
-from emotion_circuits.engine._gradients import Gradients, gradients
+from emotion_circuits.engine._gradients import Gradients, gradients, pulled_back
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
@@ -64,6 +64,7 @@ __all__ = [
     "point_of",
     "probe_precision",
     "prompt_values",
+    "pulled_back",
     "record",
     "record_tokens",
     "replace",

@@ -81,3 +81,46 @@ def gradients(
     # A point the metric does not depend on has no gradient, which is a gradient of zero.
     found = {p: (torch.zeros_like(v) if v.grad is None else v.grad.detach()) for p, v in values.items()}
     return Gradients({p: v.detach() for p, v in values.items()}, found, float(outcome.detach()))
+
+
+def pulled_back(
+    lm: LoadedModel,
+    batch: Batch,
+    read: Point | None,
+    onto: Point,
+    states: Tensor,
+    functions: Sequence[Callable[[Tensor], Tensor]],
+) -> list[Tensor]:
+    """Gradients of scalars of what is read later, with respect to a given residual stream: one forward pass through
+    the blocks between, and one backward pass for each of the scalars.
+
+    Args:
+        lm: the model; its parameters need no gradient.
+        batch: the texts.
+        read: whose values the functions get, after `onto` in the model; None gives them those after the final norm.
+        onto: `resid_pre`, `resid_mid` or `resid_post` of a block.
+        states: (rows, tokens, d) what stands there; it need not be what the model computes.
+        functions: values at `read` → a scalar.
+
+    Returns:
+        (rows, tokens, d) for each function.
+
+    Raises:
+        InputError: another site, or a point before it.
+    """
+    check_point(lm, onto)
+    if read is not None:
+        check_point(lm, read)
+    if onto.site not in ("resid_pre", "resid_mid", "resid_post") or (read is not None and read.layer < onto.layer):
+        raise InputError("Gradients go back from a point to the stream before it.", found=f"{read} to {onto}")
+    leaf = states.detach().clone().requires_grad_(True)
+    seen: list[Tensor] = []
+    touches: dict[Point, Touch] = {onto: lambda _: leaf}
+    if read is not None:
+        touches[read] = seen.append
+    start = onto.layer + (onto.site == "resid_post")
+    with torch.enable_grad():
+        with hooks(lm, touches), only_blocks(lm, start=start, stop=None if read is None else read.layer + 1):
+            final = forward(lm, **batch.inputs(lm))
+        values = final if read is None else seen[0]
+        return [torch.autograd.grad(of(values), leaf, retain_graph=True)[0] for of in functions]

@@ -1,6 +1,7 @@
 """Figures and the self-contained HTML report, from the files of one results folder and nothing else."""
 
 from emotion_circuits.report._audit_figure import write_audit_figure
+from emotion_circuits.report._circuit_section import write_circuit_pictures
 from emotion_circuits.report._circuits import write_circuits_figure
 from emotion_circuits.report._figures import write_figures
 from emotion_circuits.report._methods import write_methods_figure
@@ -9,6 +10,7 @@ from emotion_circuits.report._sweep_maps import write_sweep_figure
 
 __all__ = [
     "write_audit_figure",
+    "write_circuit_pictures",
     "write_circuits_figure",
     "write_figures",
     "write_methods_figure",

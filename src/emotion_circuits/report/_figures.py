@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emotion_circuits.report._chart import Chart
+from emotion_circuits.report._circuit_picture import draw_circuit_picture
+from emotion_circuits.report._circuits import draw_circuits
 from emotion_circuits.report._cosines import COSINE, draw_cosines
 from emotion_circuits.report._depths import depth_chart, read_depths
 from emotion_circuits.report._doses import dose_charts
@@ -92,3 +94,12 @@ def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:
     figure = draw_head_maps(model.heads, title=f"{model.name}: {HEADS_TITLE}")
     if figure is not None:
         yield from write_picture(figure, folder / "heads")
+    if model.circuits is not None:
+        title = f"{model.name}: what circuits carry alone"
+        figure = draw_circuits(model.circuits.measures, title=title)
+        if figure is not None:
+            yield from write_picture(figure, folder / "circuits")
+        title = f"{model.name}: how the circuit's members feed each other"
+        figure = draw_circuit_picture(model.circuits, title=title)
+        if figure is not None:
+            yield from write_picture(figure, folder / "circuit_edges")

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 
 from emotion_circuits._files import write_text
 from emotion_circuits.report._chart import Chart
+from emotion_circuits.report._circuit_file import CircuitFile
+from emotion_circuits.report._circuit_picture import circuit_picture_alt, circuit_picture_caption, draw_circuit_picture
+from emotion_circuits.report._circuit_section import circuits_alt, circuits_caption, circuits_table
+from emotion_circuits.report._circuits import draw_circuits
 from emotion_circuits.report._cosines import cosine_alt, cosine_caption, draw_cosines
 from emotion_circuits.report._depths import TITLE as DEPTHS_TITLE
 from emotion_circuits.report._depths import (
@@ -223,6 +227,19 @@ def _model_section(model: ModelResults, place: int) -> Iterator[str]:
     if model.written is not None:
         yield from texts_section(model.written)
     yield from heads_section(model.heads, lambda drawn, caption, alt: _figure(_image(drawn, alt), caption))
+    if model.circuits is not None:
+        yield from _circuits(model.circuits)
+
+
+def _circuits(found: CircuitFile) -> Iterator[str]:
+    yield "<h3>Do heads and units form a circuit?</h3>"
+    figure = draw_circuits(found.measures)
+    if figure is not None:
+        yield _figure(_image(figure, circuits_alt(found)), circuits_caption(found))
+    yield circuits_table(found)
+    figure = draw_circuit_picture(found)
+    if figure is not None:
+        yield _figure(_image(figure, circuit_picture_alt(found)), circuit_picture_caption(found))
 
 
 def _chart(chart: Chart) -> Iterator[str]:

@@ -13,6 +13,8 @@ from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import CLASSES
+from emotion_circuits.report._circuit_file import CircuitFile
+from emotion_circuits.report._circuit_section import circuits_of
 from emotion_circuits.report._head_results import HeadResults, read_heads
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
 from emotion_circuits.report._methods_section import METHODS_FILE, read_methods
@@ -83,6 +85,7 @@ class ModelResults:
         own_sweeps: rows of the tables that the command `sweep` wrote, by position.
         methods: the ways of changing tone beside each other.
         heads: scores of its heads and units; None where none were screened.
+        circuits: its circuits, where they were computed.
     """
 
     name: str
@@ -96,6 +99,7 @@ class ModelResults:
     own_sweeps: tuple[Measure, ...] = ()
     methods: tuple[MethodRow, ...] = ()
     heads: HeadResults | None = None
+    circuits: CircuitFile | None = None
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -245,6 +249,7 @@ def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> 
     return ModelResults(
         name, slug, measures, controls, chosen, tuple(missing), own, written,
         _own_sweeps(folder, name, slug), read_methods(folder, name, slug), read_heads(folder, slug),
+        circuits_of(folder, slug),
     )  # fmt: skip
 
 

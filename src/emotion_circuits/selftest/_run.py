@@ -16,6 +16,7 @@ from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
+from emotion_circuits.selftest import _checks_edges as edges
 from emotion_circuits.selftest import _checks_engine as engine
 from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_maps as maps
@@ -49,6 +50,7 @@ CHECKS: tuple[Method, ...] = (
     components.removed,
     swaps.interchange_follows_the_plant,
     circuits.planted_circuit_is_faithful,
+    edges.edges_follow_the_plant,
     claims.verdicts,
     rotated.recovered_by_maps,
     rotated.overlap_after_maps,
