@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emotion_circuits._plain import to_plain
 from emotion_circuits.cli import _progress
-from emotion_circuits.cli._output import Table, emit, format_cell, to_plain
+from emotion_circuits.cli._output import Table, emit, format_cell
 from emotion_circuits.cli._paths import input_path, output_path
 from emotion_circuits.errors import InputError
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_pages import read_page
 
-from emotion_circuits.cli._output import to_plain
+from emotion_circuits._plain import to_plain
 from emotion_circuits.components import CMD, COMPLETENESS, CPR, EMBED, FAITHFULNESS, OUTPUT, Edge, EdgeTarget
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import write_circuit_pictures, write_figures, write_report

@@ -93,7 +93,6 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     import json
 
     from emotion_circuits._files import write_json, write_table, write_text
-    from emotion_circuits.cli._output import to_plain
     from emotion_circuits.components import text_effects_table
 
     lines = [
@@ -105,7 +104,7 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     write_text(texts, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines))
     table = output.with_name(f"{output.stem}_texts{output.suffix}")
     if table.suffix == ".json":
-        write_json(table, to_plain(rows))
+        write_json(table, rows)
     else:
         write_table(table, text_effects_table(rows))
     return [texts, table]

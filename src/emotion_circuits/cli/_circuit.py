@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from emotion_circuits.cli._components import (
     GENERIC_TEXTS,
@@ -86,12 +85,11 @@ def circuit(
     """  # fmt: skip
     from emotion_circuits import prompts
     from emotion_circuits._files import write_json
-    from emotion_circuits.cli._output import to_plain
     from emotion_circuits.components import (
         SIZES,
         circuit_edges,
         circuit_means,
-        circuit_overlap,
+        circuits_as_values,
         halves,
         judged_circuit,
         n_circuits,
@@ -128,29 +126,15 @@ def circuit(
                 )
             )  # fmt: skip
         joined.append(circuit_edges(lm, outcome_on(lm, halves(pairs)[1], pair_options), found[-1]))
-    rows = [m for one in found for m in one.measures(seed=seed)]
-    declared = {one.emotion: one.circuits.rows([one.declared]) for one in found}
-    shared = {f"{a}–{b}": circuit_overlap(declared[a], declared[b]) for a, b in combinations(declared, 2)}
-    edges = {one.emotion: one.rows(seed=seed) for one in joined}
-    result = {"model": str(lm.name), "ranking": RANKINGS[ranking], "size": size, "controls": controls,
-              "measures": rows, "circuits": {one.emotion: _members(one) for one in found},
-              "overlaps": shared, "edges": edges,
-              "edge_targets": {one.emotion: one.target_rows(seed=seed) for one in joined}}  # fmt: skip
-    write_json(output, to_plain(result))
+    result = circuits_as_values(str(lm.name), RANKINGS[ranking], size, controls, found, joined, seed=seed)
+    write_json(output, result)
     plots = write_circuit_pictures(output)
-    notes = [*_edge_notes(edges), *(f"Written to {file}" for file in (output, *plots))]
-    emit({"file": output, "plots": plots, **result}, json, table=_table(found, rows, shared, notes))
-
-
-def _members(one: Faithfulness) -> dict[str, Any]:
-    """The circuit of the declared size, and what it loses with each of its best members."""
-    members = one.circuits.members(one.declared)
-    return {
-        "tested": one.tested,
-        "heads": [str(c) for c in members if c.kind == "head"],
-        "units": [str(c) for c in members if c.kind == "unit"],
-        "loss_without": {f"{c.kind} {c}": loss for c, loss in one.minimality()},
-    }
+    notes = [*_edge_notes(result["edges"]), *(f"Written to {file}" for file in (output, *plots))]
+    emit(
+        {"file": output, "plots": plots, **result},
+        json,
+        table=_table(found, result["measures"], result["overlaps"], notes),
+    )
 
 
 def _table(

@@ -19,7 +19,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, layer_name, note, to_plain
+from emotion_circuits.cli._output import Table, emit, layer_name, note
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
@@ -189,7 +189,7 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
     from emotion_circuits.comparison import pairs_table
 
     if target.suffix == ".json":
-        write_json(target, to_plain({"measures": rows}))
+        write_json(target, {"measures": rows})
     else:
         write_table(target, pairs_table(rows))
     columns = ("emotion", "layers", "what", "value", "95 %", "chance", "null, 95 %", "ceiling", "p", "n")

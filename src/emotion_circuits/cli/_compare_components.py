@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
-from emotion_circuits.cli._output import Table, emit, note, to_plain
+from emotion_circuits.cli._output import Table, emit, note
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
     from emotion_circuits.comparison import adjusted, pairs_table
 
     if target.suffix == ".json":
-        write_json(target, to_plain({"measures": found.rows}))
+        write_json(target, {"measures": found.rows})
     else:
         write_table(target, pairs_table(found.rows))
     columns = ("emotion", "function", "most at", "statistic", "value", "95 % interval", "chance", "null, 95 %",

@@ -25,7 +25,7 @@ from emotion_circuits.cli._components import (
     unit_in,
 )
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
-from emotion_circuits.cli._output import emit, to_plain
+from emotion_circuits.cli._output import emit
 
 if TYPE_CHECKING:
     from emotion_circuits.components import AblationTexts, ComponentEffect, Method, TextEffect
@@ -112,7 +112,7 @@ def run_effects(
             made += found[0]
             written += found[1]
     if output.suffix == ".json":
-        write_json(output, to_plain(effects))
+        write_json(output, effects)
     else:
         write_table(output, effects_table(effects))
     result: dict[str, Any] = {"file": output, "effects": effects}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
-import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -17,6 +14,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from emotion_circuits._plain import is_frame, to_plain
 
 PIPED_WIDTH = 100
 SIGNIFICANT_DIGITS = 4
@@ -75,39 +74,6 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def to_plain(value: Any) -> Any:
-    """The value in terms of JSON.
-
-    Raises:
-        TypeError: there is no obvious way to write it.
-    """
-    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Enum):
-        return to_plain(value.value)
-    if isinstance(value, Path):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if hasattr(value, "model_dump"):
-        return to_plain(value.model_dump())
-    if hasattr(value, "_asdict"):
-        return to_plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if _is_frame(value):
-        return to_plain(value.to_dict(orient="records"))
-    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
-        return to_plain(value.tolist())
-    if isinstance(value, set | frozenset):
-        return to_plain(sorted(value))
-    if isinstance(value, Iterable):
-        return [to_plain(item) for item in value]
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")
-
-
 def layer_name(layer: int) -> str:
     """A layer as tables and titles name it: `embed` or the block's number."""
     return "embed" if layer < 0 else str(layer)
@@ -130,10 +96,6 @@ def format_cell(value: object) -> str:
     return str(value)
 
 
-def _is_frame(value: Any) -> bool:
-    return hasattr(value, "to_dict") and hasattr(value, "columns")
-
-
 def _as_table(result: Any) -> Table:
     if isinstance(result, Table):
         return result
@@ -142,7 +104,7 @@ def _as_table(result: Any) -> Table:
         if isinstance(own, tuple) and not hasattr(own, "_fields"):
             return Table(own[0], own[1:])
         return _as_table(own)
-    columns = [str(name) for name in result.columns] if _is_frame(result) else None
+    columns = [str(name) for name in result.columns] if is_frame(result) else None
     plain = to_plain(result)
     if not isinstance(plain, list):
         rows = plain.items() if isinstance(plain, dict) else [("", plain)]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from emotion_circuits._plain import to_plain
 from emotion_circuits.cli._options import Json, Profile, ProfileFlag, Seed, command, command_group, flag
-from emotion_circuits.cli._output import Table, emit, say, to_plain
+from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.errors import InputError
 
 app = command_group("prompts", "Data sets of a profile: build, check, look.")

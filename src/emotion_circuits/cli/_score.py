@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from emotion_circuits._plain import to_plain
 from emotion_circuits.cli._inputs import (
     DirectionModel,
     Kind,
@@ -16,7 +17,7 @@ from emotion_circuits.cli._inputs import (
     read_records,
 )
 from emotion_circuits.cli._options import MODEL_OPTIONS, STORE_OPTIONS, Json, ModelOptions, StoreOptions, command, flag
-from emotion_circuits.cli._output import Table, emit, to_plain
+from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._paths import input_path, output_path
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError

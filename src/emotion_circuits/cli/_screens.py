@@ -70,9 +70,7 @@ def run_screen(
 
     table = pd.concat([one.table(seed=seed) for one in found], ignore_index=True)
     if output.suffix == ".json":
-        from emotion_circuits.cli._output import to_plain
-
-        write_json(output, to_plain(table))
+        write_json(output, table)
     else:
         write_table(output, table)
     agreement = {

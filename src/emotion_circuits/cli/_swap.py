@@ -87,7 +87,6 @@ def swap(
     (0 is all, 1 nothing). Donors say what the values of any other such prompt do.
     """  # fmt: skip
     from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.cli._output import to_plain
     from emotion_circuits.components import DIRECTIONS, PLACES, SWAP_SITES, interchange, interchange_measures
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.models import ModelName
@@ -116,7 +115,7 @@ def swap(
             )  # fmt: skip
         rows += interchange_measures(found[-1], seed=seed)
     if output.suffix == ".json":
-        write_json(output, to_plain(sorted(rows)))
+        write_json(output, sorted(rows))
     else:
         write_table(output, measures_table(rows))
     result = {"model": str(lm.name), "file": output, "measures": sorted(rows)}

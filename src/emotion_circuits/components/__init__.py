@@ -16,6 +16,7 @@ from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_c
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
 from emotion_circuits.components._circuit_tests import MINIMALITY, CircuitTests, circuit_tests, random_points
+from emotion_circuits.components._circuit_values import circuits_as_values
 from emotion_circuits.components._circuits import (
     Circuits,
     circuit_gaps,
@@ -123,7 +124,7 @@ from emotion_circuits.components._outcomes import (
 )
 from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, PairSet, matched_pairs
 from emotion_circuits.components._push_sizes import PushSize, push_sizes, push_sizes_table
-from emotion_circuits.components._screen import Agreement, Screen, screen
+from emotion_circuits.components._screen import Agreement, Screen, components_to_check, screen
 
 __all__ = [
     "ABLATE",
@@ -219,7 +220,9 @@ __all__ = [
     "circuit_means",
     "circuit_overlap",
     "circuit_tests",
+    "circuits_as_values",
     "compare_methods",
+    "components_to_check",
     "correlations",
     "depth_measures",
     "depth_path",

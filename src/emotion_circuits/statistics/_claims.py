@@ -26,7 +26,7 @@ SIDE_CONDITION_LIMITS = {"perplexity_ratio": 1.5}
 REQUIRED_SIDE_CONDITIONS = {"rq3.steering": ("perplexity_ratio",)}
 
 # Left out of the file where they are not set.
-OPTIONAL_FIELDS = ("smallest_detectable", "effect_of_interest", "side_conditions")
+OPTIONAL_FIELDS = ("smallest_detectable", "effect_of_interest", "smallest_p", "side_conditions")
 
 Verdict = Literal["supported", "underpowered", "not supported", "not tested"]
 
@@ -44,7 +44,8 @@ class Claim(BaseModel):
 
     None stands for what is undefined; NaN becomes None. `floors` are the same statistic from what could explain it more
     simply (a bag of words, an untrained model). `chance` is its expectation under `null`. `smallest_detectable` and
-    `effect_of_interest` share one unit (both the statistic's value, or both its distance from chance).
+    `effect_of_interest` share one unit (both the statistic's value, or both its distance from chance). `smallest_p` is
+    the smallest that so many draws of the null can give.
     `side_conditions` hold measured values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`.
     """
 
@@ -70,6 +71,7 @@ class Claim(BaseModel):
     evidence: tuple[str, ...]
     smallest_detectable: Number = None
     effect_of_interest: Number = None
+    smallest_p: Probability = None
     side_conditions: dict[str, Number] | None = None
 
     @model_validator(mode="before")
@@ -116,7 +118,7 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     * "supported" where the adjusted p is below .05, the interval lies above the strongest of chance and floors, and
       every side condition holds;
     * "underpowered" where it is not supported and the smallest effect detectable with 80 % power exceeds the effect of
-      interest;
+      interest, or the null has too few draws for any p after Holm to be below .05;
     * "not supported" otherwise.
 
     Pass all claims of a question at once, unrounded.
@@ -132,9 +134,13 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
         of_question[claim.question].append(index)
     judged = list(claims)
     for indices in of_question.values():
-        adjusted = holm([claims[i].p for i in indices])
-        for index, p_adjusted in zip(indices, adjusted, strict=True):
-            verdict, why = _verdict(claims[index], p_adjusted, len([p for p in adjusted if p is not None]))
+        own = [claims[i].p for i in indices]
+        adjusted = holm(own)
+        for place, (index, p_adjusted) in enumerate(zip(indices, adjusted, strict=True)):
+            smallest = claims[index].smallest_p
+            if smallest is not None and p_adjusted is not None:
+                smallest = holm([*own[:place], smallest, *own[place + 1 :]])[place]
+            verdict, why = _verdict(claims[index], p_adjusted, smallest, len([p for p in adjusted if p is not None]))
             update = {"p_adjusted": p_adjusted, "verdict": verdict, "why": why}
             judged[index] = claims[index].model_copy(update=update)
     return tuple(judged)
@@ -147,7 +153,7 @@ def _strongest(claim: Claim) -> _Floor | None:
     return max(levels, key=lambda level: level.value, default=None)
 
 
-def _verdict(claim: Claim, p_adjusted: float | None, n_claims: int) -> tuple[Verdict, str]:
+def _verdict(claim: Claim, p_adjusted: float | None, smallest_p: float | None, n_claims: int) -> tuple[Verdict, str]:
     strongest = _strongest(claim)
     if claim.value is None or claim.ci95 is None or p_adjusted is None or strongest is None:
         needed = {"value": claim.value, "interval": claim.ci95, "p": p_adjusted, "chance level": strongest}
@@ -169,6 +175,9 @@ def _verdict(claim: Claim, p_adjusted: float | None, n_claims: int) -> tuple[Ver
     if smallest is not None and wanted is not None and smallest > wanted:
         power = f"the smallest effect detectable with 80 % power, {_short(smallest)}, exceeds the one of interest"
         return "underpowered", f"{sentence}; {power}, {_short(wanted)}."
+    if smallest_p is not None and smallest_p >= ALPHA:
+        few = f"with so few draws of the null no p after Holm could be below {_short(smallest_p)}"
+        return "underpowered", f"{sentence}; {few}."
     return "not supported", sentence + "."
 
 

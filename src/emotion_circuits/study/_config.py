@@ -33,6 +33,8 @@ class EffectsOfInterest(BaseModel):
     """Corrected overlap S* of one model's mapped subspace with another's own."""
     alignment: float = 0.1
     """Mapped-to-own cosine, trained minus best untrained."""
+    circuit: float = 0.2
+    """CPR above that of random circuits: a fifth of the emotion's effect more, averaged over sizes."""
 
 
 class SteeringPlan(BaseModel):
@@ -95,6 +97,28 @@ class MethodsPlan(BaseModel):
         return doses
 
 
+class ComponentsPlan(BaseModel):
+    """How heads and units are screened and joined into circuits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exact: Annotated[int, Field(ge=0)] = 20
+    """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
+    examples: Annotated[int, Field(ge=1)] = 3
+    """Pairs of prompts that are shown under the best heads."""
+    ranking: Literal["attribution", "path attribution"] = "path attribution"
+    """What circuits are made by."""
+    random_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.5)
+    """Sizes at which random circuits run; CPR is taken over these."""
+    draws: Annotated[int, Field(ge=1)] = 19
+    """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band to
+    look at, Holm needs hundreds."""
+    exceeding: Annotated[int, Field(ge=1)] = 10
+    """Random circuits with a larger CPR after which no more are drawn."""
+    dropped: Annotated[int, Field(ge=0)] = 8
+    """Best members that are left out one by one."""
+
+
 class SharingPlan(BaseModel):
     """How models are compared, where a study has two or more trained ones."""
 
@@ -142,6 +166,7 @@ class Study(BaseModel):
     interchange: InterchangePlan = InterchangePlan()
     methods: MethodsPlan | None = None
     """Left out unless asked for: it takes minutes a model."""
+    components: ComponentsPlan = ComponentsPlan()
 
     @field_validator("models")
     @classmethod
@@ -164,9 +189,11 @@ class Study(BaseModel):
         )
         sharing = self.sharing.model_copy(update={"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199})
         interchange = InterchangePlan(depths=ALL_LAYERS, places=("before", "word", "after", "bridge", "last", "all"))
+        components = self.components.model_copy(update={"draws": 999, "dropped": 20})
         return self.model_copy(
             update={
                 "steering": steering,
+                "components": components,
                 "sharing": sharing,
                 "interchange": interchange,
                 "methods": self.methods or MethodsPlan(),

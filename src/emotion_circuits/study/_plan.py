@@ -14,6 +14,7 @@ from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
+from emotion_circuits.study._stages_heads import join_circuits, screen_components
 from emotion_circuits.study._stages_methods import set_beside, tables_beside
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
 from emotion_circuits.study._stages_share import (
@@ -99,7 +100,19 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                "explicit": texts["explicit"], "material": material},
             (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
         )  # fmt: skip
-        stages += [fit, quality, sweep, steer, text, swap]
+        of_pairs = common | {
+            "components": study.components.model_dump(mode="json"), "revision": revision_of(name),
+            "explicit": texts["explicit"], "material": material,
+        }  # fmt: skip
+        heads = Stage(
+            f"heads/{slug(name)}", of_pairs | {"untrained": twin_names(study, name)}, (fit.name,),
+            lambda w, m=name: screen_components(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        circuits = Stage(
+            f"circuits/{slug(name)}", of_pairs | {"effects": effects}, (),
+            lambda w, m=name: join_circuits(w, m),  # type: ignore[misc]
+        )  # fmt: skip
+        stages += [fit, quality, sweep, steer, text, swap, heads, circuits]
         if study.methods is not None:
             methods = study.methods.model_dump(mode="json") | {"position": study.steering.position}
             stages.append(
@@ -109,7 +122,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                 )
             )  # fmt: skip
     stages += _sharing(study, common | texts)
-    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/")))
+    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
     stages.append(Stage("claims", {}, judged, judge_all))
     stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
     return tuple(stages)
@@ -185,7 +198,7 @@ def _steering_material() -> str:
 
 def judge_all(work: Workshop) -> list[Path]:
     """All models' claims, judged together, in claims.json."""
-    names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3")]
+    names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3", "rq4")]
     names += [f"maps_{pair_slug(a, b)}" for a, b in pairs_of(work.study)]
     path = work.folder / "claims.json"
     write_claims(path, judge(read_unjudged(work.folder, names)))
