@@ -27,6 +27,7 @@ from emotion_circuits.errors import InputError
 EMOTIONS = ("gratitude", "anger", "apology")
 NAMES = tuple(f.name for f in FUNCTIONS)
 QUICK = {"n_draws": 199, "n_bootstrap": 20}
+ORDERS = {"n_draws": 720, "n_bootstrap": 20}  # all of six layers
 
 
 def made(means: np.ndarray, noise: float = 0.1, seed: int = 0, model: str = "a", first: int = 0, n: int = 10):
@@ -77,6 +78,21 @@ def test_other_numbers_of_layers_at_the_same_relative_depths():
         m = one(rows, DEPTH_CORRELATION, "gratitude", "heads carry")
         at = {a.model: m.layer_a, b.model: m.layer_b}
         assert at["b"] == peak and at["a"] // 3 == peak
+
+
+@pytest.mark.parametrize("layers", [(9, 6), (6, 6)])
+def test_the_other_way_round_differences_turn_round_and_the_rest_stays(layers):
+    a, b = (made(random_means(7 + i, layers=n), 0.5, i, "ab"[i]) for i, n in enumerate(layers))
+    there, back = component_rows(a, b, **ORDERS), component_rows(b, a, **ORDERS)
+    for one_way, other in zip(there, back, strict=True):
+        sign = -1 if one_way.statistic == DEPTH_DIFFERENCE else 1
+        assert (one_way.layer_a, one_way.layer_b) == (other.layer_b, other.layer_a)
+        assert one_way.value == pytest.approx(sign * other.value, abs=1e-12)
+        if sign == 1 or layers[0] != layers[1]:  # of two equally deep ones it is the first that is put in other orders
+            assert one_way.chance == pytest.approx(sign * other.chance, abs=1e-9)
+            assert one_way.p == pytest.approx(other.p)
+            band = sorted((sign * other.null_low, sign * other.null_high))
+            assert [one_way.null_low, one_way.null_high] == pytest.approx(band, abs=1e-9)
 
 
 def test_bins_keep_what_layers_hold():
