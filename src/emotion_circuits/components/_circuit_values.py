@@ -26,8 +26,8 @@ def circuits_as_values(
         seed: of intervals and tests.
 
     Returns:
-        `measures`; emotion → members in `circuits`, direct effects in `edges`, their ends in `edge_targets`; in `overlaps`
-        what every two emotions' circuits share.
+        `measures`; emotion → members in `circuits`, direct effects in `edges`, their ends in `edge_targets`; what every
+        two emotions' circuits share in `overlaps`.
     """
     declared = {one.emotion: one.circuits.rows([one.declared]) for one in found}
     return {

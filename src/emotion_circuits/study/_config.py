@@ -111,8 +111,8 @@ class ComponentsPlan(BaseModel):
     random_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.5)
     """Sizes at which random circuits run; CPR is taken over these."""
     draws: Annotated[int, Field(ge=1)] = 19
-    """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band to
-    look at, Holm needs hundreds."""
+    """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band
+    to look at, Holm needs hundreds."""
     exceeding: Annotated[int, Field(ge=1)] = 10
     """Random circuits with a larger CPR after which no more are drawn."""
     dropped: Annotated[int, Field(ge=0)] = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._stages_heads import join_circuits, screen_components
+from emotion_circuits.study._stages_heads import compare_components, join_circuits, screen_components
 from emotion_circuits.study._stages_methods import set_beside, tables_beside
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
 from emotion_circuits.study._stages_share import (
@@ -174,6 +175,13 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
             Stage(
                 f"maps/{pair_slug(a, b)}", parameters | {"sharing": plan, "effects": effects}, tuple(inputs),
                 lambda w, a=a, b=b: align_models(w, a, b),  # type: ignore[misc]
+            )
+        )  # fmt: skip
+    for a, b in combinations(names, 2):
+        stages.append(
+            Stage(
+                f"components/{pair_slug(a, b)}", {"seed": study.seed}, (f"heads/{slug(a)}", f"heads/{slug(b)}"),
+                lambda w, a=a, b=b: compare_components(w, a, b),  # type: ignore[misc]
             )
         )  # fmt: skip
     for name in names:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from emotion_circuits import prompts
 from emotion_circuits._files import write_json, write_table, write_text
+from emotion_circuits.comparison import write_component_rows
 from emotion_circuits.components import (
     CPR,
     DECLARED_SIZE,
@@ -33,6 +34,7 @@ from emotion_circuits.components import (
     matched_pairs,
     n_circuits,
     rankings_by,
+    read_depths,
     write_depths,
 )
 from emotion_circuits.directions import load_directions
@@ -109,6 +111,16 @@ def _untrained(work: Workshop, name: str, sets: list[PairSet]) -> dict[str, dict
                 most = float(np.abs(own.mean(axis=0)).max())
                 largest[what][pairs.emotion] = max(most, largest[what].get(pairs.emotion, 0.0))
     return {what: values for what, values in largest.items() if values}
+
+
+def compare_components(work: Workshop, a: str, b: str) -> list[Path]:
+    """Two models' heads and units by relative depth; nothing where one of them has no screens."""
+    try:
+        sides = [read_depths(work.folder, name) for name in (a, b)]
+    except InputError as error:
+        work.tell(f"{a}, {b}: no profiles over depth to compare: {error}")
+        return []
+    return [write_component_rows(work.folder, *sides, seed=work.study.seed)]
 
 
 def join_circuits(work: Workshop, name: str) -> list[Path]:
