@@ -106,9 +106,9 @@ class SweepResult:
     def collapsed(self) -> NDArray[np.bool_]:
         """(layers, emotions, doses): where the model's numbers stopped being finite, so that there is no effect to
         state."""
-        usable: NDArray[np.bool_] = np.isfinite(self.log_odds).all(axis=(-1, -2))
+        usable = np.asarray(np.isfinite(self.log_odds).all(axis=(-1, -2)), dtype=np.bool_)
         if self.continuation_classes:
-            usable &= np.isfinite(self.continuations).all(axis=(-1, -2))
+            usable = usable & np.isfinite(self.continuations).all(axis=(-1, -2))
         broken: NDArray[np.bool_] = np.logical_not(usable)
         return broken
 
