@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from emotion_circuits.engine import SITES, Point, count_hooks, forward, gradients, hooks, plan_batches, record_tokens
+from emotion_circuits.engine import (
+    SITES,
+    Point,
+    count_hooks,
+    forward,
+    gradients,
+    hooks,
+    plan_batches,
+    pulled_back,
+    record_tokens,
+)
+from emotion_circuits.errors import InputError
 from tiny_models import ids_of
 
 
@@ -125,3 +136,19 @@ def test_a_metric_that_ignores_a_point_gives_zeros(lm):
     [first] = [Point("resid_post", lm.n_layers - 1)]
     found = gradients(lm, batch, [Point("mlp_out", 0), first], lambda normed: normed[:, 0].sum())
     assert found.gradients["mlp_out", 0][:, 1:].abs().max() == 0
+
+
+def test_gradients_pulled_back_to_a_given_stream(precise):
+    """They are those of the whole pass where the stream is the model's own, and no hook is left."""
+    lm = precise
+    batch = plan_batches(ids_of(lm)[:2], packed=False)[-1]
+    metric, layer = metric_of(lm, batch), lm.n_layers - 1
+    for onto in (Point("resid_pre", 1), Point("resid_post", layer), *([] if lm.parallel else [Point("resid_mid", 1)])):
+        found = gradients(lm, batch, [onto], metric)
+        back = pulled_back(lm, batch, None, onto, found.values[onto], [metric, lambda s: 2 * metric(s)])
+        torch.testing.assert_close(back[0], found.gradients[onto], rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(back[1], 2 * back[0])
+    assert count_hooks(lm) == 0
+    for read, onto in ((Point("z", 0), Point("resid_pre", 1)), (None, Point("attn_out", 1))):
+        with pytest.raises(InputError, match="stream before it"):
+            pulled_back(lm, batch, read, onto, torch.zeros(1), [metric])

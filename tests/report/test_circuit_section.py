@@ -160,7 +160,7 @@ def test_the_report_shows_circuits_where_there_are_some(folder: Path):
     page = read_page(folder)
     assert page.text.count(TITLE) == 1 and len(page.of("img")) == len(before.of("img")) + 2
     rows = [r for r in page.rows if r.startswith(("CPR", "CMD", "faithfulness", "completeness"))]
-    assert len(rows) == 3 * 4
+    assert len(rows) == 2 * 4
     assert any("0.414" in r and "[0.314, 0.514]" in r and "0.010" in r and r.endswith("12") for r in rows)
     assert sum("0.310" in r for r in rows) == 0, "only the declared size"
     assert any("anger" in r and "not tested" in r for r in page.rows)

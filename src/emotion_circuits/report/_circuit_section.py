@@ -69,7 +69,7 @@ def circuits_table(found: CircuitFile) -> str:
         size = f"{len(members.heads)} heads, {len(members.units)} units"
         title = f"{emotion}: {size}" + ("" if members.tested else " (not tested)")
         body.append(f'<tr><th class="group" colspan="6" scope="rowgroup">{escape(title)}</th></tr>')
-        for shown in _SHOWN:
+        for shown in _SHOWN if members.tested else ():
             body += [_row(shown, m) for m in found.measures if m.emotion == emotion and _is(shown, m, found)]
     head = "".join(
         f'<th scope="col"{css}>{name}</th>'

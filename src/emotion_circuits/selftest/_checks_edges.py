@@ -12,7 +12,7 @@ from emotion_circuits.selftest._bench import Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, check, furthest
 from emotion_circuits.selftest._checks_components import SPLIT, emotions_of, outcome_of
 
-# Between the streams of two words the norm takes about a tenth from what the word itself sends, for its unit.
+# Between the streams of two words the norm takes about a tenth from what the word sends, and gives it to its unit.
 CARRIED, NOTHING = (0.85, 1.15), (-0.15, 0.15)
 STEPS, TWIN_STEPS = 8, 2
 """Units switch on steeply here, which a few points would miss."""
