@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emotion_circuits.components._ablate import GenericValues
+from emotion_circuits.components._attribution import GRADIENT_BATCH_TOKENS, attribute
+from emotion_circuits.components._circuits import KINDS
 from emotion_circuits.components._components import Component, Kind, Ranking, per_layer
+from emotion_circuits.components._direct import direct_effects
 from emotion_circuits.components._faithfulness import (
     DECLARED_SIZE,
     N_DROPPED,
@@ -19,9 +22,8 @@ from emotion_circuits.components._faithfulness import (
     Faithfulness,
     faithfulness,
 )
-from emotion_circuits.components._outcomes import Outcome
+from emotion_circuits.components._outcomes import Outcome, Where
 from emotion_circuits.components._pairs import MIN_PAIRS, PairSet
-from emotion_circuits.components._screen import screen
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -76,19 +78,24 @@ def rankings_by(
         raise InputError(
             "A ranking by direct effect needs the emotion's direction.", next_step="make it with `vectors`"
         )
-    found: dict[Kind, Ranking] = {}
-    kinds: tuple[Kind, ...] = ("head", "unit")
-    for place, kind in enumerate(kinds):
-        if by == "random":
-            every = [Component(kind, layer, i) for layer in range(lm.n_layers) for i in range(per_layer(lm, kind))]
-            found[kind] = Ranking.of(by, every, np.random.default_rng([seed, 4, place]).random(len(every)))
-            continue
-        made = screen(
-            lm, outcome, kind, exact=0, steps=PATH_STEPS if by == "path attribution" else 0, attention=False,
-            unit=unit if by == "direct effect" else None, batch_tokens=batch_tokens,
-        )  # fmt: skip
-        found[kind] = made.rankings()[by]
-    return found
+    if by == "random":
+        return {kind: _random_ranking(lm, kind, [seed, 4, place]) for place, kind in enumerate(KINDS)}
+    if by == "direct effect" and unit is not None:
+        places: dict[Kind, Where] = {"head": "last", "unit": "span"}  # where heads bring it, where units write it
+        maps = {
+            kind: direct_effects(lm, outcome, kind, unit, where, batch_tokens=batch_tokens).difference
+            for kind, where in places.items()
+        }
+    else:
+        steps = PATH_STEPS if by == "path attribution" else 0
+        effects = attribute(lm, outcome, KINDS, steps=steps, batch_tokens=min(batch_tokens, GRADIENT_BATCH_TOKENS))
+        maps = {kind: np.asarray(effects.of(kind), dtype=np.float64) for kind in KINDS}
+    return {kind: Ranking.of_map(by, kind, values.mean(axis=0)) for kind, values in maps.items()}
+
+
+def _random_ranking(lm: LoadedModel, kind: Kind, seed: Sequence[int]) -> Ranking:
+    every = [Component(kind, layer, i) for layer in range(lm.n_layers) for i in range(per_layer(lm, kind))]
+    return Ranking.of("random", every, np.random.default_rng(seed).random(len(every)))
 
 
 def judged_circuit(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +216,14 @@ def judge_all(work: Workshop) -> list[Path]:
 
 
 def write_report(work: Workshop) -> list[Path]:
-    """Figures and the HTML report."""
+    """Figures and the HTML report, side by side: both draw for a minute, and neither needs the other."""
     from emotion_circuits import report
 
-    return [*report.write_figures(work.folder), report.write_report(work.folder)]
+    # A fresh process, since a fork of one with threads may hang.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        figures = pool.submit(report.write_figures, work.folder)
+        page = report.write_report(work.folder)
+        return [*figures.result(), page]
 
 
 def keys_of(stages: Sequence[Stage]) -> dict[str, str]:
