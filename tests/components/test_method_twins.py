@@ -73,9 +73,16 @@ def test_modulated_text_is_a_loop_of_hooks_without_a_cache(case):
                 acts = {}
                 for point, shift in circuit.shifts.items():
                     kind, size = ("head", lm.d_head) if point.site == "z" else ("unit", 1)
-                    own = [c.number for c in members if (c.kind, c.layer) == (kind, point.layer)]
+                    own, ranked = (
+                        [c.number for c in chosen if (c.kind, c.layer) == (kind, point.layer)]
+                        for chosen in (members, circuit.circuits.members(0))
+                    )
 
-                    step = sign * strength * shift.float()
+                    parts = shift.reshape(-1, size)
+                    moved = float(parts[own].norm())  # a window of attention may hide the pair's difference
+                    length = float(parts[ranked].norm()) / moved if moved else 1.0
+                    assert number or length == 1
+                    step = (sign * strength * length * shift).float()
 
                     def act(value, own=own, size=size, step=step):
                         for n in own:

@@ -109,7 +109,7 @@ def method_texts(
     `circuit` of negative strengths. Always `clean`, and chance: `random`, the same added or ablated along random
     directions; `random swap`, with the values of other scenarios' prompts of the continued prompt's own class and as
     many tokens, where there are any (as in `interchange`); `random prompted`, requests for something else; `random
-    circuit`, circuits matched by layer and kind, moved by the same recipe.
+    circuit`, circuits matched by layer and kind, moved as far at each site along their own differences.
 
     Args:
         lm: the model the directions were made from.

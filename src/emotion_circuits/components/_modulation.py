@@ -59,17 +59,20 @@ class Modulation:
     def edits(self, lm: LoadedModel, chosen: Sequence[tuple[int, float]], rows: int) -> list[Edit]:
         """The edits of a run with a copy of its `rows` rows for each (number of the circuit, strength).
 
-        A strength of 0 keeps every bit of its copy.
+        A random circuit's shift is as long at each site as the ranked circuit's: its members do less in the emotion's
+        prompts, and a smaller push would be no fair chance level. A strength of 0 keeps every bit of its copy.
         """
         numbers = [number for number, _ in chosen]
         strengths = torch.tensor([strength for _, strength in chosen], dtype=torch.float64)[:, None]
         found = []
         for point, shift in self.shifts.items():
             kind: Kind = "head" if point.site == SITE_OF["head"] else "unit"
-            members = torch.from_numpy(self.circuits.of(kind)[numbers, point.layer])
+            members = torch.from_numpy(self.circuits.of(kind)[[0, *numbers], point.layer])
             if bool(members.any()):
-                moved = members.repeat_interleave(width_of(lm, kind), dim=1) * strengths * shift
-                found.append(add(point, moved.repeat_interleave(rows, dim=0)))
+                moved = members.repeat_interleave(width_of(lm, kind), dim=1) * shift
+                lengths = moved.norm(dim=1, keepdim=True)
+                alike = torch.where(lengths > 0, lengths[:1] / lengths, 1.0)[1:]  # 1 for the ranked circuit itself
+                found.append(add(point, (moved[1:] * alike * strengths).repeat_interleave(rows, dim=0)))
         return found
 
 
