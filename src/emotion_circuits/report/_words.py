@@ -26,7 +26,11 @@ BADGES: dict[Verdict, Badge] = {
         "significant after Holm's correction, the whole interval above chance and floors, and text not damaged",
     ),
     "not supported": Badge("✗", "no", "one of these conditions does not hold"),
-    "underpowered": Badge("?", "weak", "not supported, but an effect of the size of interest could have been missed"),
+    "underpowered": Badge(
+        "?",
+        "weak",
+        "not supported, but an effect of the size of interest could have been missed, or the null has too few draws",
+    ),
     "not tested": Badge("–", "none", "the statistic is undefined here"),
 }
 
@@ -71,6 +75,12 @@ _CLAIMS = {
         "shared subspace",
         "Mapped from one model into another, the three-dimensional subspace of the emotions overlaps with the other's "
         "own more than under every broken link, more than with untrained twins, and more than the embedding layers do.",
+    ),
+    "rq4.circuit": (
+        "circuit",
+        "Heads and units ranked on one half of the prompts keep more of the emotion's effect alone, on the other half, "
+        "than random circuits with as many heads and units in every layer do; the value is the area under the curve "
+        "over the circuit's size (CPR).",
     ),
     "rq5.alignment": (
         "alignment",
