@@ -97,3 +97,14 @@ def test_a_screen_of_units_and_what_it_leaves_out(case):
     assert screen(lm, outcome, "unit", exact=0).exact is None
     with pytest.raises(InputError, match="cannot be measured"):
         screen(lm, outcome, exact=-1)
+
+
+def test_scores_change_their_sign_when_prompts_are_exchanged(case):
+    """Or sign flips would be no test of them. With the gradient at one prompt alone they do not."""
+    lm, _, outcome = case
+    for steps in (0, 1):
+        there, back = (screen(lm, one, exact=0, steps=steps, attention=False) for one in (outcome, outcome.exchanged()))
+        scale = np.abs(there.estimate).max()
+        np.testing.assert_allclose(there.estimate, -back.estimate, atol=1e-5 * scale)
+        np.testing.assert_allclose(there.m_a, back.m_b, atol=5e-5)
+    assert np.abs(there.attribution + back.attribution).max() > 1e-3 * scale

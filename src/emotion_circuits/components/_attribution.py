@@ -111,6 +111,19 @@ def attribute(
     return Attribution(heads, summed.get("unit"), outcome.per_pair(scores[0]), outcome.per_pair(scores[1]))
 
 
+def attribute_at_neutral(
+    lm: LoadedModel, outcome: Outcome, kinds: tuple[Kind, ...], *, batch_tokens: int = GRADIENT_BATCH_TOKENS
+) -> dict[Kind, FloatArray]:
+    """Effects of the same components on the same outcome with the gradient at the neutral prompt, (x_a − x_b) · ∂m/∂x
+    at b; arguments and errors as in `attribute`.
+
+    Where a and b are two draws of the same thing, E[(x_a − x_b) · ∂m/∂x at a] is not 0 unless m is linear: x_a goes
+    with its own gradient. The mean of both ends is odd under exchange of the prompts, and so is 0 on average.
+    """
+    found = attribute(lm, outcome.exchanged(), kinds, batch_tokens=batch_tokens)
+    return {kind: -np.asarray(found.of(kind), dtype=np.float64) for kind in kinds}
+
+
 def _sum_by_pair(outcome: Outcome, values: NDArray[np.float32]) -> NDArray[np.float32]:
     result = np.zeros((len(outcome.pairs), *values.shape[1:]), np.float32)
     np.add.at(result, outcome.pair_of, values)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emotion_circuits.components._attribution import GRADIENT_BATCH_TOKENS, attribute
+from emotion_circuits.components._attribution import GRADIENT_BATCH_TOKENS, attribute, attribute_at_neutral
+from emotion_circuits.components._circuits import KINDS
 from emotion_circuits.components._components import Kind
 from emotion_circuits.components._direct import attention_to_span, direct_effects
 from emotion_circuits.components._outcomes import Outcome, Where
@@ -42,8 +43,9 @@ def both_screens(
         unit: (d,) the emotion's direction, for direct effects: of heads at the last token, of units at the word.
         batch_tokens: size of a pass.
     """
-    at_a = attribute(lm, outcome, ("head", "unit"), batch_tokens=batch_tokens)
-    path = attribute(lm, outcome, ("head", "unit"), steps=steps, batch_tokens=batch_tokens) if steps else None
+    at_a = attribute(lm, outcome, KINDS, batch_tokens=batch_tokens)
+    path = attribute(lm, outcome, KINDS, steps=steps, batch_tokens=batch_tokens) if steps else None
+    at_neutral = {} if steps else attribute_at_neutral(lm, outcome, KINDS, batch_tokens=batch_tokens)
     places: dict[Kind, Where] = {"head": "last", "unit": "span"}
     found = []
     for kind, where in places.items():
@@ -54,6 +56,7 @@ def both_screens(
             Screen(
                 model=str(lm.name), kind=kind, pairs=outcome.pairs, outcome=outcome.name, m_a=at_a.m_a, m_b=at_a.m_b,
                 attribution=np.asarray(at_a.of(kind), dtype=np.float64),
+                at_neutral=at_neutral.get(kind),
                 path=None if path is None else np.asarray(path.of(kind), dtype=np.float64),
                 direct=direct,
                 attention=attention_to_span(lm, outcome, batch_tokens=batch_tokens) if kind == "head" else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -71,6 +72,12 @@ class Outcome(ABC):
     def both_sides(self, batch: Batch) -> SideBySide:
         """A batch of the emotion's texts, and the neutral ones in the same layout."""
         return SideBySide(batch, replace(batch, ids=tuple(self.ids_b[i] for i in batch.texts)))
+
+    def exchanged(self) -> Outcome:
+        """The same pairs the other way round: the neutral prompts in the emotion's place."""
+        other = copy(self)
+        other.ids_a, other.ids_b = self.ids_b, self.ids_a
+        return other
 
     def per_pair(self, scores: ArrayLike) -> FloatArray:
         """(texts, …) scores → (pairs, …)."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from emotion_circuits.components._attribution import attribute
+from emotion_circuits.components._attribution import attribute, attribute_at_neutral
 from emotion_circuits.components._components import Component, Kind, Ranking, check_components, per_layer
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
 from emotion_circuits.components._exact import ExactEffects, exact_effects
@@ -55,7 +55,8 @@ class Screen:
         pairs: the prompts.
         outcome: what effects are effects on, and its unit.
         m_a, m_b: (G,) the outcome of both clean runs; their difference is what all components together carry.
-        attribution: (G, L, K) estimated effects at the emotion's prompt.
+        attribution: (G, L, K) estimated effects, with the gradient at the emotion's prompt.
+        at_neutral: the same with the gradient at the neutral prompt, or None.
         path: (G, L, K) averaged over the path between the embeddings, or None.
         exact: of some components or of all; None if none was asked for.
         direct: what components write along the emotion's direction, or None.
@@ -69,6 +70,7 @@ class Screen:
     m_a: FloatArray
     m_b: FloatArray
     attribution: FloatArray
+    at_neutral: FloatArray | None = None
     path: FloatArray | None = None
     exact: ExactEffects | None = None
     direct: Written | None = None
@@ -76,8 +78,13 @@ class Screen:
 
     @property
     def estimate(self) -> FloatArray:
-        """(G, L, K) the effects that the score is the mean of: over the path if there is one."""
-        return self.attribution if self.path is None else self.path
+        """(G, L, K) the effects that the score is the mean of: over the path if there is one, else with the mean of the
+        two prompts' gradients. Either changes its sign when the prompts are exchanged, as a sign flip supposes; with
+        the gradient at one prompt alone it would not, and p could be too small where nothing is there.
+        """
+        if self.path is not None:
+            return self.path
+        return self.attribution if self.at_neutral is None else (self.attribution + self.at_neutral) / 2
 
     @property
     def maps(self) -> dict[str, FloatArray]:
@@ -209,10 +216,12 @@ def screen(
     """
     estimated = attribute(lm, outcome, (kind,), steps=0, batch_tokens=batch_tokens)
     at_a = np.asarray(estimated.of(kind), dtype=np.float64)
-    path = None
+    at_neutral = path = None
     if steps:
         found = attribute(lm, outcome, (kind,), steps=steps, batch_tokens=batch_tokens)
         path = np.asarray(found.of(kind), dtype=np.float64)
+    else:
+        at_neutral = attribute_at_neutral(lm, outcome, (kind,), batch_tokens=batch_tokens)[kind]
     best = at_a if path is None else path
     chosen = components_to_check(lm, Ranking.of_map("estimate", kind, best.mean(axis=0)), kind, exact)
     measured = None
@@ -230,7 +239,7 @@ def screen(
         looks = attention_to_span(lm, outcome, batch_tokens=batch_tokens)
     return Screen(
         model=str(lm.name), kind=kind, pairs=outcome.pairs, outcome=outcome.name, m_a=estimated.m_a, m_b=estimated.m_b,
-        attribution=at_a, path=path, exact=measured, direct=direct, attention=looks,
+        attribution=at_a, at_neutral=at_neutral, path=path, exact=measured, direct=direct, attention=looks,
     )  # fmt: skip
 
 
