@@ -102,7 +102,7 @@ class ComponentsPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    exact: Annotated[int, Field(ge=0)] = 20
+    exact: Annotated[int, Field(ge=0)] = 12
     """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
     examples: Annotated[int, Field(ge=1)] = 3
     """Pairs of prompts that are shown under the best heads."""
@@ -115,7 +115,7 @@ class ComponentsPlan(BaseModel):
     to look at, Holm needs hundreds."""
     exceeding: Annotated[int, Field(ge=1)] = 10
     """Random circuits with a larger CPR after which no more are drawn."""
-    dropped: Annotated[int, Field(ge=0)] = 8
+    dropped: Annotated[int, Field(ge=0)] = 6
     """Best members that are left out one by one."""
 
 
@@ -189,7 +189,7 @@ class Study(BaseModel):
         )
         sharing = self.sharing.model_copy(update={"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199})
         interchange = InterchangePlan(depths=ALL_LAYERS, places=("before", "word", "after", "bridge", "last", "all"))
-        components = self.components.model_copy(update={"draws": 999, "dropped": 20})
+        components = self.components.model_copy(update={"draws": 999, "dropped": 20, "exact": 20})
         return self.model_copy(
             update={
                 "steering": steering,

@@ -49,6 +49,8 @@ POSITION = "mean"
 """Of the directions whose direct effects are shown."""
 GENERIC_TEXTS = 128
 UNTRAINED = "untrained"
+EDGE_STEPS = 3
+"""Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
 
 
 def pairs_of_emotions(work: Workshop, name: str, lm: LoadedModel, what: str) -> Iterator[PairSet]:
@@ -146,7 +148,7 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
                     batch_tokens=budget, on_circuits=add,
                 )
             )  # fmt: skip
-        joined.append(circuit_edges(lm, judging, found[-1].found))
+        joined.append(circuit_edges(lm, judging, found[-1].found, steps=EDGE_STEPS))
     values = circuits_as_values(
         name, plan.ranking, DECLARED_SIZE, plan.draws, [one.found for one in found], joined, seed=seed
     )
