@@ -187,6 +187,7 @@ def test_pictures_beside_the_file(tmp_path):
         "{}",
         '{"model": "m", "circuits": []}',
         json.dumps({**json.loads(path.read_text()), "measures": [3]}),
+        path.read_text().replace('"output"', '"exit 9"'),
     ):
         path.write_text(spoilt)
         with pytest.raises(InputError, match="not a file of circuits"):

@@ -43,8 +43,8 @@ def circuits_caption(found: CircuitFile) -> str:
         "Faithfulness: the share of the difference between an emotion's prompt and its neutral twin that a circuit "
         "carries alone, every other head and unit at its mean on generic text, by the share of heads and of units that "
         f"is kept. They are ranked by {found.ranking} on every second pair and judged on the others. Grey are random "
-        f"circuits with as many heads and units in every layer ({found.controls} at every size). 1 is all; over 1, "
-        "what works against the emotion is among what is left out."
+        f"circuits with as many heads and units in every layer ({found.controls} at most). 1 is all; over 1, what "
+        "works against the emotion is among what is left out."
     )
     if untested:
         said += f" Not tested, because both prompts give nearly the same outcome: {', '.join(untested)}."
