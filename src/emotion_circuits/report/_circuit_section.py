@@ -89,12 +89,15 @@ def circuits_table(found: CircuitFile) -> str:
 
 
 def _is(shown: _Shown, measure: Measure, found: CircuitFile) -> bool:
-    return measure.statistic == shown.statistic and measure.position in ("all sizes", f"{found.size:g}")
+    """A study takes areas over some sizes only, and their position names these."""
+    one = measure.statistic in (CPR, CMD) or measure.position == f"{found.size:g}"
+    return measure.statistic == shown.statistic and one
 
 
 def _row(shown: _Shown, m: Measure) -> str:
+    over = f", {m.position}" if m.statistic in (CPR, CMD) else ""
     return (
-        f'<tr><th scope="row">{shown.name} <small>{escape(shown.meaning)}</small></th>'
+        f'<tr><th scope="row">{shown.name} <small>{escape(shown.meaning + over)}</small></th>'
         f'<td>{number(m.value)} <span class="ci">{interval(m.ci_low, m.ci_high)}</span></td>'
         f'<td class="n">{number(m.chance)}</td><td>{interval(m.null_low, m.null_high) or "–"}</td>'
         f'<td class="n">{p_value(m.p)}</td><td class="n">{m.n_unique}</td></tr>'
