@@ -77,6 +77,7 @@ def test_claims_are_of_the_circuits_in_the_file(undisturbed: Path) -> None:
 def test_the_report_has_sections_of_heads_and_of_circuits(undisturbed: Path) -> None:
     page = (undisturbed / "report" / "index.html").read_text(encoding="utf-8")
     assert "Which parts carry the emotion?" in page
+    assert "area under the curve, sizes 0.2, 1" in page
     for name in ("heads", "circuits"):
         assert (undisturbed / "plots" / SLUG / f"{name}.png").is_file()
 
