@@ -167,12 +167,18 @@ def test_the_report_shows_circuits_where_there_are_some(folder: Path):
     assert page.text.index("Where does the emotion stand?") < page.text.index(TITLE)
     drawn = {f.name for f in write_figures(folder) if f.parent.name == "reference--gpt2"}
     assert {"circuits.png", "circuits.svg", "circuit_edges.png", "circuit_edges.svg"} <= drawn
-    # Files of before have no edges: the curves stay.
+    assert any(r.startswith("CPR") and "all sizes" in r for r in page.rows)
+    # Files of before have no edges: the curves stay. A study takes areas over some sizes, and says which.
     content = json.loads(path.read_text())
+    for row in content["measures"]:
+        row["position"] = "sizes 0.2, 1" if row["position"] == "all sizes" else row["position"]
     del content["edges"], content["edge_targets"]
     path.write_text(json.dumps(content))
     write_report(folder)
-    assert len(read_page(folder).of("img")) == len(before.of("img")) + 1
+    page = read_page(folder)
+    assert len(page.of("img")) == len(before.of("img")) + 1
+    for area in (CPR, CMD):
+        assert sum(r.startswith(area) and "sizes 0.2, 1" in r for r in page.rows) == 2
 
 
 def test_pictures_beside_the_file(tmp_path):
@@ -187,6 +193,7 @@ def test_pictures_beside_the_file(tmp_path):
         "{}",
         '{"model": "m", "circuits": []}',
         json.dumps({**json.loads(path.read_text()), "measures": [3]}),
+        path.read_text().replace('"output"', '"exit 9"'),
     ):
         path.write_text(spoilt)
         with pytest.raises(InputError, match="not a file of circuits"):

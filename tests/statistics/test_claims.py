@@ -81,6 +81,22 @@ def verdict(**changes) -> str:
             "underpowered",
             "exceeds 1.5; the smallest effect detectable with 80 % power, 1, exceeds the one of interest, 0.6",
         ),
+        (
+            {"p": 0.2, "smallest_p": 0.05},
+            "underpowered",
+            "with so few draws of the null no p after Holm could be",
+        ),
+        ({"p": 0.05, "smallest_p": 0.05}, "underpowered", "could be below 0.05"),
+        ({"p": 0.2, "smallest_p": 0.0499}, "not supported", "not below"),
+        ({"p": 0.01, "smallest_p": 0.01}, "supported", "above"),
+        ({"p": 0.01, "smallest_p": 0.01, "ci95": (0.5, 0.9)}, "not supported", "not above the floor"),
+        ({"p": None, "smallest_p": 0.5}, "not tested", "no defined p"),
+        ({"p": 0.2, "smallest_p": float("nan")}, "not supported", "not below"),
+        (
+            {"p": 0.2, "smallest_p": 0.5e-1, "smallest_detectable": 0.9, "effect_of_interest": 0.7},
+            "underpowered",
+            "the smallest effect detectable",
+        ),
     ],
 )
 def test_every_branch_of_the_verdict_rule(changes, expected, words):
@@ -140,6 +156,43 @@ def test_holm_runs_over_a_question_across_ids_models_and_emotions():
     with pytest.raises(InputError, match="twice"):
         judge([rq2, rq2])
     assert judge([]) == ()
+
+
+def with_draws(*of_claims: tuple[float | None, float | None]) -> list[str | None]:
+    """Verdicts of one question's claims with these p and smallest possible p."""
+    claims = [claim(layer=i, p=p, smallest_p=least) for i, (p, least) in enumerate(of_claims)]
+    return [c.verdict for c in judge(claims)]
+
+
+def test_too_few_draws_are_counted_after_holm():
+    few = (0.3, 0.04)
+    assert with_draws(few) == ["not supported"]
+    assert with_draws(few, (0.5, None)) == ["underpowered", "not supported"]  # .04 would be doubled
+    assert with_draws(few, (0.01, None)) == ["not supported", "supported"]  # .04 would be the second of two
+    assert with_draws(few, (None, None)) == ["not supported", "not tested"]  # an undefined p does not count
+    assert with_draws((0.04, 0.04), (0.04, 0.04)) == ["underpowered", "underpowered"]
+    # Five more, each with a best p of .01: the first is through, so the next is multiplied by five.
+    assert with_draws((0.002, 0.002), *[(0.8, 0.01)] * 5) == ["supported", *["underpowered"] * 5]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([9, 19, 59, 99, 199, 999])), min_size=1, max_size=6),
+)
+def test_a_claim_has_too_few_draws_exactly_if_its_best_p_would_not_have_been_enough(drawn):
+    own = [((b + 1) / (m + 1) if b < m else 1.0, 1 / (m + 1)) for b, m in drawn]
+    claims = [claim(layer=i, p=p, smallest_p=least) for i, (p, least) in enumerate(own)]
+    for i, judged in enumerate(judge(claims)):
+        best = judge([*claims[:i], claims[i].model_copy(update={"p": own[i][1]}), *claims[i + 1 :]])[i]
+        expected = "not supported" if best.p_adjusted < 0.05 else "underpowered"
+        assert judged.verdict == ("supported" if judged.p_adjusted < 0.05 else expected)
+
+
+def test_draws_are_kept_in_the_file_and_left_out_where_they_are_not_known(tmp_path):
+    path = tmp_path / "claims.json"
+    write_claims(path, judge([claim(p=0.2, smallest_p=1 / 20), claim(layer=8)]))
+    rows = json.loads(path.read_text())
+    assert rows[0]["smallest_p"] == 0.05 and "smallest_p" not in rows[1]
+    assert claims_json(read_claims(path)) == path.read_text()
 
 
 def test_rounding_never_changes_a_verdict(tmp_path):
@@ -212,6 +265,8 @@ def test_numpy_values_and_intervals_are_taken():
     [
         {"ci95": (0.9, 0.1)},
         {"p": 1.5},
+        {"p": 0.001, "smallest_p": 0.05},
+        {"smallest_p": -0.1},
         {"value": float("inf")},
         {"floors": {"embedding": float("nan")}},
         {"evidence": ("/home/someone/x.parquet",)},

@@ -59,6 +59,15 @@ def test_unusable_studies_are_refused_in_four_lines(tmp_path: Path, text: str) -
     assert len(str(error.value).splitlines()) <= 4
 
 
+@pytest.mark.parametrize("sizes", ["[0.3]", "[0.2, 0.2]", "[1.0]", "[0.2, 1.0]", "[]", "[-0.1]", "[.nan]"])
+def test_random_circuits_have_different_sizes_of_the_curve_below_the_whole_model(tmp_path: Path, sizes: str) -> None:
+    """Or the study fails after minutes, or CPR is that of the whole model."""
+    with pytest.raises(InputError, match=r"components\.random_sizes") as error:
+        read_study(write(tmp_path / "s.yaml", f"components: {{random_sizes: {sizes}}}\n"))
+    assert len(str(error.value).splitlines()) <= 4
+    assert read_study(write(tmp_path / "s.yaml", "components: {random_sizes: [0.5, 0.2]}")).components.draws == 19
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Cannot read"):
         read_study(tmp_path / "none.yaml")

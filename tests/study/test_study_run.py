@@ -20,7 +20,7 @@ from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import InterchangePlan, SteeringPlan, Study, run_study
+from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
@@ -34,6 +34,7 @@ SMALL = {
         covariance_controls=20, isotropic_controls=4, shuffled_controls=10, text_tokens=6,
     ),
     "interchange": InterchangePlan(depths=1, places=("word", "last")),
+    "components": ComponentsPlan(exact=1, examples=1, ranking="attribution", random_sizes=(0.2,), draws=2, dropped=1),
 }  # fmt: skip
 
 
@@ -41,24 +42,18 @@ def small(results: Path) -> Study:
     return Study(results=results, **SMALL)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    results = tmp_path_factory.mktemp("undisturbed")
-    run_study(small(results))
-    return results / "baseline"
-
-
 def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
     claims = read_claims(undisturbed / "claims.json")
     assert {(c.id, c.emotion) for c in claims} == {
         (kind, emotion)
-        for kind in ("rq1.separability", "rq1.stability", "rq3.steering")
+        for kind in ("rq1.separability", "rq1.stability", "rq3.steering", "rq4.circuit")
         for emotion in ("gratitude", "anger", "apology")
     }
     for claim in claims:
         assert claim.verdict is not None
         assert claim.n_unique > 0
-        assert claim.ci95 is not None and claim.chance is not None and claim.p is not None
+        defined = [claim.value is not None, claim.ci95 is not None, claim.chance is not None, claim.p is not None]
+        assert all(defined) if claim.verdict != "not tested" else claim.id == "rq4.circuit" and not any(defined)
         assert all((undisturbed / path).is_file() for path in claim.evidence)
 
 

@@ -45,7 +45,7 @@ def halves(pairs: PairSet) -> tuple[PairSet, PairSet]:
             f"There are too few pairs of {pairs.emotion} to rank on one half and judge on the other.",
             found=len(pairs),
             accepted=f"{2 * MIN_PAIRS} or more",
-            next_step="use more scenarios, such as --profile extended",
+            next_step="give more scenarios; of the bundled texts --profile extended has most",
         )
     return replace(pairs, pairs=pairs.pairs[::2]), replace(pairs, pairs=pairs.pairs[1::2])
 

@@ -142,7 +142,7 @@ def matched_pairs(
             f"Too few scenarios have texts of {emotion} and {reference} with equally many tokens in {lm.name}.",
             found=f"{len(pairs)} of {len(shared)} scenarios",
             accepted=f"{MIN_PAIRS} or more",
-            next_step="use more scenarios, such as --profile extended",
+            next_step="give more scenarios; of the bundled texts --profile extended has most",
         )
     return PairSet(emotion, reference, bridge, tuple(pairs), len(shared), *found)
 

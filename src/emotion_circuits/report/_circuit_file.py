@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class CircuitFile:
     Attributes:
         model, ranking: names.
         size: declared share of all heads and of all units.
-        controls: random circuits at every size.
+        controls: random circuits at every size; fewer where it was soon plain that they do as well.
         measures: faithfulness, CPR, CMD and completeness.
         circuits: emotion → members.
         edges: emotion → direct effects, the strongest first; empty in files of before.
@@ -66,13 +67,23 @@ def read_circuits(path: Path) -> CircuitFile:
             controls=int(found["controls"]),
             measures=tuple(Measure(**_values(row)) for row in found["measures"]),
             circuits={e: Members(bool(c["tested"]), tuple(c["heads"]), tuple(c["units"])) for e, c in own.items()},
-            edges={e: tuple(Edge(**_values(row)) for row in rows) for e, rows in edges.items()},
+            edges={e: tuple(_edge(row) for row in rows) for e, rows in edges.items()},
             targets={e: tuple(EdgeTarget(**_values(row)) for row in rows) for e, rows in targets.items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path} is not a file of circuits of this version.", found=f"no {error}", next_step="make it again"
+            f"{path} is not a file of circuits of this version.",
+            found=f"no {error}" if isinstance(error, KeyError) else error,
+            next_step="make it again",
         ) from error
+
+
+def _edge(row: Mapping[str, Any]) -> Edge:
+    edge = Edge(**_values(row))
+    for name in (edge.source, edge.target):
+        if not re.fullmatch(r"embed|output|(head|unit) [0-9]+:[0-9]+", name):
+            raise ValueError(f"an edge at {name!r}")
+    return edge
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:

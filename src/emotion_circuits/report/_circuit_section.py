@@ -43,8 +43,8 @@ def circuits_caption(found: CircuitFile) -> str:
         "Faithfulness: the share of the difference between an emotion's prompt and its neutral twin that a circuit "
         "carries alone, every other head and unit at its mean on generic text, by the share of heads and of units that "
         f"is kept. They are ranked by {found.ranking} on every second pair and judged on the others. Grey are random "
-        f"circuits with as many heads and units in every layer ({found.controls} at every size). 1 is all; over 1, "
-        "what works against the emotion is among what is left out."
+        f"circuits with as many heads and units in every layer ({found.controls} at most). 1 is all; over 1, what "
+        "works against the emotion is among what is left out."
     )
     if untested:
         said += f" Not tested, because both prompts give nearly the same outcome: {', '.join(untested)}."
@@ -89,12 +89,15 @@ def circuits_table(found: CircuitFile) -> str:
 
 
 def _is(shown: _Shown, measure: Measure, found: CircuitFile) -> bool:
-    return measure.statistic == shown.statistic and measure.position in ("all sizes", f"{found.size:g}")
+    """A study takes areas over some sizes only, and their position names these."""
+    one = measure.statistic in (CPR, CMD) or measure.position == f"{found.size:g}"
+    return measure.statistic == shown.statistic and one
 
 
 def _row(shown: _Shown, m: Measure) -> str:
+    over = f", {m.position}" if m.statistic in (CPR, CMD) else ""
     return (
-        f'<tr><th scope="row">{shown.name} <small>{escape(shown.meaning)}</small></th>'
+        f'<tr><th scope="row">{shown.name} <small>{escape(shown.meaning + over)}</small></th>'
         f'<td>{number(m.value)} <span class="ci">{interval(m.ci_low, m.ci_high)}</span></td>'
         f'<td class="n">{number(m.chance)}</td><td>{interval(m.null_low, m.null_high) or "–"}</td>'
         f'<td class="n">{p_value(m.p)}</td><td class="n">{m.n_unique}</td></tr>'

@@ -45,7 +45,7 @@ class Claim(BaseModel):
     None stands for what is undefined; NaN becomes None. `floors` are the same statistic from what could explain it more
     simply (a bag of words, an untrained model). `chance` is its expectation under `null`. `smallest_detectable` and
     `effect_of_interest` share one unit (both the statistic's value, or both its distance from chance). `smallest_p` is
-    the smallest that so many draws of the null can give.
+    the smallest p that so many draws of the null can give; None where more draws would change nothing.
     `side_conditions` hold measured values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`.
     """
 
@@ -90,6 +90,8 @@ class Claim(BaseModel):
             raise ValueError(f"id {self.id!r} does not belong to question {self.question!r}")
         if self.ci95 is not None and self.ci95[0] > self.ci95[1]:
             raise ValueError(f"ci95 {self.ci95} is upside down")
+        if self.p is not None and self.smallest_p is not None and self.p < self.smallest_p:
+            raise ValueError(f"p {self.p:g} is below the smallest possible, {self.smallest_p:g}")
         for name in (self.model, *self.evidence):
             if PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"{name!r} names a place on one machine; use a name or a path inside the results")

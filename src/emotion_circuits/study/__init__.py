@@ -2,6 +2,7 @@
 
 from emotion_circuits.study._config import (
     REFERENCE_MODELS,
+    ComponentsPlan,
     EffectsOfInterest,
     InterchangePlan,
     MethodsPlan,
@@ -18,6 +19,7 @@ from emotion_circuits.study._workshop import Progress, Workshop
 
 __all__ = [
     "REFERENCE_MODELS",
+    "ComponentsPlan",
     "EffectsOfInterest",
     "InterchangePlan",
     "MethodsPlan",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 
 ALL_LAYERS = 1000
@@ -117,6 +118,14 @@ class ComponentsPlan(BaseModel):
     """Random circuits with a larger CPR after which no more are drawn."""
     dropped: Annotated[int, Field(ge=0)] = 6
     """Best members that are left out one by one."""
+
+    @field_validator("random_sizes")
+    @classmethod
+    def _of_the_curve(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        below_one = [size for size in SIZES if size < 1]  # at 1 every circuit is the whole model
+        if len(set(sizes)) < len(sizes) or not set(sizes) <= set(below_one):
+            raise ValueError(f"different sizes out of {', '.join(f'{size:g}' for size in below_one)}")
+        return sizes
 
 
 class SharingPlan(BaseModel):

@@ -161,7 +161,9 @@ def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Cla
     found, beyond, nan = drawn.found, drawn.beyond, float("nan")
     value = low = high = chance = upper = p = nan
     smallest = smallest_p = None
+    drawn_circuits = "none of them, since the whole model's difference between both prompts is not clear"
     if beyond is not None:
+        drawn_circuits = f"{beyond.n_drawn} of them"
         boot = weighted_bootstrap(
             lambda weights: found.area(found.weighted(found.kept, weights)), len(found.whole), seed=work.study.seed
         )
@@ -183,7 +185,7 @@ def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Cla
         chance=chance,
         ceiling=None,
         floors={} if beyond is None else {"random_circuits_97.5_percent": upper},
-        null=f"circuits drawn with as many heads and as many units in every layer, {len(found.random)} of them",
+        null=f"circuits drawn with as many heads and as many units in every layer, {drawn_circuits}",
         p=p,
         n_unique=len(found.whole),
         evidence=(evidence.as_posix(),),
