@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +41,14 @@ class Stage:
         parameters: JSON values that decide its result, besides its inputs.
         inputs: names of the stages it reads.
         run: does the work and returns the files it wrote.
+        beside: runs no model, and so in a process of its own while other stages do.
     """
 
     name: str
     parameters: dict[str, Any]
     inputs: tuple[str, ...]
     run: Callable[[Workshop], list[Path]]
+    beside: bool = False
 
 
 def plan_study(study: Study) -> tuple[Stage, ...]:
@@ -79,7 +79,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         effects = study.effects.model_dump()
         quality = Stage(
             f"quality/{slug(name)}", common | {"effects": effects}, (*recorded, fit.name),
-            lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
+            lambda w, m=name: judge_directions(w, m), beside=True,  # type: ignore[misc]
         )  # fmt: skip
         plan = study.steering.model_dump(mode="json")
         material = _steering_material()
@@ -125,10 +125,21 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                 )
             )  # fmt: skip
     stages += _sharing(study, common | texts)
+    stages.sort(key=_phase)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
     stages.append(Stage("claims", {}, judged, judge_all))
-    stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
+    shown, all_of_them = {"beside": tables_beside(study)}, tuple(s.name for s in stages)
+    stages.append(Stage("figures", shown, all_of_them, write_figures, beside=True))
+    stages.append(Stage("report", shown, all_of_them, write_report))
     return tuple(stages)
+
+
+def _phase(stage: Stage) -> int:
+    """Which stages come first: what runs beside others starts early, while others are left; what reads it comes late."""
+    kind = stage.name.partition("/")[0]
+    early = {"activations": 0, "directions": 0, "quality": 0, "fit_texts": 1, "maps": 1}
+    late = {"components": 3, "mapped_steering": 3}
+    return (early | late).get(kind, 2)
 
 
 def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
@@ -176,7 +187,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         stages.append(
             Stage(
                 f"maps/{pair_slug(a, b)}", parameters | {"sharing": plan, "effects": effects}, tuple(inputs),
-                lambda w, a=a, b=b: align_models(w, a, b),  # type: ignore[misc]
+                lambda w, a=a, b=b: align_models(w, a, b), beside=True,  # type: ignore[misc]
             )
         )  # fmt: skip
     for a, b in combinations(names, 2):
@@ -215,15 +226,18 @@ def judge_all(work: Workshop) -> list[Path]:
     return [path]
 
 
-def write_report(work: Workshop) -> list[Path]:
-    """Figures and the HTML report, side by side: both draw for a minute, and neither needs the other."""
+def write_figures(work: Workshop) -> list[Path]:
+    """Every figure as a file of its own."""
     from emotion_circuits import report
 
-    # A fresh process, since a fork of one with threads may hang.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        figures = pool.submit(report.write_figures, work.folder)
-        page = report.write_report(work.folder)
-        return [*figures.result(), page]
+    return report.write_figures(work.folder)
+
+
+def write_report(work: Workshop) -> list[Path]:
+    """The HTML report."""
+    from emotion_circuits import report
+
+    return [report.write_report(work.folder)]
 
 
 def keys_of(stages: Sequence[Stage]) -> dict[str, str]:
