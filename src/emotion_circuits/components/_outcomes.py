@@ -17,7 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from emotion_circuits.components._pairs import PairSet
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, check_point, logits_of, plan_batches
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Point,
+    TailBatch,
+    check_point,
+    logits_of,
+    plan_batches,
+    shared_tokens,
+    tails,
+    with_ids,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES, Context, Continuation, WordSets
@@ -59,6 +70,12 @@ class Outcome(ABC):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         """(copies, rows · tokens, d) states → (copies, texts of the batch), differentiable."""
 
+    def scores(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
+        """As `score`, also for states of the texts' last tokens only."""
+        if isinstance(batch, TailBatch):
+            return self.score(lm, batch.whole, batch.in_whole(states))
+        return self.score(lm, batch, states)
+
     def layers(self, lm: LoadedModel) -> range:
         """Layers that the outcome can depend on."""
         return range(lm.n_layers if self.read is None else self.read.layer + 1)
@@ -71,6 +88,26 @@ class Outcome(ABC):
     def both_sides(self, batch: Batch) -> SideBySide:
         """A batch of the emotion's texts, and the neutral ones in the same layout."""
         return SideBySide(batch, replace(batch, ids=tuple(self.ids_b[i] for i in batch.texts)))
+
+    def from_first_difference(self, lm: LoadedModel, sides: SideBySide, copies: int) -> list[SideBySide]:
+        """The same texts from the first token on at which the sides differ: nothing before it changes when values of
+        one side are put into the other. What they share is run once, here.
+
+        Args:
+            lm: the model.
+            sides: a batch of whole texts.
+            copies: about how many variants will run.
+
+        Returns:
+            `sides` itself where texts differ from their first token on.
+        """
+        firsts = [shared_tokens(a, b) for a, b in zip(sides.a.ids, sides.b.ids, strict=True)]
+        if min(firsts) < 1:
+            return [sides]
+        return [
+            SideBySide(a, with_ids(a, [self.ids_b[i] for i in a.texts]))
+            for a in tails(lm, sides.a, firsts, read=self.read, copies=copies)
+        ]
 
     def per_pair(self, scores: ArrayLike) -> FloatArray:
         """(texts, …) scores → (pairs, …)."""
