@@ -173,7 +173,7 @@ def _by_length(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_token
 
 
 def _packed(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: int) -> Iterable[Batch]:
-    rows = tight_rows(ids)
+    rows = tight_rows(ids, _capacity(ids))
     rows_per_batch = max(1, batch_tokens // _capacity(ids))
     for first in range(0, len(rows), rows_per_batch):
         yield rows_to_batch(texts, ids, rows[first : first + rows_per_batch])
@@ -183,9 +183,8 @@ def _capacity(ids: Sequence[Sequence[int]]) -> int:
     return max(ROW_TOKENS, max((len(tokens) for tokens in ids), default=0))
 
 
-def tight_rows(ids: Sequence[Sequence[int]]) -> list[list[int]]:
+def tight_rows(ids: Sequence[Sequence[int]], capacity: int) -> list[list[int]]:
     """Which texts share a row: first-fit decreasing, the longest first, each into the first row with room left."""
-    capacity = _capacity(ids)
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i)):
