@@ -76,6 +76,9 @@ class Words(Outcome):
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens))
         return log_odds(logits, [self._slot] * len(batch.texts), self._tokens)[..., 1]
 
+    def reads(self, batch: Batch) -> list[int]:
+        return batch.last()
+
     def of_logits(self, logits: torch.Tensor) -> float:
         """The score of one text's last token, (vocabulary,) logits."""
         return float(log_odds(logits[None], [self._slot])[0, 1])

@@ -74,6 +74,7 @@ def test_both_screens_equal_passes_over_whole_texts(case, name, packing, whole):
         other = attribute(lm, outcome, (kind,), steps=steps).of(kind)
         assert found.of(kind) == pytest.approx(other, abs=2e-4 * float(np.abs(other).max()))
     assert count_hooks(lm) == 0
+    assert not any("forward" in vars(lm.mlp(layer)) for layer in range(lm.n_layers))
 
 
 def test_every_family_takes_the_short_way(case):
@@ -118,6 +119,18 @@ def test_own_values_keep_every_bit(case):
                 first, edits = edits_for(lm, sets, own)
                 again = run_from(lm, part.a, first, seen.values[entering], edits, copies=2)
                 assert torch.equal(outcome.scores(lm, part.a, clean), outcome.scores(lm, part.a, again))
+
+
+def test_a_last_mlp_at_the_tokens_read_gives_the_same_there(case):
+    lm, _, outcome = case
+    for sides in outcome.batches(lm):
+        entering = Point("resid_pre", lm.n_layers - 1)
+        states = observe(lm, outcome, sides.a, [entering]).values[entering]
+        read = outcome.reads(sides.a)
+        every = run_from(lm, sides.a, entering.layer, states, copies=2)
+        some = run_from(lm, sides.a, entering.layer, states, copies=2, tokens=read)
+        torch.testing.assert_close(some[:, read], every[:, read], atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(some, every), "other tokens' states are of no use"
 
 
 def test_pairs_that_differ_from_the_first_token_on_run_whole(case):

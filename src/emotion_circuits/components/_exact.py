@@ -14,7 +14,7 @@ from torch import Tensor
 from emotion_circuits.components._components import SITE_OF, Component, check_components
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import edits_for, observe
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, TailBatch, in_chunks, run_from
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
@@ -122,6 +122,8 @@ def patched_scores(
 def _run(
     lm: LoadedModel, outcome: Outcome, batch: Batch, layer: int, entering: Tensor, edits: list[Edit], copies: int
 ) -> Tensor:
-    states = run_from(lm, batch, layer, entering, edits, copies=copies, read=outcome.read)
+    whole = outcome.reads(batch.whole if isinstance(batch, TailBatch) else batch)
+    tokens = batch.of_whole(whole) if isinstance(batch, TailBatch) and whole is not None else whole
+    states = run_from(lm, batch, layer, entering, edits, copies=copies, read=outcome.read, tokens=tokens)
     with torch.no_grad():
         return outcome.scores(lm, batch, states)

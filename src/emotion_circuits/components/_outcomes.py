@@ -70,6 +70,10 @@ class Outcome(ABC):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         """(copies, rows · tokens, d) states → (copies, texts of the batch), differentiable."""
 
+    def reads(self, batch: Batch) -> list[int] | None:
+        """Flat indices of the tokens whose states scores depend on; None for all."""
+        return None
+
     def scores(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         """As `score`, also for states of the texts' last tokens only."""
         if isinstance(batch, TailBatch):
@@ -135,6 +139,9 @@ class WordSetOutcome(Outcome):
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))
         return log_odds(logits, [self._slot] * len(batch.texts), self._tokens)[..., self._column]
 
+    def reads(self, batch: Batch) -> list[int]:
+        return batch.last()
+
 
 class ProjectionOutcome(Outcome):
     """⟨h, v̂⟩ of the residual stream after a layer, in its own units.
@@ -173,6 +180,10 @@ class ProjectionOutcome(Outcome):
         along = states @ self._unit.to(device=states.device, dtype=states.dtype)
         chosen = [tokens_read(batch, i, self.pairs.pairs[t].span, self._where) for i, t in enumerate(batch.texts)]
         return torch.stack([along[:, tokens].mean(dim=-1) for tokens in chosen], dim=-1)
+
+    def reads(self, batch: Batch) -> list[int]:
+        spans = ((i, self.pairs.pairs[t].span) for i, t in enumerate(batch.texts))
+        return [k for i, span in spans for k in tokens_read(batch, i, span, self._where)]
 
 
 def tokens_read(batch: Batch, i: int, span: Sequence[int], where: Where) -> list[int]:
@@ -213,3 +224,6 @@ class ContinuationOutcome(Outcome):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         task = self._tasks[0]  # the scored tokens are the continuations' own, on both sides alike
         return task.score(batch, logits_of(lm, states[:, task.read(batch)]))
+
+    def reads(self, batch: Batch) -> list[int]:
+        return list(self._tasks[0].read(batch))

@@ -93,6 +93,12 @@ class TailBatch(Batch):
             there += [at + len(first) + k for k in range(len(rest))]
         return old, torch.tensor(here), torch.tensor(there)
 
+    def of_whole(self, tokens: Sequence[int]) -> list[int]:
+        """Which tokens here stand at some flat indices of `whole`; those before are left out."""
+        _, here, there = self._places
+        place = dict(zip(there.tolist(), here.tolist(), strict=True))
+        return [place[token] for token in tokens if token in place]
+
     def in_whole(self, states: Tensor) -> Tensor:
         """(copies, rows · tokens, d) → (copies, rows · tokens of `whole`, d), differentiable."""
         old, here, there = (index.to(states.device) for index in self._places)
