@@ -32,9 +32,10 @@ format: $(READY) ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## speed beside the ways people do it by hand, two tables
+bench: $(READY) ## speed beside the ways people do it by hand, three tables
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/steering.py
+	$(BIN)/python benchmarks/components.py
 
 selftest: $(READY) ## does every method find what was planted, and nothing in noise?
 	$(BIN)/emotion-circuits selftest

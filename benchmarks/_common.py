@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +51,13 @@ def gpt2_small(device: str = "cpu", seed: int = 0) -> LoadedModel:
         dtype=torch.float32,
         packing=True,
     )
+
+
+def clock(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds and result."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
 
 
 def fastest_rate(lm: LoadedModel, rows: int) -> float:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from _common import Row, gpt2_small, print_rows, write_rows
+from _common import Row, clock, gpt2_small, print_rows, write_rows
 
 from emotion_circuits.engine import Pushes, added, generate_variants, joined, matmul_precision, plan_batches
 from emotion_circuits.interventions import Where, slot_outcomes
@@ -89,13 +88,6 @@ def hooked(lm: LoadedModel, layer: int, vector: torch.Tensor, where: Where) -> I
             yield
     finally:
         handle.remove()
-
-
-def clock(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds and result."""
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def padded(lm: LoadedModel, ids: list[tuple[int, ...]], layer: int, vector: torch.Tensor, where: Where) -> torch.Tensor:

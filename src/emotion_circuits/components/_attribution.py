@@ -90,17 +90,21 @@ def attribute(
     found = {kind: np.zeros((texts, lm.n_layers, per_layer(lm, kind)), np.float32) for kind in kinds}
     scores = np.zeros((2, texts))
 
-    def run(batch: Batch) -> None:
-        sides = outcome.both_sides(batch)
-        weights = torch.from_numpy(outcome.weights[list(batch.texts)]).to(lm.device)
+    def one(sides: SideBySide) -> None:
+        clean = list(sides.a.texts)
+        weights = torch.from_numpy(outcome.weights[clean]).to(lm.device)
         results = both_passes(lm, outcome, sides, list(points.values()), weights, steps)
-        clean = list(batch.texts)
         for row, side in enumerate((results.scores_a, results.scores_b)):
             scores[row, clean] = side.double().cpu().numpy()
         for (kind, layer), point in points.items():
             difference = results.a[point] - results.b[point]
-            effects = per_text(difference * results.gradients[point], batch, per_layer(lm, kind))
+            effects = per_text(difference * results.gradients[point], sides.a, per_layer(lm, kind))
             found[kind][clean, layer] = effects.cpu().numpy()
+
+    def run(batch: Batch) -> None:
+        # Before the first difference x_a − x_b is zero, so neither values nor gradients are wanted there.
+        for sides in outcome.from_first_difference(lm, outcome.both_sides(batch), copies=max(1, steps)):
+            one(sides)
         if on_pass:
             on_pass()
 
@@ -159,7 +163,7 @@ def both_passes(
     kept: list[Tensor] = []
 
     def metric(states: Tensor) -> Tensor:
-        scores = outcome.score(lm, sides.a, states.reshape(1, -1, states.shape[-1]))[0]
+        scores = outcome.scores(lm, sides.a, states.reshape(1, -1, states.shape[-1]))[0]
         kept.append(scores.detach())
         return (scores * weights.to(scores.dtype)).sum()
 

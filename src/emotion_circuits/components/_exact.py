@@ -14,7 +14,7 @@ from torch import Tensor
 from emotion_circuits.components._components import SITE_OF, Component, check_components
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import edits_for, observe
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, TailBatch, in_chunks, run_from
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
@@ -45,8 +45,8 @@ def exact_effects(
 ) -> ExactEffects:
     """The effect of each component alone, by patching.
 
-    Nothing before a component's layer runs again, many components of a layer go side by side, and logits are computed
-    where the outcome reads them only.
+    Nothing before a component's layer runs again, nor do the tokens before a pair's first difference; many components
+    of a layer go side by side, and logits are computed where the outcome reads them only.
 
     Args:
         lm: the model.
@@ -66,7 +66,8 @@ def exact_effects(
     clean = np.zeros((2, len(outcome.ids_a)))
     values = [Point(SITE_OF[kind], layer) for kind, layer in sorted({(c.kind, c.layer) for c in order})]
     entering = [Point("resid_pre", layer) for layer in sorted({c.layer for c in order})]
-    for sides in outcome.batches(lm, batch_tokens):
+
+    def run(sides: SideBySide, report: Callable[[int], None] | None) -> None:
         texts = list(sides.a.texts)
         a, b = observe(lm, outcome, sides.a, entering), observe(lm, outcome, sides.b, values)
         clean[0, texts], clean[1, texts] = a.scores.double().cpu().numpy(), b.scores.double().cpu().numpy()
@@ -77,8 +78,15 @@ def exact_effects(
             ):
                 for i, row in enumerate(scores.double().cpu().numpy()):
                     changed[texts, column[group[first + i][0]]] = clean[0, texts] - row
-                if on_patched:
-                    on_patched(len(scores))
+                if report:
+                    report(len(scores))
+
+    for batch in outcome.batches(lm, batch_tokens):
+        *others, last = outcome.from_first_difference(lm, batch, copies=-(-len(order) // max(1, len(entering))))
+        for part in others:
+            run(part, None)
+        # A component counts as done for a batch once all parts of the batch are.
+        run(last, on_patched)
     return ExactEffects(
         tuple(components), outcome.per_pair(changed), outcome.per_pair(clean[0]), outcome.per_pair(clean[1])
     )
@@ -96,6 +104,7 @@ def patched_scores(
     """Scores of the texts of `sides.a` with each set's components replaced: (first set, (sets of a chunk, texts)).
 
     Args:
+        sides: whole texts, or their tokens from the first difference on.
         sets: all begin in the same layer.
         values: point → what is put there, broadcastable to (sets, rows, tokens, width).
         entering: (rows, tokens, d) what enters the first layer of the sets.
@@ -106,13 +115,15 @@ def patched_scores(
         layer, edits = edits_for(lm, chunk, values)
         return _run(lm, outcome, sides.a, layer, entering, edits, len(chunk))
 
-    rows, tokens = sides.a.shape
-    return [(chosen.start, scores) for chosen, scores in in_chunks(run, len(sets), batch_tokens, rows * tokens)]
+    chunks = in_chunks(run, len(sets), batch_tokens, sides.a.footprint)
+    return [(chosen.start, scores) for chosen, scores in chunks]
 
 
 def _run(
     lm: LoadedModel, outcome: Outcome, batch: Batch, layer: int, entering: Tensor, edits: list[Edit], copies: int
 ) -> Tensor:
-    states = run_from(lm, batch, layer, entering, edits, copies=copies, read=outcome.read)
+    whole = outcome.reads(batch.whole if isinstance(batch, TailBatch) else batch)
+    tokens = batch.of_whole(whole) if isinstance(batch, TailBatch) and whole is not None else whole
+    states = run_from(lm, batch, layer, entering, edits, copies=copies, read=outcome.read, tokens=tokens)
     with torch.no_grad():
-        return outcome.score(lm, batch, states)
+        return outcome.scores(lm, batch, states)

@@ -18,7 +18,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from emotion_circuits.components._pairs import PairSet
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, check_point, logits_of, plan_batches
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Point,
+    TailBatch,
+    check_point,
+    logits_of,
+    plan_batches,
+    shared_tokens,
+    tails,
+    with_ids,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import CLASSES, Context, Continuation, WordSets
@@ -60,6 +71,16 @@ class Outcome(ABC):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         """(copies, rows · tokens, d) states → (copies, texts of the batch), differentiable."""
 
+    def reads(self, batch: Batch) -> list[int] | None:
+        """Flat indices of the tokens whose states scores depend on; None for all."""
+        return None
+
+    def scores(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
+        """As `score`, also for states of the texts' last tokens only."""
+        if isinstance(batch, TailBatch):
+            return self.score(lm, batch.whole, batch.in_whole(states))
+        return self.score(lm, batch, states)
+
     def layers(self, lm: LoadedModel) -> range:
         """Layers that the outcome can depend on."""
         return range(lm.n_layers if self.read is None else self.read.layer + 1)
@@ -78,6 +99,26 @@ class Outcome(ABC):
         other = copy(self)
         other.ids_a, other.ids_b = self.ids_b, self.ids_a
         return other
+
+    def from_first_difference(self, lm: LoadedModel, sides: SideBySide, copies: int) -> list[SideBySide]:
+        """The same texts from the first token on at which the sides differ: nothing before it changes when values of
+        one side are put into the other. What they share is run once, here.
+
+        Args:
+            lm: the model.
+            sides: a batch of whole texts.
+            copies: about how many variants will run.
+
+        Returns:
+            `sides` itself where texts differ from their first token on.
+        """
+        firsts = [shared_tokens(a, b) for a, b in zip(sides.a.ids, sides.b.ids, strict=True)]
+        if min(firsts) < 1:
+            return [sides]
+        return [
+            SideBySide(a, with_ids(a, [self.ids_b[i] for i in a.texts]))
+            for a in tails(lm, sides.a, firsts, read=self.read, copies=copies)
+        ]
 
     def per_pair(self, scores: ArrayLike) -> FloatArray:
         """(texts, …) scores → (pairs, …)."""
@@ -104,6 +145,9 @@ class WordSetOutcome(Outcome):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))
         return log_odds(logits, [self._slot] * len(batch.texts), self._tokens)[..., self._column]
+
+    def reads(self, batch: Batch) -> list[int]:
+        return batch.last()
 
 
 class ProjectionOutcome(Outcome):
@@ -144,6 +188,10 @@ class ProjectionOutcome(Outcome):
         chosen = [tokens_read(batch, i, self.pairs.pairs[t].span, self._where) for i, t in enumerate(batch.texts)]
         return torch.stack([along[:, tokens].mean(dim=-1) for tokens in chosen], dim=-1)
 
+    def reads(self, batch: Batch) -> list[int]:
+        spans = ((i, self.pairs.pairs[t].span) for i, t in enumerate(batch.texts))
+        return [k for i, span in spans for k in tokens_read(batch, i, span, self._where)]
+
 
 def tokens_read(batch: Batch, i: int, span: Sequence[int], where: Where) -> list[int]:
     """Flat indices of the tokens of the batch's i-th text at a place."""
@@ -183,3 +231,6 @@ class ContinuationOutcome(Outcome):
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         task = self._tasks[0]  # the scored tokens are the continuations' own, on both sides alike
         return task.score(batch, logits_of(lm, states[:, task.read(batch)]))
+
+    def reads(self, batch: Batch) -> list[int]:
+        return list(self._tasks[0].read(batch))

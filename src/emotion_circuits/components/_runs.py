@@ -34,7 +34,7 @@ def observe(lm: LoadedModel, outcome: Outcome, batch: Batch, points: Sequence[Po
     with torch.no_grad(), hooks(lm, touches), only_blocks(lm, stop=stop):
         final = forward(lm, **batch.inputs(lm))
         states = final if outcome.read is None else values[outcome.read]
-        scores = outcome.score(lm, batch, states.reshape(1, -1, states.shape[-1]))[0]
+        scores = outcome.scores(lm, batch, states.reshape(1, -1, states.shape[-1]))[0]
     return Seen(values, scores)
 
 

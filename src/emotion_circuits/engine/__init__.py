@@ -13,6 +13,7 @@ from emotion_circuits.engine._replay import PrefixReplay, final_states, in_chunk
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
+from emotion_circuits.engine._tails import TailBatch, shared_tokens, tails, with_ids
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Schedule",
     "Site",
     "SuffixReplay",
+    "TailBatch",
     "Verification",
     "ablate_direction",
     "add",
@@ -70,6 +72,9 @@ __all__ = [
     "replace",
     "row_seeds",
     "run_from",
+    "shared_tokens",
+    "tails",
     "verify",
+    "with_ids",
     "with_packing",
 ]

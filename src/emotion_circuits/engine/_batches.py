@@ -75,6 +75,11 @@ class Batch:
         """Where token `position` of the batch's i-th text lies when rows are laid end to end."""
         return self.row[i] * self.shape[1] + self.start[i] + position
 
+    @property
+    def footprint(self) -> int:
+        """Tokens of a pass, as memory counts them."""
+        return self.shape[0] * self.shape[1]
+
     def last(self) -> list[int]:
         """`flat` of each text's last token."""
         return [self.flat(i, len(ids) - 1) for i, ids in enumerate(self.ids)]
@@ -168,8 +173,18 @@ def _by_length(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_token
 
 
 def _packed(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: int) -> Iterable[Batch]:
-    """First-fit decreasing: the longest texts first, each into the first row that still has room."""
-    capacity = max(ROW_TOKENS, max((len(tokens) for tokens in ids), default=0))
+    rows = tight_rows(ids, _capacity(ids))
+    rows_per_batch = max(1, batch_tokens // _capacity(ids))
+    for first in range(0, len(rows), rows_per_batch):
+        yield rows_to_batch(texts, ids, rows[first : first + rows_per_batch])
+
+
+def _capacity(ids: Sequence[Sequence[int]]) -> int:
+    return max(ROW_TOKENS, max((len(tokens) for tokens in ids), default=0))
+
+
+def tight_rows(ids: Sequence[Sequence[int]], capacity: int) -> list[list[int]]:
+    """Which texts share a row: first-fit decreasing, the longest first, each into the first row with room left."""
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i)):
@@ -181,12 +196,11 @@ def _packed(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: 
         else:
             rows[home].append(i)
             room[home] -= length
-    rows_per_batch = max(1, batch_tokens // capacity)
-    for first in range(0, len(rows), rows_per_batch):
-        yield _rows_to_batch(texts, ids, rows[first : first + rows_per_batch])
+    return rows
 
 
-def _rows_to_batch(texts: Sequence[int], ids: Sequence[tuple[int, ...]], rows: Sequence[Sequence[int]]) -> Batch:
+def rows_to_batch(texts: Sequence[int], ids: Sequence[tuple[int, ...]], rows: Sequence[Sequence[int]]) -> Batch:
+    """The batch whose rows hold these texts side by side (indices of `texts` and `ids`)."""
     members, row_of, start_of = [], [], []
     longest = 0
     for r, row in enumerate(rows):

@@ -7,6 +7,7 @@ variant costs the remaining blocks only. Logits are computed at the tokens that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch
 from emotion_circuits.engine._edits import Edit, touches_of
 from emotion_circuits.engine._pushes import Push
 from emotion_circuits.engine._record import record_tokens
-from emotion_circuits.engine._run import forward, hooks, logits_of, only_blocks
+from emotion_circuits.engine._run import forward, hooks, logits_of, mlp_only_at, only_blocks
 from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.models import LoadedModel
@@ -153,6 +154,7 @@ def run_from(
     *,
     copies: int = 1,
     read: Point | None = None,
+    tokens: Sequence[int] | None = None,
 ) -> Tensor:
     """The blocks from `layer` on, under edits inside them, from what enters that block.
 
@@ -165,6 +167,8 @@ def run_from(
         copies: how many variants go through the model side by side.
         read: what to return, such as `resid_post` of a layer; blocks after it do not run. None: the states after the
             final norm.
+        tokens: flat indices of the batch, if no others will be looked at: the last block's MLP is spared the rest,
+            whose states are then of no use.
 
     Returns:
         (copies, rows · tokens, d).
@@ -176,6 +180,13 @@ def run_from(
     if read is not None:
         touches[read] = seen.append
     stop = None if read is None else read.layer + 1
-    with torch.no_grad(), hooks(lm, touches), only_blocks(lm, start=layer, stop=stop):
+    last = (lm.n_layers if stop is None else stop) - 1
+    # Hooks on the units expect all tokens.
+    few = tokens is not None and not any(edit.point == Point("mlp_act", last) for edit in edits)
+    spared: AbstractContextManager[None] = nullcontext()
+    if tokens is not None and few:
+        each = torch.arange(copies, device=lm.device)[:, None] * (batch.shape[0] * batch.shape[1])
+        spared = mlp_only_at(lm, last, (each + torch.tensor(tokens, device=lm.device)).flatten())
+    with torch.no_grad(), hooks(lm, touches), only_blocks(lm, start=layer, stop=stop), spared:
         final = forward(lm, **batch.inputs(lm, copies))
     return (final if read is None else seen[0]).reshape(copies, -1, final.shape[-1])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -71,6 +72,33 @@ def only_blocks(lm: LoadedModel, start: int = 0, stop: int | None = None) -> Ite
             else:
                 stack.callback(delattr, block, "forward")
             block.forward = passed
+        yield
+
+
+@contextmanager
+def mlp_only_at(lm: LoadedModel, layer: int, tokens: Tensor) -> Iterator[None]:
+    """Let the MLP of a block see some tokens only, and give zero for the others: for a last block of which nothing
+    else is read. An MLP goes token by token, so what it gives for these is the same.
+
+    Args:
+        lm: the model.
+        layer: the block.
+        tokens: flat indices over the rows of the pass.
+    """
+    mlp = lm.mlp(layer)
+    before = mlp.forward
+
+    def some(hidden: Tensor) -> Tensor:
+        flat = hidden.flatten(0, 1)
+        given: Tensor = before(flat[tokens].unsqueeze(0))[0]
+        return torch.zeros_like(flat).index_copy(0, tokens, given).reshape(hidden.shape)
+
+    with ExitStack() as stack:
+        if "forward" in vars(mlp):
+            stack.callback(setattr, mlp, "forward", before)
+        else:
+            stack.callback(delattr, mlp, "forward")
+        mlp.forward = some
         yield
 
 

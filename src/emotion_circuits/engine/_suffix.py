@@ -48,6 +48,13 @@ class SharedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return keys, values
 
 
+def shared_cache(layers: Sequence[SharedLayer]) -> DynamicCache:
+    """A cache for one pass that begins with these layers."""
+    cache = DynamicCache()
+    cache.layers = list(layers)
+    return cache
+
+
 class CleanPrefix:
     """The tokens of a batch before `first`, run once.
 
@@ -75,9 +82,7 @@ class CleanPrefix:
 
     def cache(self) -> DynamicCache:
         """A cache that holds the prefix for any number of copies of the batch."""
-        cache = DynamicCache()
-        cache.layers = list(self._layers)
-        return cache
+        return shared_cache(self._layers)
 
 
 class SuffixReplay:

@@ -135,7 +135,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
 
 
 def _phase(stage: Stage) -> int:
-    """Which stages come first: what runs beside others starts early, while others are left; what reads it comes late."""
+    """Which stages come first: what runs beside others starts while others are left; what reads it comes late."""
     kind = stage.name.partition("/")[0]
     early = {"activations": 0, "directions": 0, "quality": 0, "fit_texts": 1, "maps": 1}
     late = {"components": 3, "mapped_steering": 3}
