@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from emotion_circuits._plain import to_plain
 from emotion_circuits.cli import _progress
-from emotion_circuits.cli._output import Table, emit, format_cell
+from emotion_circuits.cli._output import Table, emit, format_cell, p_cell
 from emotion_circuits.cli._paths import input_path, output_path
 from emotion_circuits.errors import InputError
 
@@ -259,3 +259,11 @@ def test_a_long_step_shows_a_bar_and_takes_it_away(capsys, monkeypatch):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Recording" in captured.err and "1/2" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.0002, "<0.001"), (0.0, "<0.001"), (0.0006, "0.001"), (0.5, "0.500"), (None, "–"), (float("nan"), "–")],
+)
+def test_a_probability_is_never_shown_as_0(p, shown):
+    assert p_cell(p) == shown

@@ -18,7 +18,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, layer_name
+from emotion_circuits.cli._output import Table, emit, layer_name, p_cell
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
@@ -204,7 +204,7 @@ def _alignment_table(pair: PairAlignment, target: Path) -> Table:
         lines.append(
             (
                 gain.emotion or "mean", f"{gain.value:+.3f}", f"[{gain.interval.low:+.3f}, {gain.interval.high:+.3f}]",
-                f"{gain.p:.4f}", f"{gain.trained:.3f}", f"{gain.untrained:.3f}", *(f"{b:.3f}" for b in bands),
+                p_cell(gain.p), f"{gain.trained:.3f}", f"{gain.untrained:.3f}", *(f"{b:.3f}" for b in bands),
                 gain.n_scenarios,
             )
         )  # fmt: skip
@@ -220,7 +220,7 @@ def _alignment_table(pair: PairAlignment, target: Path) -> Table:
         f" {found.null('shuffled').retrieval[at]:.0%}).",
         f"Shared subspace, k = {shared.k}: S* {shared.corrected:.2f} [{interval.low:.2f}, {interval.high:.2f}], chance"
         f" 0, null ({shared.null}) 97.5 % {float(corrected(shared.null_high, shared.chance)):.2f},"
-        f" p {shared.p:.4f}; floors: {floors}.",
+        f" p {p_cell(shared.p)}; floors: {floors}.",
         f"Layers chosen on development scenarios; the map is in {target}",
     )
     source, target_layer = layer_name(route.layer_a), layer_name(route.layer_b)
@@ -236,7 +236,7 @@ def _transfer_line(pair: PairAlignment, d: Detection, s: Steering) -> tuple[obje
     return (
         route.model_a, route.model_b, d.emotion, f"{layer_name(route.layer_a)} → {layer_name(route.layer_b)}",
         f"{d.mapped.value:.2f}", f"[{d.mapped.interval.low:.2f}, {d.mapped.interval.high:.2f}]",
-        f"{d.native.value:.2f}", f"{np.quantile(d.shuffled, 0.975):.2f}", f"{d.untrained:.2f}", f"{d.p:.4f}",
+        f"{d.native.value:.2f}", f"{np.quantile(d.shuffled, 0.975):.2f}", f"{d.untrained:.2f}", p_cell(d.p),
         f"{d.share:.2f}", f"{s.mapped.value:.2f}", f"[{s.mapped.interval.low:.2f}, {s.mapped.interval.high:.2f}]",
         f"{s.native.value:.2f}", f"[{low:.2f}, {high:.2f}]", "–" if s.ratio is None else f"{s.ratio.value:.2f}",
     )  # fmt: skip

@@ -31,7 +31,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._output import Table, emit, p_cell
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _table(
     columns = ("emotion", "statistic", "size", "value", "95 % interval", "chance", "by chance, 95 %", "p", "n")
     lines = [
         (m.emotion, m.statistic, m.position, _number(m.value), _band(m.ci_low, m.ci_high), _number(m.chance),
-         _band(m.null_low, m.null_high), None if m.p != m.p else f"{m.p:.3f}", str(m.n_unique))
+         _band(m.null_low, m.null_high), p_cell(m.p), str(m.n_unique))
         for m in rows
     ]  # fmt: skip
     notes = ["size: share of all heads and of all units; p is one-sided, over the random circuits, not adjusted."]
@@ -156,7 +156,7 @@ def _table(
         notes.append(f"{one.emotion}: {untested}faithfulness lost without {', '.join(best)}")
     for names, overlaps in shared.items():
         said = [f"{o.kind}s {o.shared} of {o.n_a}, Jaccard {o.jaccard:.2f} (chance within layers "
-                f"{o.chance_within_layers:.2f}, p {o.p_within_layers:.3f})" for o in overlaps]  # fmt: skip
+                f"{o.chance_within_layers:.2f}, p {p_cell(o.p_within_layers)})" for o in overlaps]  # fmt: skip
         notes.append(f"{names}, members that both circuits of the declared size have: {'; '.join(said)}")
     return Table(columns, lines, notes=[*notes, *last])
 
@@ -165,7 +165,7 @@ def _edge_notes(edges: Mapping[str, Sequence[Edge]]) -> list[str]:
     """The strongest edges of each emotion in a line."""
     return [
         f"{emotion}, strongest direct effects: "
-        + ", ".join(f"{e.source} → {e.target} {e.effect:+z.3f} (p {e.p:.3f})" for e in rows[:5])
+        + ", ".join(f"{e.source} → {e.target} {e.effect:+z.3f} (p {p_cell(e.p)})" for e in rows[:5])
         for emotion, rows in edges.items()
     ]
 

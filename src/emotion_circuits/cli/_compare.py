@@ -19,7 +19,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, layer_name, note
+from emotion_circuits.cli._output import Table, emit, layer_name, note, p_cell
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
@@ -79,7 +79,7 @@ def subspace(
     columns = ("layer", "split-half S*", "95 %", "chance", "shuffled labels, 95 %", "p", "n")
     lines = [
         (layer_name(m.layer), f"{m.value:.3f}", _band(m.ci_low, m.ci_high), f"{m.chance:.3f}",
-         _band(m.null_low, m.null_high), f"{m.p:.3f}", m.n_unique)
+         _band(m.null_low, m.null_high), p_cell(m.p), m.n_unique)
         for m in rows
     ]  # fmt: skip
     title = f"{acts.source.model}, {where}, {chosen}, k = {n_components}" + (f", {emotion}" if emotion else "")
@@ -197,7 +197,7 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
         (
             m.emotion, f"{layer_name(m.layer_a)}–{layer_name(m.layer_b)}", m.kind, f"{m.value:.4f}",
             _band(m.ci_low, m.ci_high), f"{m.chance:.4f}", _band(m.null_low, m.null_high), f"{m.ceiling:.3f}",
-            f"{m.p:.3f}", m.n_unique,
+            p_cell(m.p), m.n_unique,
         )
         for m in rows
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
-from emotion_circuits.cli._output import Table, emit, note
+from emotion_circuits.cli._output import Table, emit, note, p_cell
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
         (
             m.emotion, m.kind, f"{m.layer_a}–{m.layer_b}", m.statistic, f"{m.value:+z.2f}", _band(m.ci_low, m.ci_high),
             f"{m.chance:+z.2f}", _band(m.null_low, m.null_high), "–" if m.ceiling != m.ceiling else f"{m.ceiling:.2f}",
-            f"{m.p:.4f}", "–" if q is None else f"{q:.4f}", str(m.n_unique),
+            p_cell(m.p), p_cell(q), str(m.n_unique),
         )
         for m, q in zip(found.rows, adjusted(found.rows), strict=True)
     ]  # fmt: skip

@@ -28,7 +28,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, note, say
+from emotion_circuits.cli._output import Table, emit, note, p_cell, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
@@ -258,7 +258,7 @@ def _tables(
         (
             r.emotion, r.way, title_of(r), r.scorer, f"{r.effect:+z.2f}", _band(r.ci_low, r.ci_high),
             None if r.chance != r.chance else f"{r.chance:+z.2f}", _band(r.chance_low, r.chance_high),
-            None if r.p != r.p else f"{r.p:.3f}", f"{r.ceiling:.2f}",
+            p_cell(r.p), f"{r.ceiling:.2f}",
             None if r.damage != r.damage else f"{r.damage:.2f}", _band(r.damage_low, r.damage_high, sign=False),
             r.regime, "•" if r.on_front else "", f"{r.n_prompts}, {r.n_texts}",
         )
@@ -287,7 +287,7 @@ def _tables(
     slopes = [
         (
             r.emotion, r.way, r.method, r.scorer, f"{r.slope:+z.2f}", _band(r.ci_low, r.ci_high),
-            None if r.chance != r.chance else f"{r.chance:+z.2f}", f"{r.p:.3f}", f"{r.rising:.0%}", str(r.n_doses),
+            None if r.chance != r.chance else f"{r.chance:+z.2f}", p_cell(r.p), f"{r.rising:.0%}", str(r.n_doses),
             str(r.n_prompts),
         )
         for r in responses

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable, load_vectors
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
-from emotion_circuits.cli._output import Table, note, say
+from emotion_circuits.cli._output import Table, note, p_cell, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
 
@@ -233,8 +233,8 @@ def effects_on_screen(effects: Sequence[ComponentEffect], notes: Sequence[str]) 
     rows = [
         (
             e.emotion, e.components, e.method, e.statistic, f"{e.value:+z.3f}", _band(e.ci_low, e.ci_high),
-            f"{e.p:.4f}", "–" if e.chance != e.chance else f"{e.chance:+z.3f}", _band(e.null_low, e.null_high),
-            "–" if e.p_random != e.p_random else f"{e.p_random:.3f}", f"{e.ceiling:+z.3f}", f"{e.n_unique}",
+            p_cell(e.p), "–" if e.chance != e.chance else f"{e.chance:+z.3f}", _band(e.null_low, e.null_high),
+            p_cell(e.p_random), f"{e.ceiling:+z.3f}", f"{e.n_unique}",
         )
         for e in effects
     ]  # fmt: skip

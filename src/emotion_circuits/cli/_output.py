@@ -96,6 +96,13 @@ def format_cell(value: object) -> str:
     return str(value)
 
 
+def p_cell(p: float | None) -> str:
+    """A probability with three decimals, never as 0; a dash where there is none."""
+    if p is None or p != p:
+        return "–"
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def _as_table(result: Any) -> Table:
     if isinstance(result, Table):
         return result

@@ -17,7 +17,7 @@ from emotion_circuits.cli._components import (
     unit_of,
 )
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
-from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._output import Table, emit, p_cell
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _table(found: Sequence[Screen], table: Any, agreement: dict[str, Any], kind:
             rows.append(
                 (
                     one.pairs.emotion, f"{r['layer']}:{r[kind]}", f"{r['score']:+z.4f}",
-                    _band(r["ci_low"], r["ci_high"]), f"{r['p']:.4f}", f"{r['q']:.4f}", _number(r["exact"]),
+                    _band(r["ci_low"], r["ci_high"]), p_cell(r["p"]), p_cell(r["q"]), _number(r["exact"]),
                     _band(r["exact_ci_low"], r["exact_ci_high"]), _number(r["direct"]), *looks,
                     f"{r['gap']:+z.3f}", str(r["n_pairs"]),
                 )

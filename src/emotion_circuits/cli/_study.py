@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from emotion_circuits.cli._options import Json, command, flag
-from emotion_circuits.cli._output import Table, emit, say
+from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._progress import keeping, progress
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _row(claim: Claim) -> tuple[str, ...]:
         interval,
         _number(claim.chance),
         "" if floor is None else f"{floor[1]:.2f} {floor[0].replace('_', ' ')}",
-        "–" if claim.p_adjusted is None else f"{claim.p_adjusted:.3f}",
+        p_cell(claim.p_adjusted),
         str(claim.n_unique),
         claim.verdict or "",
     )

@@ -27,7 +27,7 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, say
+from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import counting
 from emotion_circuits.errors import InputError
@@ -234,7 +234,7 @@ def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, files: lis
                     (
                         emotion, str(layer), f"{dose:g}", _signed(words.value), _band(words.ci_low, words.ci_high),
                         _signed(words.chance), _band(words.null_low, words.null_high),
-                        "–" if words.p != words.p else f"{words.p:.3f}",
+                        p_cell(words.p),
                         _signed(told.value, 3), _band(told.ci_low, told.ci_high, 3),
                         "collapsed" if damage.value != damage.value else f"{damage.value:.2f}",
                         f"{words.n_unique}, {told.n_unique}",
