@@ -124,7 +124,7 @@ from emotion_circuits.components._outcomes import (
 )
 from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, PairSet, matched_pairs
 from emotion_circuits.components._push_sizes import PushSize, push_sizes, push_sizes_table
-from emotion_circuits.components._screen import Agreement, Screen, components_to_check, screen
+from emotion_circuits.components._screen import UNTRAINED, Agreement, Screen, components_to_check, screen
 
 __all__ = [
     "ABLATE",
@@ -152,6 +152,7 @@ __all__ = [
     "STRENGTHS",
     "SWAP_SITES",
     "TEXT_METHODS",
+    "UNTRAINED",
     "WAYS",
     "AblationTexts",
     "Agreement",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from emotion_circuits.components import HeadExamples
+from emotion_circuits.components import UNTRAINED, HeadExamples
 from emotion_circuits.report._head_maps import draw_head_maps, head_map_alt, head_map_caption
 from emotion_circuits.report._head_results import HeadResults
 from emotion_circuits.report._head_texts import head_texts, texts_caption
@@ -76,6 +76,8 @@ def _group(emotion: str, rows: pd.DataFrame, body: list[str]) -> str:
         f"whole model {number(float(first['gap']))} nats, n = {int(first['n_pairs'])} pairs of "
         f"{int(first['n_scenarios'])} scenarios, {len(rows)} heads"
     )
+    if UNTRAINED in rows.columns:
+        about += f"; no head of an untrained twin scores beyond ±{number(float(first[UNTRAINED]))}"
     return (
         f'<tbody><tr><th class="group" colspan="{len(_COLUMNS)}" scope="rowgroup">{escape(emotion)} '
         f'<span class="muted">({about})</span></th></tr>{"".join(body)}</tbody>'

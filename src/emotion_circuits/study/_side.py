@@ -6,6 +6,7 @@ input from files that are whole.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -60,6 +61,13 @@ def run_stage(study: Study, name: str) -> Done:
     return Done(files, watch.seconds, said)
 
 
+def _stand_back() -> None:
+    """Take only what the other process leaves: a model's threads wait for each other, so that one core taken from them
+    at a wrong moment costs both."""
+    if hasattr(os, "nice"):
+        os.nice(19)
+
+
 class Side:
     """Stages that run beside the others, one after another in the order they were given."""
 
@@ -72,7 +80,7 @@ class Side:
         """Give a stage whose inputs are finished to the other process."""
         if self._pool is None:
             # A fresh process: a fork of one that has threads may hang.
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_stand_back)
         self.running[name] = self._pool.submit(run_stage, self._study, name)
 
     def finished(self, wait_for: tuple[str, ...] = ()) -> Iterator[tuple[str, Done]]:

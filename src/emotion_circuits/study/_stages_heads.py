@@ -16,6 +16,7 @@ from emotion_circuits.components import (
     CPR,
     DECLARED_SIZE,
     SIZES,
+    UNTRAINED,
     DrawnCurves,
     PairSet,
     Screen,
@@ -48,7 +49,6 @@ from emotion_circuits.study._workshop import Workshop, slug
 POSITION = "mean"
 """Of the directions whose direct effects are shown."""
 GENERIC_TEXTS = 128
-UNTRAINED = "untrained"
 EDGE_STEPS = 3
 """Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
 
