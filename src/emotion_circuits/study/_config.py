@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -114,6 +115,9 @@ class ComponentsPlan(BaseModel):
     draws: Annotated[int, Field(ge=1)] = 19
     """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band
     to look at, Holm needs hundreds."""
+    budget: Annotated[float, Field(gt=0)] = 2e11
+    """Parameters of all blocks × tokens that the random circuits of one emotion may cost: for a large model fewer than
+    `draws` are drawn, but at least two."""
     exceeding: Annotated[int, Field(ge=1)] = 10
     """Random circuits with a larger CPR after which no more are drawn."""
     dropped: Annotated[int, Field(ge=0)] = 6
@@ -198,7 +202,7 @@ class Study(BaseModel):
         )
         sharing = self.sharing.model_copy(update={"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199})
         interchange = InterchangePlan(depths=ALL_LAYERS, places=("before", "word", "after", "bridge", "last", "all"))
-        components = self.components.model_copy(update={"draws": 999, "dropped": 20, "exact": 20})
+        components = self.components.model_copy(update={"draws": 999, "dropped": 20, "exact": 20, "budget": math.inf})
         return self.model_copy(
             update={
                 "steering": steering,

@@ -1,4 +1,4 @@
-"""A second process for stages that run no model: their NumPy keeps one core busy while a model keeps the other.
+"""Processes for stages that run no model: their NumPy takes what a model's stages leave, and every core at the end.
 
 What such a stage gives does not depend on where it runs: every process has the study's number of threads, and reads its
 input from files that are whole.
@@ -18,8 +18,12 @@ from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.study._config import Study
 
 
+WORKERS = 2
+"""Each is a process of one busy thread."""
+
+
 class Done(NamedTuple):
-    """What came back from the other process.
+    """What came back from another process.
 
     Attributes:
         files: written.
@@ -62,14 +66,14 @@ def run_stage(study: Study, name: str) -> Done:
 
 
 def _stand_back() -> None:
-    """Take only what the other process leaves: a model's threads wait for each other, so that one core taken from them
+    """Take only what the first process leaves: a model's threads wait for each other, so that one core taken from them
     at a wrong moment costs both."""
     if hasattr(os, "nice"):
         os.nice(19)
 
 
 class Side:
-    """Stages that run beside the others, one after another in the order they were given."""
+    """Stages that run beside the others, started in the order they were given."""
 
     def __init__(self, study: Study):
         self._study = study
@@ -77,10 +81,10 @@ class Side:
         self.running: dict[str, Future[Done]] = {}
 
     def start(self, name: str) -> None:
-        """Give a stage whose inputs are finished to the other process."""
+        """Give a stage whose inputs are finished to another process."""
         if self._pool is None:
             # A fresh process: a fork of one that has threads may hang.
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_stand_back)
+            self._pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_stand_back)
         self.running[name] = self._pool.submit(run_stage, self._study, name)
 
     def finished(self, wait_for: tuple[str, ...] = ()) -> Iterator[tuple[str, Done]]:
@@ -97,7 +101,7 @@ class Side:
 
 @contextmanager
 def beside(study: Study) -> Iterator[Side]:
-    """The other process, gone at the end whatever happens."""
+    """The other processes, which start nothing more at the end, whatever happens."""
     side = Side(study)
     try:
         yield side

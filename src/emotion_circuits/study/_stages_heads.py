@@ -18,6 +18,7 @@ from emotion_circuits.components import (
     SIZES,
     UNTRAINED,
     DrawnCurves,
+    Outcome,
     PairSet,
     Screen,
     WordSetOutcome,
@@ -43,12 +44,14 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import Claim, smallest_from_se, weighted_bootstrap
 from emotion_circuits.study._claim_files import write_unjudged
+from emotion_circuits.study._config import ComponentsPlan
 from emotion_circuits.study._stages_record import directions_path, twin_names
 from emotion_circuits.study._workshop import Workshop, slug
 
 POSITION = "mean"
 """Of the directions whose direct effects are shown."""
 GENERIC_TEXTS = 128
+FEWEST_DRAWS = 2
 EDGE_STEPS = 3
 """Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
 
@@ -125,6 +128,13 @@ def compare_components(work: Workshop, a: str, b: str) -> list[Path]:
     return [write_component_rows(work.folder, *sides, seed=work.study.seed)]
 
 
+def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) -> int:
+    """How many random circuits a test may take within the plan's budget; by count, so that it is the same anywhere."""
+    tokens = sum(len(ids) for side in (outcome.ids_a, outcome.ids_b) for ids in side)
+    parameters = sum(p.numel() for block in lm.blocks for p in block.parameters())
+    return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget // (tokens * parameters * len(plan.random_sizes)))))
+
+
 def join_circuits(work: Workshop, name: str) -> list[Path]:
     """Circuits ranked on one half of the pairs and judged on the other, and RQ4's claims."""
     lm, plan, seed, budget = work.model(name), work.study.components, work.study.seed, work.study.batch_tokens
@@ -135,8 +145,8 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
     for pairs in pairs_of_emotions(work, name, lm, "circuit"):
         ranking, judging = (WordSetOutcome(lm, half, prompts.word_sets()) for half in halves(pairs))
         rankings = rankings_by(lm, ranking, plan.ranking)
-        sizes = len(plan.random_sizes) + 1
-        most = n_circuits(len(SIZES), plan.draws, plan.dropped, sizes)
+        draws = affordable_draws(lm, judging, plan)
+        most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
         with work.counting(f"{name}: circuits, {pairs.emotion}", most * len(judging.batches(lm, budget)) * 2) as add:
             curves = faithfulness(
                 lm, judging, rankings, means, declared=DECLARED_SIZE, n_random=0, random_sizes=plan.random_sizes,
@@ -144,7 +154,7 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
             )  # fmt: skip
             found.append(
                 draw_until_clear(
-                    lm, judging, curves, means, most_draws=plan.draws, exceeding=plan.exceeding, seed=seed,
+                    lm, judging, curves, means, most_draws=draws, exceeding=plan.exceeding, seed=seed,
                     batch_tokens=budget, on_circuits=add,
                 )
             )  # fmt: skip
