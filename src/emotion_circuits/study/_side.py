@@ -17,7 +17,6 @@ from typing import NamedTuple
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.study._config import Study
 
-
 WORKERS = 2
 """Each is a process of one busy thread."""
 
