@@ -104,7 +104,7 @@ class ComponentsPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    exact: Annotated[int, Field(ge=0)] = 12
+    exact: Annotated[int, Field(ge=0)] = 8
     """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
     examples: Annotated[int, Field(ge=1)] = 3
     """Pairs of prompts that are shown under the best heads."""
@@ -115,12 +115,12 @@ class ComponentsPlan(BaseModel):
     draws: Annotated[int, Field(ge=1)] = 19
     """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band
     to look at, Holm needs hundreds."""
-    budget: Annotated[float, Field(gt=0)] = 2e11
+    budget: Annotated[float, Field(gt=0)] = 1e11
     """Parameters of all blocks × tokens that the random circuits of one emotion may cost: for a large model fewer than
     `draws` are drawn, but at least two."""
     exceeding: Annotated[int, Field(ge=1)] = 10
     """Random circuits with a larger CPR after which no more are drawn."""
-    dropped: Annotated[int, Field(ge=0)] = 6
+    dropped: Annotated[int, Field(ge=0)] = 4
     """Best members that are left out one by one."""
 
     @field_validator("random_sizes")
