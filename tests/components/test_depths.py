@@ -37,7 +37,7 @@ def test_a_layer_of_a_profile_is_the_sum_of_its_components(case, tmp_path):
     found = depth_profiles([heads, units])
     assert found.functions == tuple(f.name for f in FUNCTIONS) and found.emotions == ("anger",)
     expected = {
-        "heads carry": heads.path.sum(axis=2), "units carry": units.attribution.sum(axis=2),
+        "heads carry": heads.path.sum(axis=2), "units carry": units.estimate.sum(axis=2),
         "heads write": (heads.direct.a - heads.direct.b).sum(axis=2),
         "units write": (units.direct.a - units.direct.b).sum(axis=2),
         "heads read": (heads.attention.a - heads.attention.b).mean(axis=2),
@@ -132,7 +132,7 @@ def test_what_heads_do_is_found_where_it_was_planted(case):
     nothing = np.zeros(shape)
     scenarios = tuple(replace(made.pairs.pairs[0], scenario=str(k)) for k in range(12))
     made = replace(
-        made, pairs=replace(made.pairs, pairs=scenarios), attribution=effects,
+        made, pairs=replace(made.pairs, pairs=scenarios), attribution=effects, at_neutral=None,
         attention=Written(attention, nothing), direct=Written(written, nothing),
     )  # fmt: skip
     first, second, third = head_functions(made, 3, n_draws=999)
