@@ -30,13 +30,6 @@ class EmotionCircuitsError(Exception):
                 lines.append(f"  {label}: {' '.join(str(value).split())}")
         super().__init__("\n".join(lines))
 
-    @classmethod
-    def of_text(cls, text: str) -> EmotionCircuitsError:
-        """One that says what another of its kind said, whose text has come from another process."""
-        error = cls(text.partition("\n")[0])
-        error.args = (text,)
-        return error
-
 
 class InputError(EmotionCircuitsError):
     """Input that cannot be used: usage, files, model names, layers, doses. Exit status 2."""

@@ -41,14 +41,12 @@ class Stage:
         parameters: JSON values that decide its result, besides its inputs.
         inputs: names of the stages it reads.
         run: does the work and returns the files it wrote.
-        beside: runs no model, and so in a process of its own while other stages do.
     """
 
     name: str
     parameters: dict[str, Any]
     inputs: tuple[str, ...]
     run: Callable[[Workshop], list[Path]]
-    beside: bool = False
 
 
 def plan_study(study: Study) -> tuple[Stage, ...]:
@@ -79,7 +77,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         effects = study.effects.model_dump()
         quality = Stage(
             f"quality/{slug(name)}", common | {"effects": effects}, (*recorded, fit.name),
-            lambda w, m=name: judge_directions(w, m), beside=True,  # type: ignore[misc]
+            lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
         )  # fmt: skip
         plan = study.steering.model_dump(mode="json")
         material = _steering_material()
@@ -125,21 +123,12 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                 )
             )  # fmt: skip
     stages += _sharing(study, common | texts)
-    stages.sort(key=_phase)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
     stages.append(Stage("claims", {}, judged, judge_all))
     shown, all_of_them = {"beside": tables_beside(study)}, tuple(s.name for s in stages)
-    stages.append(Stage("figures", shown, all_of_them, write_figures, beside=True))
+    stages.append(Stage("figures", shown, all_of_them, write_figures))
     stages.append(Stage("report", shown, all_of_them, write_report))
     return tuple(stages)
-
-
-def _phase(stage: Stage) -> int:
-    """Which stages come first: what runs beside others starts while others are left; what reads it comes late."""
-    kind = stage.name.partition("/")[0]
-    early = {"activations": 0, "directions": 0, "quality": 0, "fit_texts": 1, "maps": 1}
-    late = {"components": 3, "mapped_steering": 3}
-    return (early | late).get(kind, 2)
 
 
 def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
@@ -187,7 +176,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         stages.append(
             Stage(
                 f"maps/{pair_slug(a, b)}", parameters | {"sharing": plan, "effects": effects}, tuple(inputs),
-                lambda w, a=a, b=b: align_models(w, a, b), beside=True,  # type: ignore[misc]
+                lambda w, a=a, b=b: align_models(w, a, b),  # type: ignore[misc]
             )
         )  # fmt: skip
     for a, b in combinations(names, 2):

@@ -12,8 +12,7 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits._parts import Parts
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._plan import Stage, keys_of, plan_study
-from emotion_circuits.study._side import beside
+from emotion_circuits.study._plan import keys_of, plan_study
 from emotion_circuits.study._store import Stopwatch, Store
 from emotion_circuits.study._workshop import Progress, Workshop, no_progress
 
@@ -58,43 +57,26 @@ def run_study(
     # torch's threads decide the last digits of its sums, and which kind of product the probe finds faster. numpy's
     # products here are small: one thread is as fast, never waits for a busy core, and always sums in the same order.
     torch.set_num_threads(study.threads)
-    with threadpool_limits(1, user_api="blas"), beside(study) as side:
+    with threadpool_limits(1, user_api="blas"):
         stages = plan_study(study)
         keys = keys_of(stages)
-        labels: dict[str, str] = {}
-
-        def record(stage: Stage, files: list[Path], seconds: float) -> None:
-            store.finish(stage.name, keys[stage.name], files, seconds, stage.parameters)
-            computed.append(stage.name)
-            tell(f"{labels[stage.name]}: {seconds:.1f} s")
-
-        def collect(*names: str) -> None:
-            for name, done in side.finished(names):
-                for line in done.said:
-                    tell(line)
-                record(by_name[name], done.files, done.seconds)
-
-        by_name = {stage.name: stage for stage in stages}
         for place, stage in enumerate(stages, 1):
-            labels[stage.name] = label = f"[{place}/{len(stages)}] {stage.name}"
-            collect(*stage.inputs)
+            label = f"[{place}/{len(stages)}] {stage.name}"
             if store.finished(stage.name, keys[stage.name]):
                 kept.append(stage.name)
                 tell(f"{label}: kept")
                 continue
-            if stage.beside:
-                side.start(stage.name)
-                continue
             own = Stopwatch()
             work.parts = Parts(study.folder / ".parts" / stage.name.replace("/", "_"), keys[stage.name])
             files = stage.run(work)
-            record(stage, files, own.seconds)
+            store.finish(stage.name, keys[stage.name], files, own.seconds, stage.parameters)
             work.parts.clear()
-        collect(*by_name)
+            computed.append(stage.name)
+            tell(f"{label}: {own.seconds:.1f} s")
     return StudyResult(
         claims=read_claims(study.folder / "claims.json"),
         report=study.folder / "report" / "index.html",
-        computed=tuple(stage.name for stage in stages if stage.name in computed),
+        computed=tuple(computed),
         kept=tuple(kept),
         seconds=watch.seconds,
     )
