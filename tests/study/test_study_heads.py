@@ -87,7 +87,7 @@ def test_a_plan_of_components_changes_only_what_reads_it() -> None:
         keys_of(plan_study(Study(models=("reference/gpt2",), components=plan)))
         for plan in (PLAN, PLAN.model_copy(update={"draws": 3}))
     )
-    assert {name for name in before if before[name] != after[name]} == {HEADS, CIRCUITS, "claims", "figures", "report"}
+    assert {name for name in before if before[name] != after[name]} == {HEADS, CIRCUITS, "claims", "report"}
 
 
 def test_stopped_between_two_circuits_it_ends_with_the_same_claims(
@@ -123,7 +123,7 @@ def test_emotions_without_pairs_are_said_and_left_out(
 
     monkeypatch.setattr(stage, "matched_pairs", none)
     result = run_study(small(tmp_path), tell=said.append)
-    assert set(result.computed) == {HEADS, CIRCUITS, "claims", "figures", "report"}
+    assert set(result.computed) == {HEADS, CIRCUITS, "claims", "report"}
     assert not [c for c in result.claims if c.question == "RQ4"] and len(result.claims) == 9
     assert not (folder / "heads").exists()
     assert read_json(folder / "circuits" / f"{SLUG}.json")["circuits"] == {}

@@ -62,7 +62,7 @@ def test_a_plan_changes_only_its_stage_and_the_report() -> None:
         keys_of(plan_study(Study(models=("reference/gpt2",), methods=plan)))
         for plan in (TINY, TINY.model_copy(update={"samples": 2}))
     )
-    assert {name for name in before if before[name] != after[name]} == {STAGE, "figures", "report"}
+    assert {name for name in before if before[name] != after[name]} == {STAGE, "report"}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_what_a_command_adds_makes_the_report_again(folder: Path, tmp_path: Path
     path.parent.mkdir(parents=True)
     methods_table([MethodRow._make(row) for row in rows]).to_parquet(path)
     after = keys_of(plan_study(here))
-    assert {name for name in before if before[name] != after[name]} == {"figures", "report"}
+    assert {name for name in before if before[name] != after[name]} == {"report"}
     # A study that writes the file itself does not take it for something new.
     assert keys_of(plan_study(study(tmp_path)))["report"] == keys_of(plan_study(study(folder.parent)))["report"]

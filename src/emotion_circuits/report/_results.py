@@ -30,7 +30,7 @@ CLAIM_POSITION = "mean"
 """Claims about separability and stability are made at this position."""
 EMOTIONS = tuple(c for c in CLASSES if c != "neutral")
 # Rendering must not change what it describes, and times differ between equal studies.
-_OWN_STAGES = ("figures", "report")
+_OWN_STAGE = "report"
 _TIMES_AND_PLACES = ("results", "seconds", "finished")
 
 
@@ -291,7 +291,7 @@ def _read_stages(folder: Path) -> tuple[StageRecord, ...]:
                 len(entry["files"]),
             )
             for name, entry in sorted(stages)
-            if name not in _OWN_STAGES
+            if name != _OWN_STAGE
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a manifest of this version.", found=f"no {error}") from error

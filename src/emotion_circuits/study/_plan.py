@@ -125,9 +125,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
     stages += _sharing(study, common | texts)
     judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
     stages.append(Stage("claims", {}, judged, judge_all))
-    shown, all_of_them = {"beside": tables_beside(study)}, tuple(s.name for s in stages)
-    stages.append(Stage("figures", shown, all_of_them, write_figures))
-    stages.append(Stage("report", shown, all_of_them, write_report))
+    stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
     return tuple(stages)
 
 
@@ -215,18 +213,11 @@ def judge_all(work: Workshop) -> list[Path]:
     return [path]
 
 
-def write_figures(work: Workshop) -> list[Path]:
-    """Every figure as a file of its own."""
-    from emotion_circuits import report
-
-    return report.write_figures(work.folder)
-
-
 def write_report(work: Workshop) -> list[Path]:
-    """The HTML report."""
+    """Figures and the HTML report."""
     from emotion_circuits import report
 
-    return [report.write_report(work.folder)]
+    return [*report.write_figures(work.folder), report.write_report(work.folder)]
 
 
 def keys_of(stages: Sequence[Stage]) -> dict[str, str]:
