@@ -20,6 +20,7 @@ from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
 from emotion_circuits.selftest import _checks_components as components
 from emotion_circuits.selftest import _checks_directions as directions
+from emotion_circuits.selftest import _checks_edges as joins
 from emotion_circuits.selftest import _checks_engine as exact
 from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_rotated as rotated
@@ -254,6 +255,7 @@ SABOTAGES: list[tuple[Spoil, list[tuple[Callable[..., object], int]]]] = [
             (components.removed, 3),
             (swaps.interchange_follows_the_plant, 2),
             (circuits.planted_circuit_is_faithful, 2),
+            (joins.edges_follow_the_plant, 5),
             (claims.verdicts, 1),
         ],
     ),

@@ -59,9 +59,7 @@ def draw_until_clear(
     Raises:
         InputError: another outcome than that of `found`, no draws.
     """
-    if outcome.name != found.outcome or len(outcome.pairs) != len(found.whole):
-        raise InputError("The curves are of another outcome or of other pairs.", found=outcome.name,
-                         accepted=f"{found.outcome}, {len(found.whole)} pairs")  # fmt: skip
+    found.check_outcome(outcome)
     if most_draws < 1 or exceeding < 1:
         raise InputError("So many circuits cannot be drawn.", found=f"{most_draws}, {exceeding}")
     none = replace(found, random=np.zeros((0, *found.kept.shape)))

@@ -135,9 +135,7 @@ def circuit_tests(
     Raises:
         InputError: another outcome than that of `found`, no draws.
     """
-    if outcome.name != found.outcome or len(outcome.pairs) != len(found.whole):
-        raise InputError("The curves are of another outcome or of other pairs.", found=outcome.name,
-                         accepted=f"{found.outcome}, {len(found.whole)} pairs")  # fmt: skip
+    found.check_outcome(outcome)
     if most_draws < 1 or exceeding < 1 or n_removed < 0:
         raise InputError("So many circuits cannot be drawn.", found=f"{most_draws}, {exceeding}, {n_removed}")
     n_pairs = len(found.whole)

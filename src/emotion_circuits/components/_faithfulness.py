@@ -82,6 +82,12 @@ class Faithfulness:
         lost = self.whole.mean() - self.empty.mean()
         return np.asarray((gaps.mean(axis=-1) - self.empty.mean()) / lost, dtype=np.float64)
 
+    def check_outcome(self, outcome: Outcome) -> None:
+        """Raises InputError where these curves were made with another outcome or on other pairs."""
+        if outcome.name != self.outcome or len(outcome.pairs) != len(self.whole):
+            raise InputError("The curves are of another outcome or of other pairs.", found=outcome.name,
+                             accepted=f"{self.outcome}, {len(self.whole)} pairs")  # fmt: skip
+
     @property
     def curve(self) -> FloatArray:
         """(S,) f of the circuits."""
