@@ -182,12 +182,11 @@ def test_the_null_of_cosines_is_that_of_permuted_labels():
     by_class = np.stack([values[explicit.labels == c] for c in CLASSES], axis=1)  # texts lie scenario by scenario
     gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / 7**2
     rng = np.random.default_rng(0)
-    for _ in range(20):
-        swap = np.argsort(rng.random((7, 4)), axis=1)
+    swaps = np.argsort(rng.random((20, 7, 4)), axis=2)
+    for swap, found in zip(swaps, _cosines_from_gram(_permuted_gram(gram, swaps)), strict=True):
         means = np.take_along_axis(by_class, swap[:, :, None], axis=1).mean(axis=0)
         matched = means[1:] - means[0]
         specific = matched - matched.mean(axis=0)
-        found = _cosines_from_gram(_permuted_gram(gram, swap))
         for k, vectors in enumerate((matched, specific)):
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
             np.testing.assert_allclose(found[k], unit @ unit.T, atol=1e-9)

@@ -16,7 +16,8 @@ from report_folder import write_folder
 from report_pages import MODELS
 
 from emotion_circuits.directions import FOIL_RATE, HIT_RATE
-from emotion_circuits.report import write_figures
+from emotion_circuits.errors import InputError
+from emotion_circuits.report import write_everything, write_figures
 from emotion_circuits.report._chart import Axis, Chart, Label, Panel, spread_labels
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._interactive import plotly_json, plotly_spec
@@ -56,6 +57,14 @@ def test_files_are_pictures_and_the_same_bytes_twice(tmp_path: Path) -> None:
     assert {f: f.read_bytes() for f in write_figures(folder)} == before
     leftovers = [f for f in (folder / "plots").rglob("*") if f.is_file() and f not in before]
     assert leftovers == []
+    beside = write_everything(folder, n_jobs=2)
+    page = folder / "report" / "index.html"
+    assert beside == sorted([*before, page]) and {f: f.read_bytes() for f in before} == before
+    one_by_one = page.read_bytes()
+    assert write_everything(folder) == beside and page.read_bytes() == one_by_one
+    (folder / "claims.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"claims\.json"):
+        write_everything(folder, n_jobs=2)
 
 
 def test_profile_holds_null_floors_and_chosen_layer(charts: dict[str, Chart], model: ModelResults) -> None:

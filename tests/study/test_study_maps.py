@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_study_run import SMALL
 
 from emotion_circuits.comparison import PairMeasure
 from emotion_circuits.statistics import read_claims
@@ -26,7 +27,7 @@ def small(results: Path) -> Study:
             depths=1, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
             covariance_controls=10, isotropic_controls=4, shuffled_controls=4,
         ),
-        interchange=InterchangePlan(depths=1, places=("last",)),
+        interchange=InterchangePlan(depths=1, places=("last",)), components=SMALL["components"],  # type: ignore[arg-type]
         sharing=SharingPlan(n_fit=100, depths=2, untrained_seeds=(0,), draws=99, steered_shuffles=2),
     )  # fmt: skip
 

@@ -311,7 +311,7 @@ def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) 
         by_class = np.stack([ordered[labels[order] == c] for c in ("neutral", *emotions)], axis=1)
         boot = _cosines(np.einsum("bg,gcd->bcd", weights, by_class))
         gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / n_groups**2
-        null = np.stack([_cosines_from_gram(_permuted_gram(gram, swap)) for swap in swaps])
+        null = _cosines_from_gram(_permuted_gram(gram, swaps))
         for kind_index, kind in enumerate(("matched", "specific")):
             for i, first in enumerate(emotions):
                 for j in range(i + 1, len(emotions)):
@@ -341,22 +341,28 @@ def _cosines(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(result, axis=1)
 
 
-def _permuted_gram(gram: NDArray[np.float64], swap: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(classes, classes) inner products of class means after each scenario's texts took the classes in `swap`."""
-    groups = np.arange(len(swap))
-    permuted = gram[groups[:, None, None, None], swap[:, :, None, None], groups[None, None, :, None], swap[None, None]]
-    result: NDArray[np.float64] = permuted.sum(axis=(0, 2))
+def _permuted_gram(gram: NDArray[np.float64], swaps: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(draws, classes, classes) inner products of class means after each scenario's texts took the classes in `swaps`,
+    (draws, scenarios, classes): PᵀGP with each draw's choice P of texts."""
+    n_draws, n_groups, n_classes = swaps.shape
+    n_texts = n_groups * n_classes
+    chosen = np.zeros((n_draws, n_texts, n_classes))
+    np.put_along_axis(chosen, swaps + n_classes * np.arange(n_groups)[:, None], 1.0, axis=1)
+    # One product for all draws, side by side.
+    columns = gram.reshape(n_texts, n_texts) @ chosen.transpose(1, 0, 2).reshape(n_texts, -1)
+    products = columns.reshape(n_texts, n_draws, n_classes).transpose(1, 0, 2)
+    result: NDArray[np.float64] = np.matmul(chosen.transpose(0, 2, 1), products)
     return result
 
 
 def _cosines_from_gram(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same cosines as `_cosines`, from inner products of class means."""
-    n = len(gram) - 1
+    """The same cosines as `_cosines`, (draws, 2, emotions, emotions), from inner products of class means."""
+    n = gram.shape[-1] - 1
     matched = np.hstack([-np.ones((n, 1)), np.eye(n)])
     specific = matched - matched.mean(axis=0)
     result = []
     for contrast in (matched, specific):
         products = contrast @ gram @ contrast.T
-        lengths = np.sqrt(np.maximum(np.diag(products), 1e-60))
-        result.append(products / np.outer(lengths, lengths))
-    return np.stack(result)
+        lengths = np.sqrt(np.maximum(np.einsum("bii->bi", products), 1e-60))
+        result.append(products / (lengths[:, :, None] * lengths[:, None, :]))
+    return np.stack(result, axis=1)

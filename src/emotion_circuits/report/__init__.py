@@ -3,6 +3,7 @@
 from emotion_circuits.report._audit_figure import write_audit_figure
 from emotion_circuits.report._circuit_section import write_circuit_pictures
 from emotion_circuits.report._circuits import write_circuits_figure
+from emotion_circuits.report._everything import write_everything
 from emotion_circuits.report._figures import write_figures
 from emotion_circuits.report._methods import write_methods_figure
 from emotion_circuits.report._page import write_report
@@ -12,6 +13,7 @@ __all__ = [
     "write_audit_figure",
     "write_circuit_pictures",
     "write_circuits_figure",
+    "write_everything",
     "write_figures",
     "write_methods_figure",
     "write_report",

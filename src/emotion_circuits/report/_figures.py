@@ -20,7 +20,7 @@ from emotion_circuits.report._maps import figures_of
 from emotion_circuits.report._methods import draw_methods
 from emotion_circuits.report._methods_section import drawn_rows
 from emotion_circuits.report._profiles import layer_profiles
-from emotion_circuits.report._results import ModelResults, read_results
+from emotion_circuits.report._results import ModelResults, Results, read_results
 from emotion_circuits.report._static import draw_chart, write_picture
 from emotion_circuits.report._style import matplotlib_settings
 from emotion_circuits.report._swaps import draw_swaps
@@ -43,13 +43,22 @@ def charts_of(model: ModelResults) -> ModelCharts:
     )
 
 
-def write_figures(folder: Path) -> list[Path]:
-    """Draw every figure into `plots/`, as PNG and SVG: claims, maps, and per model profiles, cosines and dose curves.
+SHARED = "shared"
+
+
+def figure_parts(folder: Path) -> tuple[str, ...]:
+    """What `write_figures` can draw apart: each model's figures, by its folder's name, and those of no one model."""
+    return (*(model.slug for model in read_results(folder).models), SHARED)
+
+
+def write_figures(folder: Path, part: str | None = None) -> list[Path]:
+    """Draw figures into `plots/`, as PNG and SVG: claims, maps, and per model profiles, cosines and dose curves.
 
     The same results give the same bytes. A figure whose table is missing is left out.
 
     Args:
         folder: `results/<profile>`.
+        part: one of `figure_parts`; None draws all.
 
     Returns:
         The files, sorted.
@@ -61,18 +70,24 @@ def write_figures(folder: Path) -> list[Path]:
     plots = folder / "plots"
     files: list[Path] = []
     with matplotlib_settings():
-        for identifier in ids_of(results.claims):
-            figure = draw_forest([c for c in results.claims if c.id == identifier], with_title=True)
-            if figure is not None:
-                files += write_picture(figure, plots / "claims" / identifier.replace(".", "_"))
-        for slug, figure in figures_of(results.pairs):
-            files += write_picture(figure, plots / "alignment" / slug)
-        depths = depth_chart(read_depths(folder, {m.name: m.slug for m in results.models}))
-        if depths is not None:
-            files += write_picture(draw_chart(depths, with_title=True), plots / "components" / depths.key)
+        if part in (None, SHARED):
+            files += _write_shared(results, plots)
         for model in results.models:
-            files += _write_model(model, plots / model.slug)
+            if part in (None, model.slug):
+                files += _write_model(model, plots / model.slug)
     return sorted(files)
+
+
+def _write_shared(results: Results, plots: Path) -> Iterator[Path]:
+    for identifier in ids_of(results.claims):
+        figure = draw_forest([c for c in results.claims if c.id == identifier], with_title=True)
+        if figure is not None:
+            yield from write_picture(figure, plots / "claims" / identifier.replace(".", "_"))
+    for slug, figure in figures_of(results.pairs):
+        yield from write_picture(figure, plots / "alignment" / slug)
+    depths = depth_chart(read_depths(results.folder, {m.name: m.slug for m in results.models}))
+    if depths is not None:
+        yield from write_picture(draw_chart(depths, with_title=True), plots / "components" / depths.key)
 
 
 def _write_model(model: ModelResults, folder: Path) -> Iterator[Path]:

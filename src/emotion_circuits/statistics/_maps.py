@@ -11,7 +11,7 @@ from emotion_circuits.errors import InputError
 
 from ._multiple import benjamini_hochberg
 from ._permutation import reaches
-from ._resampling import FloatArray, Seed, batch_length, finite_array
+from ._resampling import ROUNDING, FloatArray, Seed, batch_length, finite_array
 
 
 class MapTest(NamedTuple):
@@ -62,10 +62,12 @@ def sign_flip_map(paired: npt.ArrayLike, *, n_draws: int = 9999, seed: Seed) -> 
     flips = _patterns(n_groups) if exact else _drawn(n_groups, n_draws, seed)
     alone = np.zeros(n_entries, dtype=np.int64)
     largest = np.empty(len(flips))
+    # Both are lengths, so that of `reaches` only this is left, once for all draws.
+    least = observed - ROUNDING * observed
     step = batch_length(n_entries)
     for first in range(0, len(flips), step):
         null = np.abs(flips[first : first + step] @ scaled)
-        alone += reaches(observed, null).sum(axis=0)
+        alone += np.count_nonzero(null >= least, axis=0)
         largest[first : first + step] = null.max(axis=1)
     together = reaches(observed[:, None], largest[None, :]).sum(axis=1)
     # All patterns hold the observed one already; random ones do not.

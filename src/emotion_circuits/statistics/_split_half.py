@@ -135,20 +135,19 @@ def split_half_from_gram(
     value = float(_mean_cosines(own[None], halves)[0])
 
     def of_weights(weights: FloatArray) -> FloatArray:
-        parts = _batches(len(weights), n_groups)
-        return np.concatenate([_mean_cosines(_resampled(own, weights[part]), halves) for part in parts])
+        parts = _batches(len(weights), n_splits * n_groups)
+        return np.concatenate([_resampled_cosines(own, weights[part], halves) for part in parts])
 
     boot = weighted_bootstrap(
         of_weights, n_groups, n_draws=n_bootstrap, seed=substream(seed, 1), method="percentile", level=level
     )
     players = np.random.default_rng(substream(seed, 2)).integers(0, n_classes, (n_permutations, n_groups))
-    rows = np.arange(n_groups)
+    texts = contrasts.reshape(n_groups * n_classes, n_groups * n_classes)
+    chosen = players + n_classes * np.arange(n_groups)
     null = np.concatenate(
         [
-            _mean_cosines(
-                contrasts[rows[None, :, None], some[:, :, None], rows[None, None, :], some[:, None, :]], halves
-            )
-            for some in (players[part] for part in _batches(n_permutations, n_groups))
+            _mean_cosines(texts[some[:, :, None], some[:, None, :]], halves)
+            for some in (chosen[part] for part in _batches(n_permutations, n_groups**2))
         ]
     )
     low, high = np.quantile(null, [0.025, 0.975])
@@ -218,35 +217,44 @@ def _halves(n_groups: int, n_splits: int, seed: Seed) -> FloatArray:
     return halves
 
 
-def _batches(n_draws: int, n_groups: int) -> Iterator[slice]:
-    step = batch_length(n_groups**2)
+def _batches(n_draws: int, values_per_draw: int) -> Iterator[slice]:
+    step = batch_length(values_per_draw)
     return (slice(start, start + step) for start in range(0, n_draws, step))
 
 
-def _resampled(own: FloatArray, weights: FloatArray) -> FloatArray:
-    """(B, G, G) Gram matrices of groups drawn weights[b, g] times, copies counting as different scenarios."""
+def _resampled_cosines(own: FloatArray, weights: FloatArray, halves: FloatArray) -> FloatArray:
+    """(B,) `_mean_cosines` of groups drawn weights[b, g] times, copies counting as different scenarios.
+
+    Their Gram matrices are w_g w_h M_gh off the diagonal; none of them is written out.
+    """
     n_groups = len(own)
     between = (own.sum() - np.trace(own)) / (n_groups * (n_groups - 1))
-    tables = own * weights[:, :, None] * weights[:, None, :]
-    diagonal = np.arange(n_groups)
-    tables[:, diagonal, diagonal] = weights * np.diag(own) + weights * (weights - 1) * between
-    return tables
+    apart = own - np.diag(np.diag(own))
+    diagonals = weights * np.diag(own) + weights * (weights - 1) * between
+    drawn = weights[:, None, :] * halves
+    first = np.einsum("bsg,bsg->bs", drawn @ apart, drawn) + diagonals @ halves.T
+    rows = weights * (weights @ apart) + diagonals
+    return _cosines_of_sums(first, rows, halves, diagonals.sum(axis=1))
 
 
 def _mean_cosines(tables: FloatArray, halves: FloatArray) -> FloatArray:
-    """(B,) cosine between the two halves' summed contrasts, mean over splits, for Gram matrices (B, G, G).
-
-    With s the first half: aᵀa = sᵀMs, and from it and the row sums aᵀb and bᵀb. A half that sums to nothing has no
-    direction and agrees with nothing: its cosine counts as 0.
-    """
+    """(B,) cosine between the two halves' summed contrasts, mean over splits, for Gram matrices (B, G, G)."""
     n_groups = tables.shape[1]
     pairs = (halves[:, :, None] * halves[:, None, :]).reshape(len(halves), n_groups**2)
     first = tables.reshape(len(tables), n_groups**2) @ pairs.T
-    rows = tables.sum(axis=2)
+    return _cosines_of_sums(first, tables @ np.ones(n_groups), halves, np.einsum("bgg->b", tables))
+
+
+def _cosines_of_sums(first: FloatArray, rows: FloatArray, halves: FloatArray, traces: FloatArray) -> FloatArray:
+    """(B,) mean cosines from sᵀMs (B, S) of the first halves s, the row sums (B, G) and the traces (B,) of M.
+
+    From sᵀMs = aᵀa and the row sums follow aᵀb and bᵀb. A half that sums to nothing has no direction and agrees with
+    nothing: its cosine counts as 0.
+    """
     with_all = rows @ halves.T
     both = with_all - first
     second = rows.sum(axis=1)[:, None] - 2 * with_all + first
-    scale = np.einsum("bgg->b", tables)[:, None]
+    scale = traces[:, None]
     defined = (first > 1e-12 * scale) & (second > 1e-12 * scale)
     lengths = np.sqrt(np.where(defined, first * second, 1.0))
     cosines = np.where(defined, np.clip(both / lengths, -1.0, 1.0), 0.0)
