@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from test_study_run import SMALL
 
 from emotion_circuits.comparison import PairMeasure
 from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import InterchangePlan, SharingPlan, SteeringPlan, Study, plan_study, run_study
+from emotion_circuits.study import SharingPlan, Study, plan_study, run_study
 
 EMOTIONS = ("gratitude", "anger", "apology")
 PAIRS = ("reference/gpt2 → reference/gpt-neo", "reference/gpt-neo → reference/gpt2")
@@ -21,21 +22,18 @@ CLAIMS = {
 
 
 def small(results: Path) -> Study:
-    return Study(
-        results=results, models=("reference/gpt2", "reference/gpt-neo"), threads=1, generic_texts=16,
-        steering=SteeringPlan(
-            depths=1, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-            covariance_controls=10, isotropic_controls=4, shuffled_controls=4,
-        ),
-        interchange=InterchangePlan(depths=1, places=("last",)), components=SMALL["components"],  # type: ignore[arg-type]
-        sharing=SharingPlan(n_fit=100, depths=2, untrained_seeds=(0,), draws=99, steered_shuffles=2),
-    )  # fmt: skip
+    sharing = SharingPlan(n_fit=100, depths=2, untrained_seeds=(0,), draws=99, steered_shuffles=2)
+    both = {**SMALL, "models": ("reference/gpt2", "reference/gpt-neo")}
+    return Study(results=results, sharing=sharing, **both)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of one model with a second one added."""
     results = tmp_path_factory.mktemp("maps")
-    run_study(small(results))
+    shutil.copytree(undisturbed, results / "baseline")
+    result = run_study(small(results))
+    assert "steering/reference--gpt2" in result.kept and "steering/reference--gpt-neo" in result.computed
     return results / "baseline"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ def study(results: Path, plan: MethodsPlan | None = TINY) -> Study:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study that was killed once while it wrote for the third of six emotions and ways."""
+def folder(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study with this stage added, killed once while it wrote for the third of six emotions and ways."""
     results = tmp_path_factory.mktemp("methods")
+    shutil.copytree(undisturbed, results / "baseline")
     asked: list[tuple[str, str]] = []
     real = stage.method_texts
 
