@@ -19,7 +19,18 @@ from torch import Tensor
 from emotion_circuits.components._outcomes import Outcome
 from emotion_circuits.components._pairs import PairSet
 from emotion_circuits.components._runs import observe
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, Site, check_point, in_chunks, run_from
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Edit,
+    Point,
+    Site,
+    TailBatch,
+    check_point,
+    in_chunks,
+    run_from,
+    tails,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
@@ -82,8 +93,8 @@ def interchange(
 ) -> Interchange:
     """Patch every site, layer and place of every pair, each alone.
 
-    Nothing before a patch runs again, and all sites and places of a layer go side by side. Position 0, which both
-    prompts share, keeps its values.
+    No layer and no token before a patch runs again, and all sites of a layer and place go side by side. Position 0,
+    which both prompts share, keeps its values.
 
     Args:
         lm: the model.
@@ -107,7 +118,6 @@ def interchange(
     found = {d: (np.full(shape, np.nan), np.full((n_donors, *shape), np.nan)) for d in directions}
     for sides in outcome.batches(lm, batch_tokens):
         texts = list(sides.a.texts)
-        at = {place: _marked(lm, outcome, sides.a, place) for place in places}
         points = [Point(site, layer) for site, layer in product(sites, chosen)]
         entering = [Point("resid_pre", layer) for layer in chosen]
         seen = [observe(lm, outcome, batch, [*points, *entering]) for batch in sides]
@@ -123,19 +133,14 @@ def interchange(
                 batch = replace(sides[side], ids=tuple(drawn[t] or ids[t] for t in texts))
                 sources.append(observe(lm, outcome, batch, points).values)
             own, donor = found[direction]
-            for k, layer in enumerate(chosen):
-                variants = [_Variant(s, i, p) for s, i, p in product(range(len(sources)), range(len(sites)), places)]
-                run = _runner(lm, outcome, sides[side], layer, seen[side].values, sites, sources, at, variants)
-                for part, scores in in_chunks(run, len(variants), batch_tokens, sides.a.shape[0] * sides.a.shape[1]):
-                    for (source, i, place), row in zip(variants[part], scores.double().cpu().numpy(), strict=True):
-                        p = places.index(place)
-                        if source == 0:
-                            own[texts, i, k, p] = row
-                        else:
-                            known = np.array([bool(donors[source - 1][t]) for t in texts])
-                            donor[source - 1, texts, i, k, p] = np.where(known, row, np.nan)
-                    if on_runs:
-                        on_runs(len(scores))
+            for p, place in enumerate(places):
+                scores = _scores_at(
+                    lm, outcome, sides[side], place, chosen, seen[side].values, sites, sources, batch_tokens, on_runs
+                )
+                own[texts, :, :, p] = scores[0]
+                for one, drawn, values in zip(donor, donors, scores[1:], strict=True):
+                    known = np.array([bool(drawn[text]) for text in texts])
+                    one[texts, :, :, p] = np.where(known[:, None, None], values, np.nan)
     missing = np.array([[not pair.places()[place] for place in places] for pair in outcome.pairs.pairs])
     swapped = {d: _per_pair(outcome, own, donor, missing) for d, (own, donor) in found.items()}
     return Interchange(
@@ -145,39 +150,80 @@ def interchange(
 
 
 class _Variant(NamedTuple):
-    """Which values go where: number of the source, number of the site, place."""
+    """Which values go where: number of the source, number of the site."""
 
     source: int
     site: int
-    place: str
+
+
+def _scores_at(
+    lm: LoadedModel,
+    outcome: Outcome,
+    batch: Batch,
+    place: str,
+    layers: Sequence[int],
+    clean: Mapping[Point, Tensor],
+    sites: Sequence[Site],
+    sources: Sequence[Mapping[Point, Tensor]],
+    batch_tokens: int,
+    on_runs: Callable[[int], None] | None,
+) -> FloatArray:
+    """(sources, texts, sites, layers) scores after patches at one place.
+
+    A patch changes nothing before its first token, so only the tokens from there on run, with the keys and values that
+    the others have in the clean run.
+    """
+    firsts = [_first(outcome, text, ids, place) for text, ids in zip(batch.texts, batch.ids, strict=True)]
+    variants = [_Variant(s, i) for s, i in product(range(len(sources)), range(len(sites)))]
+    scores = np.zeros((len(variants), len(batch.texts), len(layers)))
+    column = {text: i for i, text in enumerate(batch.texts)}
+    *others, last = tails(lm, batch, firsts, read=outcome.read, copies=len(variants))
+    for tail in (*others, last):
+        there = [column[text] for text in tail.texts]
+        at = _marked(lm, outcome, tail, place)
+        for k, layer in enumerate(layers):
+            points = [Point(site, layer) for site in sites]
+            entering = tail.of_run(batch, clean[Point("resid_pre", layer)])
+            differences = [[tail.of_run(batch, source[point] - clean[point]) for point in points] for source in sources]
+            run = _runner(lm, outcome, tail, entering, points, differences, at, variants)
+            for part, found in in_chunks(run, len(variants), batch_tokens, tail.footprint):
+                scores[part, there, k] = found.double().cpu().numpy()
+                if on_runs and tail is last:
+                    on_runs(len(found))
+    return scores.reshape(len(sources), len(sites), len(batch.texts), len(layers)).transpose(0, 2, 1, 3)
+
+
+def _first(outcome: Outcome, text: int, ids: Sequence[int], place: str) -> int:
+    """The first token of a place in a text; where it holds none, the last, which costs least."""
+    tokens = outcome.pairs.pairs[outcome.pair_of[text]].places()[place]
+    return min(tokens, default=len(ids) - 1)
 
 
 def _runner(
     lm: LoadedModel,
     outcome: Outcome,
-    batch: Batch,
-    layer: int,
-    clean: Mapping[Point, Tensor],
-    sites: Sequence[Site],
-    sources: Sequence[Mapping[Point, Tensor]],
-    at: Mapping[str, Tensor],
+    tail: TailBatch,
+    entering: Tensor,
+    points: Sequence[Point],
+    differences: Sequence[Sequence[Tensor]],
+    at: Tensor,
     variants: Sequence[_Variant],
 ) -> Callable[[slice], Tensor]:
-    """Scores (variants, texts) of some variants of a layer."""
+    """Scores (variants, texts) of some variants at the points of one layer."""
 
     def run(part: slice) -> Tensor:
         chunk = variants[part]
         edits = []
         for i in sorted({v.site for v in chunk}):
-            point = Point(sites[i], layer)
-            nowhere = torch.zeros_like(at[chunk[0].place])
-            mask = torch.stack([at[v.place] if v.site == i else nowhere for v in chunk])
-            edits.append(_put(point, mask, [sources[v.source][point] - clean[point] for v in chunk]))
+            mask = torch.stack([at if v.site == i else torch.zeros_like(at) for v in chunk])
+            edits.append(_put(points[i], mask, [differences[v.source][i] for v in chunk]))
+        reads = outcome.reads(tail.whole)
         states = run_from(
-            lm, batch, layer, clean[Point("resid_pre", layer)], edits, copies=len(chunk), read=outcome.read
-        )
+            lm, tail, points[0].layer, entering, edits, copies=len(chunk), read=outcome.read,
+            tokens=None if reads is None else tail.of_whole(reads),
+        )  # fmt: skip
         with torch.no_grad():
-            return outcome.score(lm, batch, states)
+            return outcome.scores(lm, tail, states)
 
     return run
 
@@ -202,15 +248,15 @@ def _put(point: Point, mask: Tensor, differences: Sequence[Tensor]) -> Edit:
     return Edit(point, apply)
 
 
-def _marked(lm: LoadedModel, outcome: Outcome, batch: Batch, place: str) -> Tensor:
+def _marked(lm: LoadedModel, outcome: Outcome, tail: TailBatch, place: str) -> Tensor:
     """(rows, tokens, 1) bool: the tokens of a place. `all` takes what follows the prompt in too."""
     flat = []
-    for i, text in enumerate(batch.texts):
-        tokens: Sequence[int] = range(1, len(batch.ids[i]))
+    for i, text in enumerate(tail.texts):
+        tokens: Sequence[int] = range(1, len(tail.whole.ids[i]))
         if place != "all":
             tokens = outcome.pairs.pairs[outcome.pair_of[text]].places()[place]
-        flat += [batch.flat(i, k) for k in tokens]
-    return batch.marked(flat, lm.device)
+        flat += [tail.flat(i, k - len(tail.before.ids[i])) for k in tokens]
+    return tail.marked(flat, lm.device)
 
 
 def _donors(outcome: Outcome, side: int, n: int) -> list[list[tuple[int, ...]]]:

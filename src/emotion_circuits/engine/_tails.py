@@ -99,6 +99,24 @@ class TailBatch(Batch):
         place = dict(zip(there.tolist(), here.tolist(), strict=True))
         return [place[token] for token in tokens if token in place]
 
+    def of_run(self, batch: Batch, values: Tensor) -> Tensor:
+        """(rows, tokens, width) here of values from a run of the same whole texts in any layout; 0 for filling.
+
+        Args:
+            batch: the layout of that run, which holds these texts and maybe others.
+            values: (rows, tokens, width) of that run.
+        """
+        number = {text: i for i, text in enumerate(batch.texts)}
+        here, there = [], []
+        for i, (text, first) in enumerate(zip(self.texts, self.before.ids, strict=True)):
+            for k in range(len(self.ids[i])):
+                here.append(self.flat(i, k))
+                there.append(batch.flat(number[text], len(first) + k))
+        to, of = (torch.tensor(index, device=values.device) for index in (here, there))
+        rows, tokens = self.shape
+        found = values.new_zeros(rows * tokens, values.shape[-1])
+        return found.index_copy(0, to, values.flatten(0, 1)[of]).reshape(rows, tokens, -1)
+
     def in_whole(self, states: Tensor) -> Tensor:
         """(copies, rows · tokens, d) → (copies, rows · tokens of `whole`, d), differentiable."""
         old, here, there = (index.to(states.device) for index in self._places)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from emotion_circuits.errors import InputError
 
 from ._multiple import benjamini_hochberg
-from ._permutation import reaches
 from ._resampling import ROUNDING, FloatArray, Seed, batch_length, finite_array
 
 
@@ -69,7 +68,7 @@ def sign_flip_map(paired: npt.ArrayLike, *, n_draws: int = 9999, seed: Seed) -> 
         null = np.abs(flips[first : first + step] @ scaled)
         alone += np.count_nonzero(null >= least, axis=0)
         largest[first : first + step] = null.max(axis=1)
-    together = reaches(observed[:, None], largest[None, :]).sum(axis=1)
+    together = len(flips) - np.searchsorted(np.sort(largest), least)
     # All patterns hold the observed one already; random ones do not.
     extra = 0 if exact else 1
     total = len(flips) + extra
