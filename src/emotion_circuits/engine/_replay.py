@@ -80,25 +80,45 @@ class PrefixReplay:
             part = changes.rows(chosen)
             edited = part.applied(self.states.expand(len(part), *self.states.shape), self.editable)
             above = {layer: one.rows(chosen) for layer, one in (later or {}).items()}
-            final = self.run(edited.flatten(0, 1), copies=len(part), later=above)
+            final = self.run(edited.flatten(0, 1), copies=len(part), later=above, read=read)
             return final.reshape(len(part), rows * tokens, -1).index_select(1, index)
 
         changes = Push.add(push) if isinstance(push, Tensor) else push
         yield from in_chunks(run, len(changes), batch_tokens, rows * tokens)
 
-    def run(self, states: Tensor, copies: int = 1, later: Mapping[int, Push] | None = None) -> Tensor:
+    def run(
+        self,
+        states: Tensor,
+        copies: int = 1,
+        later: Mapping[int, Push] | None = None,
+        read: Sequence[int] | None = None,
+    ) -> Tensor:
         """The blocks after `layer` on given states of shape (copies * rows, tokens, d), then the final norm.
 
         Args:
             states: what stands for the block's output.
             copies: how often the batch is repeated along the rows.
             later: changes at later layers, one per copy.
+            read: flat token indices of the batch, if no others will be looked at; see `run_from`.
         """
         editable = self.editable
         touches: dict[Point, Touch] = {Point("resid_post", self.layer): lambda _: states}
         touches |= {Point("resid_post", layer): pushing(push, editable) for layer, push in (later or {}).items()}
-        with torch.no_grad(), hooks(self.lm, touches), only_blocks(self.lm, start=self.layer + 1):
+        last = self.lm.n_layers - 1
+        spared = _spared(self.lm, self.batch, last, copies, read if self.layer < last else None)
+        with torch.no_grad(), hooks(self.lm, touches), only_blocks(self.lm, start=self.layer + 1), spared:
             return forward(self.lm, **self.batch.inputs(self.lm, copies))
+
+
+def _spared(
+    lm: LoadedModel, batch: Batch, last: int, copies: int, tokens: Sequence[int] | None
+) -> AbstractContextManager[None]:
+    """The MLP of the last block that runs works at some flat indices of the batch, in every copy; None for all."""
+    size = batch.shape[0] * batch.shape[1]
+    if tokens is None or len(tokens) >= size:
+        return nullcontext()
+    each = torch.arange(copies, device=lm.device)[:, None] * size
+    return mlp_only_at(lm, last, (each + torch.tensor(tokens, device=lm.device)).flatten())
 
 
 def pushing(push: Push, editable: Tensor) -> Touch:
@@ -181,12 +201,9 @@ def run_from(
         touches[read] = seen.append
     stop = None if read is None else read.layer + 1
     last = (lm.n_layers if stop is None else stop) - 1
-    # Hooks on the units expect all tokens.
-    few = tokens is not None and not any(edit.point == Point("mlp_act", last) for edit in edits)
-    spared: AbstractContextManager[None] = nullcontext()
-    if tokens is not None and few:
-        each = torch.arange(copies, device=lm.device)[:, None] * (batch.shape[0] * batch.shape[1])
-        spared = mlp_only_at(lm, last, (each + torch.tensor(tokens, device=lm.device)).flatten())
+    if any(edit.point == Point("mlp_act", last) for edit in edits):
+        tokens = None  # hooks on the units expect all tokens
+    spared = _spared(lm, batch, last, copies, tokens)
     with torch.no_grad(), hooks(lm, touches), only_blocks(lm, start=layer, stop=stop), spared:
         final = forward(lm, **batch.inputs(lm, copies))
     return (final if read is None else seen[0]).reshape(copies, -1, final.shape[-1])
