@@ -2,6 +2,7 @@
 
 from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
+from emotion_circuits.engine._branches import plan_branches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
 from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
 from emotion_circuits.engine._generate_variants import generate_variants
@@ -63,6 +64,7 @@ __all__ = [
     "only_blocks",
     "packing_error",
     "plan_batches",
+    "plan_branches",
     "point_of",
     "probe_precision",
     "prompt_values",

@@ -98,17 +98,19 @@ class Batch:
         mask = (self.owner >= 0) & (self.position_ids > 0)
         return torch.from_numpy(mask).to(device).unsqueeze(-1)
 
+    def allowed(self, device: torch.device) -> Tensor:
+        """(rows, tokens, tokens) bool: which tokens each one attends to."""
+        owner = torch.from_numpy(self.owner).to(device)
+        causal = torch.ones(self.shape[1], self.shape[1], dtype=torch.bool, device=device).tril()
+        # Filling may attend to filling before it, so no softmax is over nothing.
+        return (owner.unsqueeze(2) == owner.unsqueeze(1)) & causal
+
     def inputs(self, lm: LoadedModel, copies: int = 1) -> dict[str, Any]:
         """Keyword arguments for the model's forward pass over this batch, repeated `copies` times along the rows."""
         tokens = torch.from_numpy(self.input_ids()).to(lm.device).repeat(copies, 1)
         if self.plain:
             return {"input_ids": tokens}
-        owner = torch.from_numpy(self.owner).to(lm.device)
-        tokens_in_row = self.shape[1]
-        same = owner.unsqueeze(2) == owner.unsqueeze(1)
-        causal = torch.ones(tokens_in_row, tokens_in_row, dtype=torch.bool, device=lm.device).tril()
-        # Filling may attend to filling before it, so no softmax is over nothing.
-        allowed = (same & causal).unsqueeze(1)
+        allowed = self.allowed(lm.device).unsqueeze(1)
         mask = torch.zeros(allowed.shape, dtype=lm.dtype, device=lm.device)
         mask.masked_fill_(~allowed, torch.finfo(lm.dtype).min)
         positions = torch.from_numpy(self.position_ids).to(lm.device)

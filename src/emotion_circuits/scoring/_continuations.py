@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from emotion_circuits.engine import Batch, plan_batches
+from emotion_circuits.engine import Batch, plan_branches
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import Context, Continuation
@@ -88,10 +88,15 @@ def continuation_task(
         scored.append(kept)
         first.append(next(i for i, (_, b) in enumerate(tokens.offsets) if b > start))
     ids = [tokens.ids for tokens in encoded]
+    # A context's last token may be edited for one continuation's sake, so every text has its own.
+    batches = plan_branches(
+        lm, ids, [k // len(continuations) for k in range(len(ids))], [max(0, k - 1) for k in first],
+        batch_tokens=batch_tokens,
+    )  # fmt: skip
     return ContinuationTask(
         tuple(contexts),
         tuple(continuations),
-        plan_batches(ids, packed=lm.packing, batch_tokens=batch_tokens),
+        batches,
         tuple(ids),
         tuple(scored),
         tuple(first),
