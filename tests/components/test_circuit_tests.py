@@ -104,7 +104,7 @@ def test_drawing_goes_on_only_while_the_circuit_stands_out(case, means, found):
     assert first.beyond.p == 1 / 20 and first.beyond.n_drawn == 19 and len(first.random) == 19
     np.testing.assert_array_equal(first.random[:3], found.random[:, 1])
     members = len(first.members)
-    assert sum(drawn) == (19 - 3 + members) * 2 * len(outcome.batches(lm))
+    assert sum(drawn) == 19 - 3 + members
     fewer = circuit_tests(lm, outcome, best, means, most_draws=7, n_removed=0)
     np.testing.assert_allclose(fewer.random, first.random[:7], atol=5e-5)
     worst = circuit_tests(lm, outcome, replace(found, kept=found.kept - 100.0), means, exceeding=2, n_removed=0)

@@ -66,9 +66,7 @@ def test_shared_tokens_stand_in_a_row_once(lm):
         return
     for batch in batches:
         assert isinstance(batch, BranchBatch)
-        taken = [
-            place for i in range(len(batch.texts)) for place in {batch.flat(i, k) for k in range(len(batch.ids[i]))}
-        ]
+        taken = {batch.flat(i, k) for i, ids in enumerate(batch.ids) for k in range(len(ids))}
         own = [len(text) - shared for text, shared in zip(batch.ids, batch.shared, strict=True)]
         trunks = {(row, trunk): shared for row, trunk, shared in zip(batch.row, batch.trunk, batch.shared, strict=True)}
         assert len(taken) == sum(own) + sum(trunks.values()) == int((batch.owner >= 0).sum())

@@ -117,7 +117,7 @@ def circuit(
     for emotion in wanted:
         pairs = pairs_for(lm, texts, emotion, pair_options)
         total = n_circuits(len(SIZES), controls, 20)
-        with counting(f"Circuits of {emotion}", total * 2) as add:
+        with counting(f"Circuits of {emotion}", total) as add:
             found.append(
                 judged_circuit(
                     lm, lambda some: outcome_on(lm, some, pair_options, directions), pairs, RANKINGS[ranking], means,

@@ -13,8 +13,17 @@ from torch import Tensor
 from emotion_circuits.components._ablate import GenericValues, generic_values
 from emotion_circuits.components._components import SITE_OF, Component, Kind, Ranking, per_layer, width_of
 from emotion_circuits.components._outcomes import Outcome
-from emotion_circuits.components._runs import observe, put
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Edit, Point, in_chunks, run_from
+from emotion_circuits.components._runs import put
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Edit,
+    Point,
+    in_chunks,
+    plan_branches,
+    record_tokens,
+    run_from,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import substream
@@ -136,7 +145,8 @@ def circuit_gaps(
     """(C, pairs) the outcome of the emotion's prompt minus the neutral one's, each run by one circuit alone.
 
     Every head and unit outside the circuit has its mean value on generic text, at all tokens but the first. Both
-    prompts go through the same circuit, many circuits go side by side, and equal ones run once.
+    prompts go through the same circuit, what they begin with only once; many circuits go side by side, and equal ones
+    run once.
 
     Args:
         lm: the model.
@@ -144,7 +154,7 @@ def circuit_gaps(
         circuits: what is kept.
         means: of all heads and units (`circuit_means`).
         batch_tokens: size of a forward pass.
-        on_circuits: called with how many circuits of a batch of texts were done.
+        on_circuits: called with how many circuits were done.
 
     Raises:
         InputError: means of other points.
@@ -154,20 +164,33 @@ def circuit_gaps(
     if set(points) - set(means.pool):
         raise InputError("Circuits need the mean values of every head and unit.", next_step="use circuit_means")
     distinct, same = _distinct(circuits)
-    scores = np.zeros((2, len(distinct), len(outcome.ids_a)))
+    n_texts = len(outcome.ids_a)
+    scores = np.zeros((2, len(distinct), n_texts))
     entering = Point("resid_pre", 0)
-    for sides in outcome.batches(lm, batch_tokens):
-        texts = list(sides.a.texts)
-        for side, batch in enumerate(sides):
-            start = observe(lm, outcome, batch, [entering]).values[entering]
-            run = _runner(lm, outcome, batch, start, circuits.rows(distinct), points, means)
-            for chosen, found in in_chunks(run, len(distinct), batch_tokens, batch.shape[0] * batch.shape[1]):
-                for i, row in enumerate(found.double().cpu().numpy()):
-                    scores[side, chosen.start + i, texts] = row
-                if on_circuits:
-                    on_circuits(int(np.isin(same, np.arange(chosen.start, chosen.stop)).sum()))
+    batches = _prompts_together(lm, outcome, batch_tokens)
+    for batch in batches:
+        sides = [[i for i, text in enumerate(batch.texts) if text // n_texts == side] for side in range(2)]
+        views = [batch.some(own, [batch.texts[i] % n_texts for i in own]) for own in sides]
+        start = record_tokens(lm, batch, [entering])[entering]
+        run = _runner(lm, outcome, batch, start, circuits.rows(distinct), points, means)
+        for chosen, states in in_chunks(run, len(distinct), batch_tokens, batch.footprint):
+            for side, view in enumerate(views):
+                if view.texts:
+                    with torch.no_grad():
+                        found = outcome.score(lm, view, states).double().cpu().numpy()
+                    scores[side, chosen, view.texts] = found.T
+            if on_circuits and batch is batches[-1]:  # a circuit is done once all texts are
+                on_circuits(int(np.isin(same, np.arange(chosen.start, chosen.stop)).sum()))
     a, b = (outcome.per_pair(one.T).T for one in scores)
     return np.asarray((a - b)[same], dtype=np.float64)
+
+
+def _prompts_together(lm: LoadedModel, outcome: Outcome, batch_tokens: int) -> tuple[Batch, ...]:
+    """The passes that a circuit takes: both sides' texts, the emotion's first; those of a pair share what they begin
+    with. A circuit does the same to every token, so that nothing is lost by it."""
+    ids = [*outcome.ids_a, *outcome.ids_b]
+    pairs = [*outcome.pair_of.tolist(), *outcome.pair_of.tolist()]
+    return plan_branches(lm, ids, pairs, [len(text) for text in ids], batch_tokens=batch_tokens)
 
 
 def _distinct(circuits: Circuits) -> tuple[list[int], NDArray[np.int64]]:
@@ -199,8 +222,6 @@ def _runner(
         for point, kind in points.items():
             removed = torch.from_numpy(~part.of(kind)[:, point.layer]).to(lm.device)
             edits.append(put(point, removed.repeat_interleave(width_of(lm, kind), dim=1), means.mean(point)))
-        states = run_from(lm, batch, 0, start, edits, copies=len(part), read=outcome.read)
-        with torch.no_grad():
-            return outcome.score(lm, batch, states)
+        return run_from(lm, batch, 0, start, edits, copies=len(part), read=outcome.read)
 
     return run

@@ -34,6 +34,11 @@ class ExactEffects(NamedTuple):
     m_a: FloatArray
     m_b: FloatArray
 
+    def of(self, components: Sequence[Component]) -> ExactEffects | None:
+        """Those of some of the components; None for none."""
+        at = [self.components.index(component) for component in components]
+        return ExactEffects(tuple(components), self.effects[:, at], self.m_a, self.m_b) if at else None
+
 
 def exact_effects(
     lm: LoadedModel,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -79,6 +79,18 @@ class Batch:
     def footprint(self) -> int:
         """Tokens of a pass, as memory counts them."""
         return self.shape[0] * self.shape[1]
+
+    def some(self, chosen: Sequence[int], texts: Sequence[int]) -> Batch:
+        """Some of the batch's texts in the same pass, called by other numbers: for reading them from its states.
+
+        Args:
+            chosen: places in `texts`.
+            texts: their new numbers.
+        """
+        kept = {name: tuple(getattr(self, name)[i] for i in chosen) for name in self._of_texts}
+        return replace(self, texts=tuple(texts), **kept)
+
+    _of_texts: ClassVar[tuple[str, ...]] = ("ids", "row", "start")
 
     def last(self) -> list[int]:
         """`flat` of each text's last token."""

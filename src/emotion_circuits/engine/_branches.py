@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class BranchBatch(Batch):
 
     trunk: tuple[int, ...] = field(kw_only=True)
     shared: tuple[int, ...] = field(kw_only=True)
+    _of_texts: ClassVar[tuple[str, ...]] = (*Batch._of_texts, "trunk", "shared")
 
     @cached_property
     def plain(self) -> bool:

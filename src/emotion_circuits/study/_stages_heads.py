@@ -81,11 +81,16 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
     for pairs in sets:
         outcome = WordSetOutcome(lm, pairs, prompts.word_sets())
         both = both_screens(lm, outcome, steps=0, unit=directions[pairs.emotion].unit)
-        for one, n_exact in ((both.heads, plan.exact), (both.units, plan.exact // 2)):
-            chosen = components_to_check(lm, one.rankings()["attribution"], one.kind, n_exact)
-            with work.counting(f"{name}: {one.kind}s for {pairs.emotion}", len(chosen) * 2) as add:
-                exact = exact_effects(lm, outcome, chosen, batch_tokens=budget, on_patched=add) if chosen else None
-            screens.append(replace(one, exact=exact))
+        kept = {
+            one.kind: components_to_check(lm, one.rankings()["attribution"], one.kind, n_exact)
+            for one, n_exact in ((both.heads, plan.exact), (both.units, plan.exact // 2))
+        }
+        chosen = [component for own in kept.values() for component in own]
+        # Both kinds together: the runs that they start from are the same.
+        passes = len(outcome.batches(lm, budget))
+        with work.counting(f"{name}: heads and units for {pairs.emotion}", len(chosen) * passes) as add:
+            exact = exact_effects(lm, outcome, chosen, batch_tokens=budget, on_patched=add) if chosen else None
+        screens += [replace(one, exact=exact and exact.of(kept[one.kind])) for one in (both.heads, both.units)]
     folder, seed = work.folder / "heads", work.study.seed
     kinds = {"screen": "head", "units": "unit"}
     tables = {
@@ -147,7 +152,7 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
         rankings = rankings_by(lm, ranking, plan.ranking)
         draws = affordable_draws(lm, judging, plan)
         most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
-        with work.counting(f"{name}: circuits, {pairs.emotion}", most * len(judging.batches(lm, budget)) * 2) as add:
+        with work.counting(f"{name}: circuits, {pairs.emotion}", most) as add:
             curves = faithfulness(
                 lm, judging, rankings, means, declared=DECLARED_SIZE, n_random=0, random_sizes=plan.random_sizes,
                 n_dropped=plan.dropped, batch_tokens=budget, on_circuits=add,
