@@ -32,7 +32,7 @@ class BranchBatch(Batch):
 
     Attributes:
         trunk: where the trunk of each text's group begins in its row.
-        shared: how many of each text's first tokens stand in the trunk; at least 1.
+        shared: how many of each text's first tokens stand in the trunk; 0 where a group shares none.
         start: where each text's branch begins.
     """
 
@@ -57,7 +57,7 @@ class BranchBatch(Batch):
 
     def input_ids(self) -> NDArray[np.int64]:
         """(rows, tokens) token ids; 0 for filling."""
-        return self._filled(0, lambda i, k: self.ids[i][k])
+        return self._tokens
 
     def flat(self, i: int, position: int) -> int:
         """Where token `position` of the batch's i-th text lies when rows are laid end to end."""
@@ -67,13 +67,24 @@ class BranchBatch(Batch):
 
     def allowed(self, device: torch.device) -> Tensor:
         """(rows, tokens, tokens) bool: a branch sees its trunk and itself, a trunk itself."""
-        of_trunk = self._filled(-1, lambda i, _: self.trunk[i])
-        of_branch = self._filled(-1, lambda i, k: -1 if k < self.shared[i] else i)
-        group, branch = (torch.from_numpy(x).to(device) for x in (of_trunk, of_branch))
+        group, branch = (torch.from_numpy(x).to(device) for x in (self._trunk_of, self._branch_of))
         causal = torch.ones(self.shape[1], self.shape[1], dtype=torch.bool, device=device).tril()
         same_group = group.unsqueeze(2) == group.unsqueeze(1)
         in_trunk_or_own = (branch.unsqueeze(1) == -1) | (branch.unsqueeze(2) == branch.unsqueeze(1))
         return same_group & in_trunk_or_own & causal
+
+    # Kept, since every pass over variants of the batch asks for its tokens and its mask.
+    @cached_property
+    def _tokens(self) -> NDArray[np.int64]:
+        return self._filled(0, lambda i, k: self.ids[i][k])
+
+    @cached_property
+    def _trunk_of(self) -> NDArray[np.int64]:
+        return self._filled(-1, lambda i, _: self.trunk[i])
+
+    @cached_property
+    def _branch_of(self) -> NDArray[np.int64]:
+        return self._filled(-1, lambda i, k: -1 if k < self.shared[i] else i)
 
     def _filled(self, filling: int, value: Callable[[int, int], int]) -> NDArray[np.int64]:
         values = np.full(self.shape[0] * self.shape[1], filling, dtype=np.int64)
