@@ -23,6 +23,7 @@ MIN_PAIRS_FOR_CLAIMS: Final = 40
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 HexColour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 Word = Annotated[StrictStr, StringConstraints(min_length=1, pattern=r"^\S+$")]
+Synonym = Annotated[StrictStr, StringConstraints(min_length=1)]
 Line = Annotated[StrictStr, StringConstraints(min_length=1, strip_whitespace=True)]
 
 RESERVED: Final = (NEUTRAL, "all", "other")
@@ -48,7 +49,7 @@ class ClassFile(BaseModel):
     request: Line | None = None
     lexicon: tuple[StrictStr, ...] = ()
     """Regular expressions of words that name the emotion; the words above where there are none."""
-    synonyms: tuple[Word, ...] = ()
+    synonyms: tuple[Synonym, ...] = ()
     """Labels under which classifiers from elsewhere know it."""
     valence: Literal[-1, 0, 1] = 0
     """Which way a positive–negative scale goes with it; 0 for neither."""
@@ -129,7 +130,7 @@ class EmotionClass:
 
 def _base(file: ClassFile) -> EmotionClass:
     """The class without its texts."""
-    patterns = file.lexicon or tuple(word.lower() for own in file.words.values() for word in own)
+    named = () if file.name == NEUTRAL else tuple(word.lower() for own in file.words.values() for word in own)
     dark = file.colour_dark or file.colour
     return EmotionClass(
         name=file.name,
@@ -138,7 +139,7 @@ def _base(file: ClassFile) -> EmotionClass:
         marker=file.marker,
         words=file.words,
         request=file.request,
-        lexicon=Lexicon(file.name, patterns, are_words=not file.lexicon),
+        lexicon=Lexicon(file.name, file.lexicon or named, are_words=not file.lexicon),
         synonyms=file.synonyms or (file.name,),
         valence=file.valence,
     )

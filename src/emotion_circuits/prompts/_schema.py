@@ -20,6 +20,7 @@ BRIDGE = ' She said, "'
 SLOTS: Final = ("opening", "adjective")
 
 Slot = Literal["opening", "adjective"]
+Split = Literal["development", "test"]
 
 
 def neutral_first(classes: Iterable[str]) -> tuple[str, ...]:
