@@ -231,7 +231,8 @@ def sweep(
         made = directions.provenance
         layers = [made.layer] if layers is None else layers
         directions, kind = _set_of_one(lm, directions), made.kind
-    slots, continuations = sweep_material(lm, prompts)
+    own = bank(directions.emotions) if of is None else of
+    slots, continuations = sweep_material(lm, own, prompts)
     return interventions.sweep(
         lm,
         directions,
@@ -304,10 +305,6 @@ def _set_of_one(lm: LanguageModel, direction: Direction) -> DirectionSet:
     """A single direction as a set: the same vector at every layer."""
     made = direction.provenance
     _check_direction(lm, direction, made.layer)
-    if made.emotion not in CLASSES:
-        raise InputError(
-            "A sweep measures the words of one emotion.", found=made.emotion, accepted=", ".join(CLASSES[1:])
-        )
     vectors = np.tile(direction.vector.astype(np.float32), (lm.n_layers + 1, 1))
     return DirectionSet(
         source_of(lm), made.position, made.data_hash, {made.kind: {made.emotion: vectors}}, lm.generic,
@@ -340,7 +337,7 @@ def align(
         n_draws: of each null. seed: of everything.
     """
     require_same_texts(acts_a, acts_b)
-    sides, texts = [], fit_texts(fit, n_fit)
+    sides, texts = [], fit_texts(bank(), fit, n_fit)
     for acts in (acts_a, acts_b):
         names = [acts.source.model, *twins_of(acts.source.model, range(untrained))]
         models = (engine.load_verified(name, dtype=acts.source.dtype, bos=acts.source.bos) for name in names)

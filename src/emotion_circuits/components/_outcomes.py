@@ -32,7 +32,7 @@ from emotion_circuits.engine import (
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, Continuation, WordSets
+from emotion_circuits.prompts import Context, Continuation, WordSets
 from emotion_circuits.scoring import ContinuationTask, continuation_task, log_odds, slot_tokens
 
 FloatArray = NDArray[np.float64]
@@ -140,7 +140,7 @@ class WordSetOutcome(Outcome):
         self.pair_of, self.weights = np.arange(len(pairs)), np.ones(len(pairs))
         self._slot = slot_tokens(lm, word_sets, pairs.bridge.slot)
         self._tokens = sorted(t for own in self._slot.tokens.values() for t in own)
-        self._column = CLASSES.index(pairs.emotion)
+        self._column = column_of(tuple(self._slot.tokens), pairs.emotion)
 
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import Bank, bank
 
 ALL_LAYERS = 1000
 """More depths than any model has layers."""
@@ -160,6 +162,8 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: Literal["baseline", "extended"] = "baseline"
+    emotions: tuple[str, ...] | None = None
+    """Names of bundled emotions and `.yaml` files of one's own; None for the bundled default."""
     models: tuple[str, ...] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
@@ -213,6 +217,11 @@ class Study(BaseModel):
                 "untrained_seeds": (0, 1, 2, 3, 4),
             }
         )
+
+    @cached_property
+    def bank(self) -> Bank:
+        """The classes and their texts."""
+        return bank(self.emotions)
 
     @property
     def folder(self) -> Path:

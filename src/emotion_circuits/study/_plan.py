@@ -12,6 +12,7 @@ from emotion_circuits import prompts
 from emotion_circuits.comparison import fit_texts, pair_slug
 from emotion_circuits.engine import probe_precision
 from emotion_circuits.models import resolve_device, revision_of
+from emotion_circuits.prompts import Bank
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
@@ -67,9 +68,9 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "float32_products": probe_precision().chosen,
     }
     texts = {
-        "explicit": prompts.profile(study.profile).hash,
-        "implicit": prompts.implicit().hash,
-        "real_world": prompts.real_world().hash,
+        "explicit": study.bank.profile(study.profile).hash,
+        "implicit": study.bank.implicit().hash,
+        "real_world": study.bank.real_world().hash,
     }
     for name in study.models:
         recorded = _recording(study, name, common | texts, stages)
@@ -80,7 +81,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
         )  # fmt: skip
         plan = study.steering.model_dump(mode="json")
-        material = _steering_material()
+        material = _steering_material(study.bank)
         sweep = Stage(
             f"sweep/{slug(name)}", common | {"steering": plan, "material": material}, (fit.name,),
             lambda w, m=name: sweep_development(w, m),  # type: ignore[misc]
@@ -134,8 +135,8 @@ def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list
     texts = {
         "generic_texts": study.generic_texts,
         "revision": revision_of(name),
-        "foils": prompts.foils().hash,
-        "intensity": prompts.intensity_series().hash,
+        "foils": study.bank.foils().hash,
+        "intensity": study.bank.intensity_series().hash,
     }
     own = Stage(
         f"activations/{slug(name)}",
@@ -163,7 +164,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
             f"fit_texts/{slug(name)}",
             parameters
             | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]],
-               "fit_texts": fit_texts(study.sharing.fit, study.sharing.n_fit).hash},
+               "fit_texts": fit_texts(study.bank, study.sharing.fit, study.sharing.n_fit).hash},
             (), lambda w, m=name: record_for_maps(w, m),  # type: ignore[misc]
         )
         for name in names
@@ -188,7 +189,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         maps = [f"maps/{pair_slug(a, b)}" for a, b in pairs_of(study) if b == name]
         stages.append(
             Stage(
-                f"mapped_steering/{slug(name)}", parameters | {"material": _steering_material()},
+                f"mapped_steering/{slug(name)}", parameters | {"material": _steering_material(study.bank)},
                 (f"directions/{slug(name)}", f"sweep/{slug(name)}", *maps),
                 lambda w, m=name: steer_mapped(w, m),  # type: ignore[misc]
             )
@@ -196,11 +197,11 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
     return stages
 
 
-def _steering_material() -> str:
+def _steering_material(of: Bank) -> str:
     """Changes when contexts, continuations or word sets do."""
     import hashlib
 
-    content = repr((prompts.contexts(), prompts.continuations(), tuple(prompts.word_sets())))
+    content = repr((prompts.contexts(), of.continuations(), tuple(of.word_sets())))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
