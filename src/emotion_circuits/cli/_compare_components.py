@@ -111,15 +111,14 @@ def _vectors(store: StoreOptions, name: str) -> Path:
 
 def _screens(lm: LoadedModel, directions: DirectionSet | None, store: StoreOptions) -> list[Screen]:
     """Heads and units of every emotion, averaged over the path; nothing is patched."""
-    from emotion_circuits import prompts
     from emotion_circuits.components import both_screens
 
-    texts = prompts.profile(store.profile)
+    texts = store.bank.profile(store.profile)
     emotions = chosen_emotions(texts, ())
     found: list[Screen] = []
     with counting(f"Screening {lm.name}", len(emotions)) as add:
         for emotion in emotions:
-            outcome = outcome_for(lm, texts, emotion, PairOptions())
+            outcome = outcome_for(lm, store.bank, texts, emotion, PairOptions())
             found += both_screens(lm, outcome, unit=unit_of(directions, emotion))
             add(1)
     return found

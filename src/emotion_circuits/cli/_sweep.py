@@ -155,7 +155,7 @@ def sweep(
         output = store_options.folder / "patching" / name
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
-    slots, continuations = sweep_material(lm, own)
+    slots, continuations = sweep_material(lm, store_options.bank, own)
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
     texts = [t.text for t in generic_sample(directions.generic.n_texts)]
     source = Controls(

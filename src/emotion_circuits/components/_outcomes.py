@@ -33,7 +33,7 @@ from emotion_circuits.engine import (
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import Context, Continuation, WordSets
-from emotion_circuits.scoring import ContinuationTask, continuation_task, log_odds, slot_tokens
+from emotion_circuits.scoring import ContinuationTask, column_of, continuation_task, log_odds, slot_tokens
 
 FloatArray = NDArray[np.float64]
 Where = Literal["last", "span", "mean"]

@@ -47,8 +47,8 @@ def text_arms(
         prompts: beginnings.
         choice: layer and dose of the steered and the random arm.
         random: emotion → (d,) unit vector, the random direction that the emotion's is shown beside.
-        requests: emotion → what a user would try instead of steering: saying so before the prompt, in words a base model
-            can go on from. Emotions without one have no prompted arm.
+        requests: emotion → what a user would try instead of steering: saying so before the prompt, in words that a base
+            model can go on from. Emotions without one have no prompted arm.
         kind: which directions.
         max_tokens: of a continuation.
         on_rows: called with the number of texts done, of prompts · (1 + 3 · emotions).

@@ -87,7 +87,9 @@ def control_bands(
         named = zip(layout.layers, pushes, strict=True)
         odds = np.concatenate([parts.kept(f"{control}-{n}", partial(outcomes, [at]))["odds"] for n, at in named])
     # (layers, sets, controls, doses, classes): the change from the clean run.
-    odds = odds.reshape(len(pushes), len(layout.emotions) if apart else 1, -1, len(layout.doses) + 1, len(slots.classes))
+    odds = odds.reshape(
+        len(pushes), len(layout.emotions) if apart else 1, -1, len(layout.doses) + 1, len(slots.classes)
+    )
     changes = odds[:, :, :, 1:] - odds[:, :, :, :1]
     per_emotion = [changes[:, i if apart else 0, :, :, c] for i, c in enumerate(own)]
     return Bands(control, np.stack(per_emotion, axis=1).transpose(0, 1, 3, 2))

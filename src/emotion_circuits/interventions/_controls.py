@@ -17,7 +17,7 @@ from emotion_circuits.interventions._actions import line, pushes_along
 from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.scoring import SlotTask
+from emotion_circuits.scoring import SlotTask, column_of
 from emotion_circuits.statistics import EMBED_LAYER, exceedance_p, permute_within_groups
 
 FloatArray = NDArray[np.float64]

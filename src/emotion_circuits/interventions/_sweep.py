@@ -17,7 +17,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._actions import Action, bands_of, own_lines, pushes_along
 from emotion_circuits.interventions._steer import Where, check_doses, continuation_outcomes, slot_outcomes
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.scoring import ContinuationTask, SlotTask
+from emotion_circuits.scoring import ContinuationTask, SlotTask, column_of
 from emotion_circuits.statistics import Measure, grouped_bootstrap
 
 FloatArray = NDArray[np.float64]

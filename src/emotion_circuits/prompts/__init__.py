@@ -16,6 +16,8 @@ from emotion_circuits.prompts._bank import (
     contexts,
     generic,
     generic_sample,
+    kept_bank,
+    write_bank,
 )
 from emotion_circuits.prompts._build import build
 from emotion_circuits.prompts._classes import EmotionClass
@@ -69,9 +71,11 @@ __all__ = [
     "emotion_words",
     "generic",
     "generic_sample",
+    "kept_bank",
     "mark",
     "neutral_first",
     "read_dataset",
     "unmark",
     "validate",
+    "write_bank",
 ]

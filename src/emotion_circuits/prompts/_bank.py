@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._classes import EmotionClass, Splits, read_bundled, read_own
-from emotion_circuits.prompts._files import Model, parse, read_jsonl, read_text
+from emotion_circuits.prompts._files import Model, parse, read_jsonl, read_text, write_atomically
 from emotion_circuits.prompts._lexicon import EmotionWord, emotion_words
 from emotion_circuits.prompts._schema import (
     NEUTRAL,
@@ -118,7 +118,12 @@ class Bank:
         """
         if name not in PROFILES:
             raise InputError("unknown profile", found=repr(name), accepted=", ".join(PROFILES))
-        texts = [t for own in self.classes for t in own.explicit if not t.scenario.isdigit() or int(t.scenario) <= PROFILES[name]]
+        texts = [
+            t
+            for own in self.classes
+            for t in own.explicit
+            if not t.scenario.isdigit() or int(t.scenario) <= PROFILES[name]
+        ]
         return Dataset(name, self._by_scenario(texts))
 
     def implicit(self) -> Dataset:
@@ -163,7 +168,12 @@ class Bank:
     def word_sets(self) -> WordSets:
         """Single words of each class for each slot."""
         return WordSets(
-            tuple(WordSet(own.name, slot, own.words[slot]) for own in self.classes for slot in SLOTS if own.words.get(slot))
+            tuple(
+                WordSet(own.name, slot, own.words[slot])
+                for own in self.classes
+                for slot in SLOTS
+                if own.words.get(slot)
+            )
         )
 
     def emotion_words(self, text: str, emotion: str | None = None) -> tuple[EmotionWord, ...]:
@@ -198,6 +208,34 @@ def repr_of(own: EmotionClass) -> object:
     words = {slot: list(found) for slot, found in own.words.items()}
     about = [own.name, words, own.request, own.lexicon.patterns, own.synonyms, own.valence]
     return [about, texts, utterances]
+
+
+BANK_FILE: Final = "emotions.json"
+"""Where a results folder keeps the classes that its numbers are about."""
+
+
+def write_bank(folder: Path, bank: Bank) -> Path:
+    """Keep the classes with all their texts in a results folder."""
+    path = folder / BANK_FILE
+    write_atomically(path, TypeAdapter(Bank).dump_json(bank, indent=1).decode() + "\n")
+    return path
+
+
+def kept_bank(folder: Path) -> Bank | None:
+    """The classes that a results folder is about; None where it does not say.
+
+    Raises:
+        InputError: its file cannot be read.
+    """
+    path = folder / BANK_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(Bank).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"{path} cannot be read.", found=str(error).splitlines()[0], next_step="run extract or study again"
+        ) from error
 
 
 def bundled_emotions() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, StrictStr, StringConstraints
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._files import parse, read_jsonl, read_text
@@ -166,7 +166,9 @@ def read_bundled(folder: Path, splits: Splits) -> EmotionClass:
         path = folder / file
         if not path.is_file():
             return []
-        return [(parse(_Row, row.value, where), where) for row in read_jsonl(path) for where in [f"{path}, line {row.line}"]]
+        return [
+            (parse(_Row, row.value, where), where) for row in read_jsonl(path) for where in [f"{path}, line {row.line}"]
+        ]
 
     explicit, implicit, foils, utterances = [], [], [], []
     for row, where in rows("explicit.jsonl"):
@@ -202,7 +204,7 @@ def read_own(path: Path) -> EmotionClass:
     """A user's own emotion from a YAML file.
 
     Raises:
-        InputError: the file cannot be read, has keys or values that are not accepted, or names a class that tables need.
+        InputError: the file cannot be read, has keys or values that are not accepted, or a name that tables need.
     """
     file = _class_file(path)
     if file.name in RESERVED:
@@ -216,8 +218,8 @@ def read_own(path: Path) -> EmotionClass:
     implicit: list[Text] = []
     for k, given in enumerate(file.implicit):
         where = f"{path}, implicit text {k + 1}"
-        pair = (given,) if isinstance(given, str) else given
-        implicit += _twins(pair, name, f"{name}-implicit-{k + 1}", split_in_turn(k), where, range(1))
+        alone_or_twins = (given,) if isinstance(given, str) else given
+        implicit += _twins(alone_or_twins, name, f"{name}-implicit-{k + 1}", split_in_turn(k), where, range(1))
     foils = [
         _text(text, name, f"{name}-foil-{k + 1}", split_in_turn(k), f"{path}, foil {k + 1}", spans=range(2))
         for k, text in enumerate(file.foils)
@@ -245,10 +247,11 @@ def _class_file(path: Path) -> ClassFile:
     return parse(ClassFile, values, str(path))
 
 
-def _twins(
-    pair: Sequence[str], name: str, scenario: str, split: str, where: str, spans: range
-) -> list[Text]:
-    texts = [_text(text, emotion, scenario, split, where, spans) for text, emotion in zip(pair, (name, NEUTRAL))]
+def _twins(pair: Sequence[str], name: str, scenario: str, split: str, where: str, spans: range) -> list[Text]:
+    texts = [
+        _text(text, emotion, scenario, split, where, spans)
+        for text, emotion in zip(pair, (name, NEUTRAL), strict=False)
+    ]
     return texts[::-1]  # neutral first, as in the bundled scenarios
 
 

@@ -119,7 +119,9 @@ class Dataset:
         texts = self.texts
         if emotion is not None:
             if emotion not in self.classes:
-                raise InputError(f"{self.name} has no such class", found=repr(emotion), accepted=", ".join(self.classes))
+                raise InputError(
+                    f"{self.name} has no such class", found=repr(emotion), accepted=", ".join(self.classes)
+                )
             texts = tuple(t for t in texts if t.emotion == emotion)
         if split is not None:
             check_split(split)

@@ -133,9 +133,7 @@ def validate(
         found = f"{len(dataset.scenarios)} scenarios, {len(dataset.classes)} classes"
         warnings.append(Finding("too-few", 1, f"too few to test what tells the classes apart: {found}"))
     else:
-        numbers, found_problems, found_warnings = _separability(
-            dataset, of.implicit(), n_permutations, seed
-        )
+        numbers, found_problems, found_warnings = _separability(dataset, of.implicit(), n_permutations, seed)
         problems += found_problems
         warnings += found_warnings
     return ValidationReport(

@@ -19,6 +19,7 @@ from emotion_circuits.prompts import NEUTRAL, Bank
 GO_EMOTIONS = "SamLowe/roberta-base-go_emotions"
 ROWS_AT_ONCE = 32
 
+
 class _Loaded(NamedTuple):
     model: Any
     tokenizer: Any

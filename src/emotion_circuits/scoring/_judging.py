@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from emotion_circuits.prompts import NEUTRAL, Bank, Dataset, neutral_first
+from emotion_circuits.prompts import NEUTRAL, Dataset, neutral_first
 from emotion_circuits.scoring._offline import OfflineScorer
-from emotion_circuits.scoring._scorers import TextScorer
+from emotion_circuits.scoring._scorers import TextScorer, sides_of
 from emotion_circuits.statistics import (
     exceedance_p,
     grouped_auroc,
@@ -21,8 +21,6 @@ from emotion_circuits.statistics import (
 )
 
 NAN = float("nan")
-POSITIVE_NEGATIVE = "compound"
-"""The column of a positive–negative scale."""
 
 
 class ScorerQuality(NamedTuple):
@@ -57,16 +55,15 @@ class ScorerQuality(NamedTuple):
 
 
 def judge_scorer(
-    scorer: TextScorer, data: Dataset, bank: Bank, *, n_bootstrap: int = 2000, n_permutations: int = 1000, seed: int = 0
+    scorer: TextScorer, data: Dataset, *, n_bootstrap: int = 2000, n_permutations: int = 1000, seed: int = 0
 ) -> list[ScorerQuality]:
     """AUROC of every class that the scorer has a column for, and accuracy where it has all classes that occur.
 
-    A `compound` column is judged for emotions with a valence, with its sign turned for negative ones.
+    A positive–negative scorer is judged for emotions that have a side, with its sign turned for negative ones.
 
     Args:
         scorer: what is judged.
         data: labelled texts the scorer has not learnt from.
-        bank: its classes.
 
     Raises:
         MeasurementError: a class in fewer than two scenarios.
@@ -75,7 +72,16 @@ def judge_scorer(
     groups = np.array([t.scenario for t in data]) if data.is_matched else None
     labels = [t.emotion for t in data]
     return _rows(
-        scorer.name, data.name, scorer.emotions, scores, labels, groups, _sides(bank), n_bootstrap, n_permutations, seed
+        scorer.name,
+        data.name,
+        scorer.emotions,
+        scores,
+        labels,
+        groups,
+        sides_of(scorer),
+        n_bootstrap,
+        n_permutations,
+        seed,
     )
 
 
@@ -121,8 +127,8 @@ def _rows(
     for emotion in neutral_first(labels):
         if emotion in emotions:
             column = scores[:, emotions.index(emotion)]
-        elif POSITIVE_NEGATIVE in emotions and emotion in sides:
-            column = sides[emotion] * scores[:, emotions.index(POSITIVE_NEGATIVE)]
+        elif emotion in sides:
+            column = sides[emotion] * scores[:, 0]
         else:
             continue
         one = grouped_auroc(
@@ -184,11 +190,6 @@ def _accuracy(
         n_texts=len(truth),
         n_scenarios=len(by_scenario),
     )
-
-
-def _sides(bank: Bank) -> dict[str, int]:
-    """Emotion → which way a positive–negative scale should go with it; those that it says nothing about are left out."""
-    return {own.name: own.valence for own in bank.classes if own.valence}
 
 
 def _false_alarms(

@@ -70,7 +70,7 @@ SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType
     {
         "markers": lambda setting: MarkerScorer(setting.bank),
         "marker-counts": lambda setting: MarkerScorer(setting.bank, counts=True),
-        "vader": lambda _: VaderScorer(),
+        "vader": lambda setting: VaderScorer(setting.bank),
         "offline": lambda setting: OfflineScorer(setting.bank, setting.profile),
         "go-emotions": lambda setting: HuggingFaceScorer(setting.bank, GO_EMOTIONS, device=setting.device),
     }
@@ -79,6 +79,12 @@ SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType
 
 OFFLINE_SCORERS: Final = ("markers", "vader", "offline")
 """What is used where nothing is asked for: no network, no model."""
+
+
+def sides_of(scorer: TextScorer) -> Mapping[str, int]:
+    """Emotion → which way a positive–negative scorer should go with it; none for scorers of emotions."""
+    sides: Mapping[str, int] = getattr(scorer, "sides", {})
+    return sides
 
 
 def make_scorer(name: str, setting: Setting) -> TextScorer:

@@ -91,7 +91,9 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
     choice = read_choice(patching_path(work, name, "choice.json"))
     contexts = prompts.contexts("test")
     slots = slot_task(lm, contexts, work.bank.word_sets())
-    continuations = continuation_task(lm, _openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class))
+    continuations = continuation_task(
+        lm, _openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
+    )
     result = sweep(
         lm,
         directions,

@@ -32,7 +32,10 @@ def write_and_score(work: Workshop, name: str) -> list[Path]:
         requests = {own.name: own.request for own in work.bank.classes if own.request}
         texts = text_arms(lm, directions, openings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done)
     evaluation = evaluate_texts(
-        texts, [make_scorer(s, Setting(work.bank)) for s in SCORERS], perplexities=stored_perplexities(texts), seed=work.study.seed
+        texts,
+        [make_scorer(s, Setting(work.bank)) for s in SCORERS],
+        perplexities=stored_perplexities(texts),
+        seed=work.study.seed,
     )
     written, table = patching_path(work, name, "texts.jsonl"), patching_path(work, name, "text_scores.parquet")
     write_text(written, "".join(text.model_dump_json() + "\n" for text in texts))
