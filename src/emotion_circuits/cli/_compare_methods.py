@@ -36,7 +36,7 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.components import DoseResponse, MethodRow, Modulation, PairSet, PushSize, Way
     from emotion_circuits.models import LoadedModel
-    from emotion_circuits.prompts import Dataset
+    from emotion_circuits.prompts import Bank, Dataset
     from emotion_circuits.scoring import GeneratedText
 
 DOSES = (0.1, 0.2, 0.4)
@@ -165,7 +165,8 @@ def compare_methods(
         for e in chosen
     }  # fmt: skip
     circuits: dict[str, Modulation | None] = {
-        e: _circuit(lm, texts, e, split, circuit_size, strength, controls, seed) if circuit else None for e in chosen
+        e: _circuit(lm, bank, texts, e, split, circuit_size, strength, controls, seed) if circuit else None
+        for e in chosen
     }
     total = sum(n_texts(pairs[e], way, controls, settings[e], circuits[e]) for e in chosen for way in tried)
     sizes: list[PushSize] = []
@@ -214,6 +215,7 @@ def compare_methods(
 
 def _circuit(
     lm: LoadedModel,
+    bank: Bank,
     texts: Dataset,
     emotion: str,
     split: str,

@@ -100,9 +100,9 @@ def _accuracy(model: ModelResults) -> Chart | None:
     )
     return Chart(
         "accuracy",
-        f"{model.name}: Can the four classes be told apart?",
+        f"{model.name}: Can the classes be told apart?",
         f"Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
-        f"{_NULL_WORDS}, near one in four.",
+        f"{_NULL_WORDS}, near one in {len(model.emotions('quality')) + 1}.",
         f"Nearest-centroid accuracy of {model.name} by layer, one panel for each position. "
         + best_words(model, ACCURACY, "centroid"),
         (panels,),
