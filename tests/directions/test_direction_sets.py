@@ -25,8 +25,11 @@ from emotion_circuits.directions import (
     source_of,
 )
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 
 def cleaned_by_hand(values, generic, row, share, centred):

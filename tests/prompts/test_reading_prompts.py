@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, SPLITS, read_dataset
+from emotion_circuits.prompts import SPLITS, bank, read_dataset
+
+CLASSES = bank().names
 
 texts = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=30).filter(str.strip)
 rows = st.fixed_dictionaries(

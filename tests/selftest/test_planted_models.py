@@ -10,10 +10,13 @@ import torch
 
 from emotion_circuits.engine import Point, plan_batches, record_tokens
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS
+from emotion_circuits.prompts import bank
 from emotion_circuits.selftest import BUILDERS, Head, PlantedModel, PlantSpec, plant, planted_bank
 from emotion_circuits.selftest._bank import neutral_texts
 from emotion_circuits.selftest._coordinates import Coordinates
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 FAMILIES = tuple(BUILDERS)
 
