@@ -139,8 +139,8 @@ def invented(way, arms):
                 GeneratedText(prompt=f"p{k}", text=words, arm=arm, emotion=None if arm == "clean" else "gratitude",
                               dose=dose, layer=None if arm == "clean" else 3, sample=0, perplexity=perplexity)
             )  # fmt: skip
-    return {r.method + ("" if np.isnan(r.dose) else f" {r.dose:g}"): r
-            for r in compare_methods("m", way, texts, [make_scorer("markers", ScorerSetting(prompts.bank()))])}  # fmt: skip
+    rows = compare_methods("m", way, texts, [make_scorer("markers", ScorerSetting(prompts.bank()))])
+    return {r.method + ("" if np.isnan(r.dose) else f" {r.dose:g}"): r for r in rows}
 
 
 def test_effect_chance_and_front():

@@ -82,8 +82,9 @@ def punctuation(
         with counting(f"Ablating {emotion}", 1 + 4 * (1 + controls)) as add:
             found.append(
                 punctuation_control(
-                    lm, directions, emotion, data=data, word_sets=bank.word_sets(), layer=layer, onwards=not only, kind=kind,
-                    n_controls=controls, seed=seed, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_variants=add,
+                    lm, directions, emotion, data=data, word_sets=bank.word_sets(), layer=layer, onwards=not only,
+                    kind=kind, n_controls=controls, seed=seed, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS,
+                    on_variants=add,
                 )
             )  # fmt: skip
     rows = [row for one in found for row in one.rows]
