@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import subprocess
 import sys
@@ -71,12 +70,12 @@ def test_a_killed_process_leaves_nothing_that_stays(tmp_path: Path) -> None:
     killed, living = writer(folder, "killed"), writer(folder, "living")
     killed.kill()
     killed.wait()
-    assert len(os.listdir(tmp_path)) == 2  # both wrote beside the folder, and neither into it
+    assert len(list(tmp_path.iterdir())) == 2  # both wrote beside the folder, and neither into it
     with publish(folder) as fresh:
         (fresh / "weights").write_text("ours")
-        assert len(os.listdir(tmp_path)) == 2  # the dead one's is gone, the living one's is not
+        assert len(list(tmp_path.iterdir())) == 2  # the dead one's is gone, the living one's is not
     assert (folder / "weights").read_text() == "ours"
     living.communicate("\n")
     assert living.returncode == 0
     assert (folder / "weights").read_text() == "living"
-    assert os.listdir(tmp_path) == ["model"]
+    assert list(tmp_path.iterdir()) == [folder]
