@@ -139,18 +139,21 @@ def load(
     dtype: Literal["float32", "bfloat16"] = "float32",
     bos: bool | Literal["auto"] = "auto",
     threads: int | None = None,
+    float32_products: Literal["highest", "medium"] = "highest",
 ) -> LanguageModel:
     """Load a model and run the quick proofs on it.
 
     Args:
         name: hub id, local folder, .gguf file, `smollm2-135m` or `reference/...`.
-        device, dtype, bos, threads: as for `models.load`.
+        device, dtype, bos, threads, float32_products: as for `models.load`.
 
     Raises:
         InputError: the model cannot be found or used.
         MeasurementError: a proof failed.
     """
-    lm = engine.load_verified(name, device=device, dtype=dtype, bos=bos, threads=threads)
+    lm = engine.load_verified(
+        name, device=device, dtype=dtype, bos=bos, threads=threads, float32_products=float32_products
+    )
     return LanguageModel(**{f.name: getattr(lm, f.name) for f in fields(lm)})
 
 

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_circuits._plain import to_plain
-from emotion_circuits.errors import InputError
+from emotion_circuits.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 
+PART = ".{}.{}.part"
+"""Temporary names: of a file's name and the number of the process that writes it."""
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its name when the block ends without an exception.
 
+    A symbolic link stays, and the file that it names is written. What is no file (a pipe, `/dev/null`) is written as
+    it is.
+
     Raises:
-        InputError: the folder cannot be written.
+        WriteError: the folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        target = path.resolve() if path.is_symlink() else path
+        special = target.exists() and not target.is_file() and not target.is_dir()
+        part = target if special else target.with_name(PART.format(target.name, os.getpid()))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            if not special:
+                part.replace(target)
+        finally:
+            if not special:
+                part.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(
-            f"Cannot write {path}.", found=error.strerror or error, next_step="choose a folder you may write"
-        ) from error
-    finally:
-        with suppress(OSError):  # a folder that cannot be made has been reported already
-            part.unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room there" if full else "choose a folder you may write"
+        refusal = WriteError(f"Cannot write {path}.", found=error.strerror or error, next_step=advice)
+        refusal.exit_status = 1 if full else 2
+        raise refusal from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,7 +36,7 @@ def kept(lm, tokens):
 def transformers_own(lm, prompt, n):
     """One prompt at a time, without padding."""
     ids = torch.tensor([lm.encode([prompt])[0].ids])
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         out = lm.hf.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=n, do_sample=False, pad_token_id=0, num_beams=1
         )

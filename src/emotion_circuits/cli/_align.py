@@ -38,7 +38,7 @@ Components = Annotated[
 ]
 
 
-@command(example="align --model reference/gpt2 --model2 reference/gpt2-twin --layers 3 5")
+@command(example="align --model reference/gpt2 --model2 reference/gpt2-twin --layers 3 5", writes="results")
 def align(
     *,
     model: ModelFlag,
@@ -89,7 +89,7 @@ def align(
     emit(result, json, table=_alignment_table(pair, target))
 
 
-@command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5")
+@command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5", writes="results")
 def transfer(
     *,
     models: Annotated[tuple[str, ...], flag("--model", help="Two models or more; every ordered pair is judged.")],
@@ -135,9 +135,7 @@ def transfer(
         base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
-        lm = load_verified(
-            target.source.model, device=model_options.device, dtype=model_options.dtype, bos=target.source.bos
-        )
+        lm = load_verified(target.source.model, **model_options.settings, bos=target.source.bos)
         slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):

@@ -46,7 +46,7 @@ RANKINGS: dict[str, RankBy] = {
 }
 
 
-@command(example="circuit --model reference/gpt2 --emotion gratitude --controls 20")
+@command(example="circuit --model reference/gpt2 --emotion gratitude --controls 20", writes="output")
 def circuit(
     *,
     model: ModelFlag,

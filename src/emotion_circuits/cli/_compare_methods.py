@@ -43,7 +43,11 @@ DOSES = (0.1, 0.2, 0.4)
 STRENGTHS = (2.0, 4.0, 8.0)
 
 
-@command(name="compare-methods", example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2")
+@command(
+    name="compare-methods",
+    example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2",
+    writes="output",
+)
 def compare_methods(
     *,
     model: DirectionModel = None,

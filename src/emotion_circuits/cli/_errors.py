@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, UnknownCommandError, UnknownOptionError
 from emotion_circuits.errors import EmotionCircuitsError
 
 PROGRAM = "emotion-circuits"
-FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
 MAX_LINES = 4
 
 _KEPT = "Files that were finished are kept; nothing half-written remains."
@@ -53,6 +53,10 @@ EARLIER_NAMES = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers and containers send it: everything that an interrupt tidies up is tidied up."""
+
+
 class Explanation(NamedTuple):
     """One to four lines for stderr, and the exit status."""
 
@@ -73,7 +77,8 @@ def _explain(error: BaseException) -> Explanation:
     if isinstance(error, CycloptsError):
         return Explanation(_usage(error), BAD_INPUT)
     if isinstance(error, KeyboardInterrupt):
-        return Explanation(f"Interrupted. {' '.join(getattr(error, '__notes__', [])) or _KEPT}", INTERRUPTED)
+        what, status = ("Terminated", TERMINATED) if isinstance(error, Terminated) else ("Interrupted", INTERRUPTED)
+        return Explanation(f"{what}. {' '.join(getattr(error, '__notes__', [])) or _KEPT}", status)
     if isinstance(error, OSError) and error.filename is not None:
         status = BAD_INPUT if error.errno in _USERS_PATH else FAILURE
         return Explanation(f"Cannot use {error.filename}: {error.strerror or type(error).__name__}.", status)

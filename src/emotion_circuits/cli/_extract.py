@@ -24,7 +24,7 @@ from emotion_circuits.errors import InputError
 BOS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "on": True, "off": False}
 
 
-@command(example="extract --model reference/gpt2 --output activations/gpt2")
+@command(example="extract --model reference/gpt2 --output activations/gpt2", writes="output")
 def extract(
     *,
     model: ModelFlag,
@@ -70,7 +70,7 @@ def extract(
     folder = output or store_options.folder / "activations" / ModelName.parse(model).slug
     check_writable(folder / "activations_neutral.safetensors")
     _refuse_leftovers(folder, data.classes)
-    lm = load_verified(model, device=model_options.device, dtype=model_options.dtype, bos=BOS[bos])
+    lm = load_verified(model, **model_options.settings, bos=BOS[bos])
     files: list[Path] = []
     rates: dict[str, float | None] = {}
     sets = (

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -30,7 +34,12 @@ def flag(*aliases: str, help: str | None = None, at_least: float | None = None, 
     return Parameter(alias=aliases, help=help, **settings)
 
 
-def command(group: App | None = None, *, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+Writes = Literal["nothing", "output", "results"]
+
+
+def command(
+    group: App | None = None, *, example: str, name: str | None = None, writes: Writes = "nothing"
+) -> Callable[[Callable[..., Any]], Any]:
     """Make a function a command.
 
     Args:
@@ -38,9 +47,13 @@ def command(group: App | None = None, *, example: str, name: str | None = None) 
             `COMMANDS`.
         example: what to type after the program's name; it closes the help page, and a test parses it.
         name: if it is not the function's.
+        writes: into the results folder, which one run at a time owns: never; unless `--output` names a place outside;
+            or always.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        if writes != "nothing":
+            function = _owning_results(function, always=writes == "results")
         chosen = name or function.__name__.strip("_").replace("_", "-")
         place = None if group is None else len(group.resolved_commands())  # help keeps the order of the module
         epilogue = f"Example:\n  {PROGRAM} {example}"
@@ -51,6 +64,23 @@ def command(group: App | None = None, *, example: str, name: str | None = None) 
         return function
 
     return decorate
+
+
+def _owning_results(function: Callable[..., Any], always: bool) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        from emotion_circuits._lock import owned
+
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        folder, output = given.arguments["store_options"].folder, given.arguments.get("output")
+        inside = always or output is None or output.resolve().is_relative_to(folder.resolve())
+        with owned(folder) if inside else nullcontext():
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -88,6 +118,16 @@ class ModelOptions:
     dtype: Annotated[
         Literal["float32", "bfloat16"], flag(help="Precision of the weights; float32 below a billion parameters.")
     ] = "float32"
+    threads: Annotated[int | None, flag(help="torch's threads; by default as many as it takes.", at_least=1)] = None
+    float32_products: Annotated[
+        Literal["highest", "medium"],
+        flag(help="medium is faster on some processors, with bfloat16's digits."),
+    ] = "highest"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of them, for `load_verified`."""
+        return dataclasses.asdict(self)
 
 
 @Parameter(name="*")

@@ -102,7 +102,7 @@ def sides(
             fitted = _kept(folder, fit.hash)
             texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash)
             if fitted is None or texts is None:
-                lm = load_verified(name, device=options.device, dtype=options.dtype, bos=own.source.bos)
+                lm = load_verified(name, **options.settings, bos=own.source.bos)
                 with progress(f"{name}: texts to fit maps on", len(fit)) as done:
                     side = record_side(lm, own.data if texts is None else texts, fit, on_batch=done)
                 save_activations(side.fit, folder)

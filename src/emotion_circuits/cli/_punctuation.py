@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from emotion_circuits.interventions import PunctuationControl
 
 
-@command(example="punctuation --model reference/gpt2 --emotion gratitude")
+@command(example="punctuation --model reference/gpt2 --emotion gratitude", writes="output")
 def punctuation(
     *,
     model: DirectionModel = None,

@@ -41,7 +41,7 @@ Place = Literal["before", "word", "after", "bridge", "last", "all"]
 Direction = Literal["denoising", "noising"]
 
 
-@command(example="swap --model reference/gpt2 --emotion gratitude --direction denoising")
+@command(example="swap --model reference/gpt2 --emotion gratitude --direction denoising", writes="output")
 def swap(
     *,
     model: ModelFlag,

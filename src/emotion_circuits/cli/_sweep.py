@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 
 
-@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output sweep.parquet")
+@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output sweep.parquet", writes="output")
 def sweep(
     *,
     model: DirectionModel = None,
@@ -110,6 +110,7 @@ def sweep(
     """
     from emotion_circuits import __version__
     from emotion_circuits._files import write_table
+    from emotion_circuits._lock import owned
     from emotion_circuits._parts import Parts
     from emotion_circuits.directions import generic_tokens
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
@@ -179,7 +180,8 @@ def sweep(
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())
     forwards = batches + len(continuations.batches)
-    with counting("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as add:
+    runs = variants * (len(layout.emotions) * forwards + n_controls * batches)
+    with owned(parts.folder), counting("Sweep", runs) as add:
         result = steer(
             lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
             alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,
@@ -191,9 +193,9 @@ def sweep(
                 batch_tokens=budget, on_variants=add, parts=parts,
             )  # fmt: skip
             rows = with_bands(result, found, rows)
+        write_table(output, measures_table(rows))
+        parts.clear()
     unit = result.unit
-    write_table(output, measures_table(rows))
-    parts.clear()
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
     plots = write_sweep_figure(rows, output.with_suffix(""), title)
     broken = [

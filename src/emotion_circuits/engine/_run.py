@@ -105,7 +105,7 @@ def mlp_only_at(lm: LoadedModel, layer: int, tokens: Tensor) -> Iterator[None]:
 def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
     """The base model's last hidden state (after the final norm), without the LM head; shape (rows, tokens, d)."""
     model_inputs.setdefault("use_cache", False)
-    with matmul_precision(lm.device):
+    with matmul_precision(lm):
         hidden: Tensor = lm.base(input_ids=input_ids, **model_inputs)[0]
         return hidden
 
@@ -121,7 +121,7 @@ def logits_of(lm: LoadedModel, normed: Tensor, tokens: Tensor | None = None) -> 
     Returns:
         (..., vocabulary), or (..., len(tokens)) in their order.
     """
-    with matmul_precision(lm.device):
+    with matmul_precision(lm):
         if tokens is None:
             logits: Tensor = lm.lm_head(normed)
             return logits

@@ -87,7 +87,7 @@ def packing_error(lm: LoadedModel) -> float:
 def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:
     """Our `resid_post` and `embed` against transformers' own `output_hidden_states`, same batch: 0 is exact."""
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers - 1))]
-    with torch.inference_mode(), matmul_precision(lm.device):
+    with torch.inference_mode(), matmul_precision(lm):
         theirs = lm.base(**batch.inputs(lm), output_hidden_states=True, use_cache=False).hidden_states
     ours = record_tokens(lm, batch, points)
     return max(_difference(ours[p], theirs[i]) for i, p in enumerate(points))
@@ -112,7 +112,7 @@ def _parts_error(lm: LoadedModel, batch: Batch) -> float:
         sites.append("resid_mid")
     seen = record_tokens(lm, batch, [Point(site, layer) for layer in range(lm.n_layers) for site in sites])
     worst = 0.0
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         for layer in range(lm.n_layers):
             at = {site: seen[Point(site, layer)] for site in sites}
             parts = [
@@ -143,7 +143,7 @@ def _logits_error(lm: LoadedModel, batch: Batch) -> float:
     """Final norm and LM head on the last layer's `resid_post` against the logits that transformers gives."""
     point = Point("resid_post", lm.n_layers - 1)
     last = record_tokens(lm, batch, [point])[point]
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         ours = lm.lm_head(lm.final_norm(last))
         theirs = lm.hf(**batch.inputs(lm), use_cache=False).logits
     return _difference(ours, theirs)

@@ -4,9 +4,9 @@ from emotion_circuits.models._cache import cache_folder
 from emotion_circuits.models._catalogue import ModelInfo, catalogue
 from emotion_circuits.models._classifiers import classifier_folder
 from emotion_circuits.models._families import FAMILIES, Family, family_of
-from emotion_circuits.models._load import family_of_model, load, resolve_device
 from emotion_circuits.models._identity import revision_of
-from emotion_circuits.models._loaded import Encoded, LoadedModel
+from emotion_circuits.models._load import family_of_model, load, resolve_device
+from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
 from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._smollm2 import get_smollm2
@@ -18,6 +18,7 @@ __all__ = [
     "SMOLLM2",
     "Encoded",
     "Family",
+    "Float32Products",
     "LoadedModel",
     "ModelInfo",
     "ModelName",

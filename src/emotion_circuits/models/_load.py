@@ -14,7 +14,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models._checks import check_files, check_finite, check_tokens
 from emotion_circuits.models._families import Family, family_of
 from emotion_circuits.models._identity import revision_of
-from emotion_circuits.models._loaded import LoadedModel
+from emotion_circuits.models._loaded import Float32Products, LoadedModel
 from emotion_circuits.models._names import ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._sources import find, is_available
@@ -38,6 +38,7 @@ def load(
     dtype: Literal["float32", "bfloat16"] = "float32",
     bos: bool | Literal["auto"] = "auto",
     threads: int | None = None,
+    float32_products: Float32Products = "highest",
 ) -> LoadedModel:
     """Load a causal language model for measurement: eval mode, no parameter gradients, no code from the model's author.
 
@@ -47,6 +48,7 @@ def load(
         dtype: precision of the weights. Below a billion parameters measure in float32.
         bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, off for the others.
         threads: number of torch's threads, for the whole process; None leaves it as it is.
+        float32_products: "medium" lets some processors multiply faster, with bfloat16's digits.
 
     Weights that are stored in the precision asked for are mapped from the file, not copied: replace a weight file by
     renaming another onto it, never by writing into it, while a model is loaded from it.
@@ -85,6 +87,7 @@ def load(
         bos=_use_bos(bos, name, family, tokenizer),
         device=torch_device,
         dtype=torch_dtype,
+        float32_products=float32_products,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,11 @@ from emotion_circuits.models._names import ModelName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+Float32Products = Literal["highest", "medium"]
+"""torch's setting of float32 products on the CPU. "medium" lets processors with bfloat16 arithmetic round to it; on
+others it changes nothing, or which library multiplies."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class LoadedModel:
     dtype: torch.dtype
     packing: bool = False
     """Several texts may share a row under a block mask. The engine sets it once that is proven."""
+    float32_products: Float32Products = "highest"
 
     @property
     def config(self) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 
 from emotion_circuits import prompts
 from emotion_circuits.comparison import fit_texts, pair_slug
-from emotion_circuits.engine import probe_precision
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
@@ -41,12 +40,14 @@ class Stage:
         parameters: JSON values that decide its result, besides its inputs.
         inputs: names of the stages it reads.
         run: does the work and returns the files it wrote.
+        partial: it runs with what there is of its inputs, where one of them could not.
     """
 
     name: str
     parameters: dict[str, Any]
     inputs: tuple[str, ...]
     run: Callable[[Workshop], list[Path]]
+    partial: bool = False
 
 
 def plan_study(study: Study) -> tuple[Stage, ...]:
@@ -64,7 +65,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "batch_tokens": study.batch_tokens,
         "seed": study.seed,
         "profile": study.profile,
-        "float32_products": probe_precision().chosen,
+        "float32_products": study.float32_products,
     }
     texts = {
         "explicit": prompts.profile(study.profile).hash,
@@ -123,9 +124,9 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                 )
             )  # fmt: skip
     stages += _sharing(study, common | texts)
-    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
-    stages.append(Stage("claims", {}, judged, judge_all))
-    stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
+    stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
+    inputs = tuple(s.name for s in stages)
+    stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
     return tuple(stages)
 
 
@@ -204,10 +205,16 @@ def _steering_material() -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def claim_files(study: Study) -> dict[str, str]:
+    """Stage that makes claims → the name of its file of them."""
+    of_models = {"quality": "rq1", "steering": "rq3", "circuits": "rq4"}
+    names = {f"{kind}/{slug(m)}": f"{rq}_{slug(m)}" for m in study.models for kind, rq in of_models.items()}
+    return names | {f"maps/{pair_slug(a, b)}": f"maps_{pair_slug(a, b)}" for a, b in pairs_of(study)}
+
+
 def judge_all(work: Workshop) -> list[Path]:
     """All models' claims, judged together, in claims.json."""
-    names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3", "rq4")]
-    names += [f"maps_{pair_slug(a, b)}" for a, b in pairs_of(work.study)]
+    names = [file for stage, file in claim_files(work.study).items() if stage not in work.missing]
     path = work.folder / "claims.json"
     write_claims(path, judge(read_unjudged(work.folder, names)))
     return [path]

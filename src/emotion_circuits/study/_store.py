@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits._files import read_json, whole_file, write_json
+from emotion_circuits._files import read_json, write_json
 from emotion_circuits.errors import InputError
 
 SCHEMA = 1
@@ -55,18 +55,25 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         self._path = folder / "manifest.json"
-        self._stages: dict[str, dict[str, Any]] = {}
-        if self._path.exists():
-            found = read_json(self._path)
-            schema = found.get("schema") if isinstance(found, dict) else None
-            if schema != SCHEMA:
-                raise InputError(
-                    f"{folder} holds results of another version.",
-                    found=f"schema {schema}",
-                    accepted=f"schema {SCHEMA}",
-                    next_step="give another folder with --results, or move this one away",
-                )
-            self._stages = found["stages"]
+        self._stages = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        if not self._path.exists():
+            return {}
+        found = read_json(self._path)
+        schema = found.get("schema") if isinstance(found, dict) else None
+        if schema != SCHEMA:
+            raise InputError(
+                f"{self.folder} holds results of another version.",
+                found=f"schema {schema}",
+                accepted=f"schema {SCHEMA}",
+                next_step="give another folder with --results, or move this one away",
+            )
+        stages: dict[str, dict[str, Any]] = found["stages"]
+        return stages
+
+    def _write(self) -> None:
+        write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
 
     def finished(self, stage: str, key: str) -> bool:
         """Whether the stage was finished under this key and its files are as they were."""
@@ -78,16 +85,11 @@ class Store:
             for name, digest in entry["files"].items()
         )
 
-    def check_writable(self) -> None:
-        """Raise `InputError` unless files can be made here."""
-        with whole_file(self.folder / ".writable") as part:
-            part.touch()
-        (self.folder / ".writable").unlink()
-
     def finish(
         self, stage: str, key: str, files: Sequence[Path], seconds: float, parameters: Mapping[str, Any]
     ) -> None:
-        """Record a finished stage and what made its files."""
+        """Record a finished stage and what made its files, beside whatever is recorded by now."""
+        self._stages = self._read()
         self._stages[stage] = {
             "key": key,
             "parameters": dict(parameters),
@@ -97,7 +99,15 @@ class Store:
             "versions": {package: version(package) for package in NUMERIC_PACKAGES}
             | {"python": platform.python_version()},
         }
-        write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
+        self._write()
+
+    def forget(self, stage: str) -> None:
+        """Remove what an earlier run left of a stage that cannot run now, so that nobody takes it for this study's."""
+        entry = self._stages.pop(stage, None)
+        if entry is not None:
+            self._write()
+            for name in entry["files"]:
+                (self.folder / name).unlink(missing_ok=True)
 
 
 class Stopwatch:
