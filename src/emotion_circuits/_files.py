@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_circuits._plain import to_plain
-from emotion_circuits.errors import InputError
+from emotion_circuits.errors import EmotionCircuitsError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -22,16 +25,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its name when the block ends without an exception.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written; EmotionCircuitsError, a failure, where the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = path.resolve() if path.is_symlink() else path  # a link stays a link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        part.replace(path)
+        part.replace(target)
     except OSError as error:
-        raise InputError(
-            f"Cannot write {path}.", found=error.strerror or error, next_step="choose a folder you may write"
+        full = error.errno in DISK_FULL
+        raise (EmotionCircuitsError if full else InputError)(
+            f"Cannot write {path}.",
+            found=error.strerror or error,
+            next_step="make room, then run it again" if full else "choose a folder you may write",
         ) from error
     finally:
         with suppress(OSError):  # a folder that cannot be made has been reported already
@@ -41,7 +48,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,7 +66,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"No such file: {path}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable JSON.", found=error) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, Parameter
 
-from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, explain
+from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
 from emotion_circuits.cli._output import make_console
 
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        check_arguments(tokens)
         app = build_app()
         if not tokens or tokens[0] not in COMMANDS:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
@@ -102,6 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         text, status = explain(error)
         sys.stderr.write(text + "\n")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _let_go_of_stdout()
         return status
     return result if isinstance(result, int) else 0
 
