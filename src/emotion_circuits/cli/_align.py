@@ -17,6 +17,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit, layer_name, p_cell
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
@@ -47,7 +48,8 @@ def align(
     fit: Fit = "neutral",
     n_fit: Annotated[int, flag(help="Texts to fit on.", at_least=100)] = 1000,
     neutral_prompts_file: Annotated[
-        Path | None, flag(help="Texts of your own to fit on: .json, .jsonl with `text`, or .txt by lines.")
+        Path | None,
+        text_file(help="Texts of your own to fit on: .jsonl, .csv (`text`), .json or .txt; - for standard input."),
     ] = None,
     layers: AnyLayers = None,
     n_components: Components = None,

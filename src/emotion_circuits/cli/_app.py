@@ -13,7 +13,7 @@ from types import FrameType
 
 from cyclopts import App, Parameter
 
-from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, explain
+from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
 from emotion_circuits.cli._output import make_console
 
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        check_arguments(tokens)
         app = build_app()
         if not tokens or tokens[0] not in COMMANDS:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
@@ -107,6 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         text, status = explain(error)
         sys.stderr.write(text + "\n")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _let_go_of_stdout()
         return status
     return result if isinstance(result, int) else 0
 

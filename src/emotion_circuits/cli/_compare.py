@@ -190,7 +190,7 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.comparison import pairs_table
 
-    if target.suffix == ".json":
+    if target.suffix.lower() == ".json":
         write_json(target, {"measures": rows})
     else:
         write_table(target, pairs_table(rows))

@@ -51,7 +51,7 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.comparison import adjusted, pairs_table
 
-    if target.suffix == ".json":
+    if target.suffix.lower() == ".json":
         write_json(target, {"measures": found.rows})
     else:
         write_table(target, pairs_table(found.rows))

@@ -36,7 +36,7 @@ Prompts = Annotated[
     tuple[Path, ...],
     flag(
         "--dataset",
-        help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
+        help="Your own texts: .jsonl, .csv, a folder, or class files; by default the bundled profile's.",
         show_default=False,
     ),
 ]
@@ -106,7 +106,7 @@ def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:
 
     if not files:
         return prompts.profile(store.profile)
-    if len(files) == 1 and files[0].suffix == ".json" and files[0].is_file():
+    if len(files) == 1 and files[0].suffix.lower() == ".json" and files[0].is_file():
         neutral = files[0].with_name(files[0].name.replace(files[0].name.split("_prompts")[0], "neutral", 1))
         if neutral.is_file() and neutral != files[0]:
             return _joined([files[0], neutral], store)

@@ -111,7 +111,7 @@ def run_effects(
             )  # fmt: skip
             made += found[0]
             written += found[1]
-    if output.suffix == ".json":
+    if output.suffix.lower() == ".json":
         write_json(output, effects)
     else:
         write_table(output, effects_table(effects))

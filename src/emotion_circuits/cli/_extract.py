@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_lengths, check_writable
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -16,6 +16,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._progress import progress
@@ -29,7 +30,10 @@ def extract(
     *,
     model: ModelFlag,
     dataset: Annotated[
-        Path | None, flag(help="Your own texts: a .jsonl file or class files; by default the bundled profile's.")
+        Path | None,
+        text_file(
+            help="Your own texts: .jsonl, .csv, - for standard input, or class files; by default the bundled profile's."
+        ),
     ] = None,
     output: Annotated[
         Path | None, flag("--output-dir", help="Folder; by default in the results folder, named after the model.")
@@ -71,6 +75,7 @@ def extract(
     check_writable(folder / "activations_neutral.safetensors")
     _refuse_leftovers(folder, data.classes)
     lm = load_verified(model, **model_options.settings, bos=BOS[bos])
+    check_lengths(lm, data.texts)
     files: list[Path] = []
     rates: dict[str, float | None] = {}
     sets = (

@@ -34,6 +34,11 @@ def flag(*aliases: str, help: str | None = None, at_least: float | None = None, 
     return Parameter(alias=aliases, help=help, **settings)
 
 
+def text_file(*aliases: str, help: str) -> Parameter:
+    """A flag for one file to read, which may be `-`; cyclopts would take that for an option otherwise."""
+    return flag(*aliases, help=help, allow_leading_hyphen=True)
+
+
 Writes = Literal["nothing", "output", "results"]
 
 

@@ -11,7 +11,7 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def output_path(path: Path, suffix: str, *others: str) -> Path:
-    """Where to write: a pickle's name becomes that of the format we write, with a note; a bare name gets the suffix.
+    """Where to write: what was named, or for a pickle's name that of the format we write, with a note.
 
     Args:
         path: as the user gave it.
@@ -19,7 +19,7 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
         others: further suffixes that the command can write.
 
     Raises:
-        InputError: another suffix, which would promise another format.
+        InputError: another suffix, which would promise another format, or none.
     """
     given = path.suffix.lower()
     if given in PICKLES:
@@ -28,9 +28,12 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
         return chosen
     if given in (suffix, *others):
         return path
-    if given == "" or not given[1:].isalpha():  # "gpt2_v0.5" has no suffix in any useful sense
-        return path.with_name(path.name + suffix)
-    raise InputError(f"This command does not write {given} files.", found=path, accepted=", ".join((suffix, *others)))
+    raise InputError(
+        f"This command does not write {given} files." if given else "The file to write has no suffix.",
+        found=path,
+        accepted=", ".join((suffix, *others)),
+        next_step=f"name it {path.name}{suffix}",
+    )
 
 
 def input_path(path: Path, *suffixes: str) -> Path:
@@ -43,6 +46,8 @@ def input_path(path: Path, *suffixes: str) -> Path:
     Raises:
         InputError: there is no such file, or only a pickle.
     """
+    if path == Path("-"):  # standard input
+        return path
     if path.suffix.lower() in PICKLES:
         written = [path.with_suffix(suffix) for suffix in suffixes]
         for candidate in written:

@@ -69,7 +69,7 @@ def run_screen(
     import pandas as pd
 
     table = pd.concat([one.table(seed=seed) for one in found], ignore_index=True)
-    if output.suffix == ".json":
+    if output.suffix.lower() == ".json":
         write_json(output, table)
     else:
         write_table(output, table)

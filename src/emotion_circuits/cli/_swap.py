@@ -114,7 +114,7 @@ def swap(
                 )
             )  # fmt: skip
         rows += interchange_measures(found[-1], seed=seed)
-    if output.suffix == ".json":
+    if output.suffix.lower() == ".json":
         write_json(output, sorted(rows))
     else:
         write_table(output, measures_table(rows))

@@ -11,10 +11,11 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
-    read_prompts,
+    read_texts,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -26,6 +27,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._paths import output_path
@@ -46,7 +48,8 @@ def sweep(
     model: DirectionModel = None,
     vectors: Vectors = None,
     prompts_file: Annotated[
-        Path | None, flag("--prompts", help="Your own prompts: .json, .jsonl with `text`, or .txt by lines.")
+        Path | None,
+        text_file("--prompts", help="Your own prompts: .jsonl, .csv (`text`), .json or .txt; - for standard input."),
     ] = None,
     layers: Annotated[
         tuple[int, ...] | None, flag("--layer", help="Blocks, counted from 0; by default five depths.", at_least=0)
@@ -142,7 +145,7 @@ def sweep(
     if not steps:
         raise InputError("Only 0 was given, which is the clean run.", accepted="at least one other number")
     check_action(action, steps)
-    own = None if prompts_file is None else read_prompts(prompts_file)
+    own = None if prompts_file is None else read_texts(prompts_file)
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)
@@ -156,7 +159,8 @@ def sweep(
         output = store_options.folder / "patching" / name
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
-    slots, continuations = sweep_material(lm, own)
+    check_lengths(lm, own or [])
+    slots, continuations = sweep_material(lm, None if own is None else [row.text for row in own])
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
     texts = [t.text for t in generic_sample(directions.generic.n_texts)]
     source = Controls(

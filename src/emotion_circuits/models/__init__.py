@@ -11,6 +11,7 @@ from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._smollm2 import get_smollm2
 from emotion_circuits.models._sources import get, is_available
+from emotion_circuits.models._truncate import first_tokens
 
 __all__ = [
     "FAMILIES",
@@ -27,6 +28,7 @@ __all__ = [
     "classifier_folder",
     "family_of",
     "family_of_model",
+    "first_tokens",
     "get",
     "get_smollm2",
     "is_available",

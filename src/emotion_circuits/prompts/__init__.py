@@ -22,6 +22,7 @@ from emotion_circuits.prompts._bank import (
     word_sets,
 )
 from emotion_circuits.prompts._build import build
+from emotion_circuits.prompts._files import Row, read_rows
 from emotion_circuits.prompts._lexicon import LEXICON, EmotionWord, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._read import read_dataset
@@ -59,6 +60,7 @@ __all__ = [
     "GenericText",
     "IntensityText",
     "Measure",
+    "Row",
     "Slot",
     "Span",
     "Text",
@@ -79,6 +81,7 @@ __all__ = [
     "mark",
     "profile",
     "read_dataset",
+    "read_rows",
     "real_world",
     "unmark",
     "validate",

@@ -95,7 +95,7 @@ class _WordSetsFile(BaseModel):
 def _rows(file: str, model: type[Model]) -> Iterator[Model]:
     path = _DATA / file
     for row in read_jsonl(path):
-        yield parse(model, row.value, f"{path}, line {row.line}")
+        yield parse(model, row.value, row.where)
 
 
 def _unmark(marked: str, item: object, spans: range) -> Unmarked:
