@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -27,6 +28,9 @@ from emotion_circuits.models._weights import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_OLD_BUFFERS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|rotary_emb\.inv_freq$")
+"""Causal masks and rotary frequencies, which transformers once kept among the weights and now computes."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -189,6 +193,14 @@ def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> P
             "The weights do not cover the model.",
             found=f"{folder} lacks {len(missing)} tensors, such as {missing[0]}",
             next_step="check that config.json and the weights belong together",
+        )
+    if unused := sorted(key for key in report["unexpected_keys"] if not _OLD_BUFFERS.search(key)):
+        raise InputError(  # transformers would leave these out, with a warning
+            "The weights hold more than the model.",
+            found=f"{folder} has {len(unused)} tensors that the model does not use, such as {unused[0]}",
+            accepted="the tensors of the model that config.json describes",
+            next_step="check that config.json and the weights belong together; save_pretrained of transformers writes the "
+            "model without them",
         )
     return cast("PreTrainedModel", hf)
 

@@ -47,15 +47,22 @@ def pickled_only(where: str, found: str) -> InputError:
 
 def _shards(folder: Path) -> tuple[Path, ...]:
     try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
-        names = sorted(set(index["weight_map"].values()))
-        shards = tuple(folder / Path(name).name for name in names)
+        weight_map = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
+        listed: dict[Path, set[str]] = {}
+        for tensor, name in sorted(weight_map.items(), key=lambda item: str(item[1])):
+            listed.setdefault(folder / Path(name).name, set()).add(tensor)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(folder / INDEX, error) from error
-    for shard in shards:
+    for shard, tensors in listed.items():
         if not shard.is_file():
             raise InputError("A weight file is missing.", found=folder, accepted=shard.name, next_step="fetch it again")
-    return shards
+        if lacking := sorted(tensors - _tensors(shard).keys()):
+            raise InputError(
+                "A weight file lacks tensors that the index lists.",
+                found=f"{shard} lacks {len(lacking)} tensors, such as {lacking[0]}",
+                next_step="fetch the files again",
+            )
+    return tuple(listed)
 
 
 def count_parameters(files: Iterable[Path]) -> int:
@@ -64,14 +71,16 @@ def count_parameters(files: Iterable[Path]) -> int:
     Raises:
         InputError: a file is damaged.
     """
-    total = 0
-    for file in files:
-        try:
-            with safe_open(str(file), framework="pt") as opened:
-                total += sum(prod(opened.get_slice(key).get_shape()) for key in opened.keys())  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise _damaged(file, error) from error
-    return total
+    return sum(prod(shape) for file in files for shape in _tensors(file).values())
+
+
+def _tensors(file: Path) -> dict[str, list[int]]:
+    """The tensors of a safetensors file and their shapes, from its header."""
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            return {key: opened.get_slice(key).get_shape() for key in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(file, error) from error
 
 
 def content_hash(file: Path) -> str:
