@@ -90,15 +90,19 @@ def _band(low: float, high: float) -> str:
 
 
 def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) -> DepthProfiles:
-    from emotion_circuits.components import depth_path, read_depths, write_depths
+    from emotion_circuits.components import depth_path, depths_are_of, read_depths, write_depths
+    from emotion_circuits.models import is_available, revision_of
 
     kept = read_depths(store.folder, name) if depth_path(store.folder, name).is_file() else None
+    if kept is not None and is_available(name) and not depths_are_of(store.folder, name, revision_of(name)):
+        note(f"the profiles of {name} come from another model or other texts and are made again")
+        kept = None
     if kept is not None and (WRITES in kept.functions or not _vectors(store, name).is_file()):
         return kept
     if kept is not None:
         note(f"there are directions of {name} now: its profiles are made again with what is written along them")
     lm = load(name, options)
-    write_depths(store.folder, _screens(lm, directions_if_any(lm, None, store), store), seed=seed)
+    write_depths(store.folder, _screens(lm, directions_if_any(lm, None, store), store), lm.revision, seed=seed)
     return read_depths(store.folder, name)
 
 

@@ -13,7 +13,7 @@ from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import Side
-    from emotion_circuits.directions import Activations
+    from emotion_circuits.directions import Activations, Source
     from emotion_circuits.prompts import Dataset
 
 AnyLayers = Annotated[
@@ -99,8 +99,9 @@ def sides(
         made: list[Side] = []
         for name in names:
             folder = store.folder / "activations" / ModelName.parse(name).slug / fit.name
-            fitted = _kept(folder, fit.hash)
-            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash)
+            same = own.source if name == names[0] else _as_now(own.source, name)
+            fitted = _kept(folder, fit.hash, same)
+            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash, same)
             if fitted is None or texts is None:
                 lm = load_verified(name, **options.settings, bos=own.source.bos)
                 with progress(f"{name}: texts to fit maps on", len(fit)) as done:
@@ -115,8 +116,16 @@ def sides(
     return found
 
 
-def _kept(folder: Path, data_hash: str) -> Activations | None:
-    """Activations on exactly these texts, or None."""
+def _as_now(source: Source, name: str) -> Source:
+    """A twin's source, recorded now as its model's activations were; of a model that is gone, any revision."""
+    from emotion_circuits.models import is_available, revision_of
+
+    revision = revision_of(name) if is_available(name) else ""
+    return source.model_copy(update={"model": name, "revision": revision})
+
+
+def _kept(folder: Path, data_hash: str, source: Source) -> Activations | None:
+    """Activations on exactly these texts, of this model as it is, or None."""
     from emotion_circuits.directions import load_activations
 
     if not any(folder.glob("activations_*.safetensors")):
@@ -124,5 +133,8 @@ def _kept(folder: Path, data_hash: str) -> Activations | None:
     found = load_activations(folder)
     if found.data.hash != data_hash:
         note(f"{folder} holds other texts and is recorded again")
+        return None
+    if found.source.bos != source.bos or source.revision not in ("", found.source.revision):
+        note(f"{folder} comes from another model or run and is recorded again")
         return None
     return found

@@ -111,11 +111,12 @@ def sweep(
     mark, with nothing added: after prompts that end otherwise those words are unlikely, and only
     their comparison means something.
     """
-    from emotion_circuits import __version__
+    import torch
+
     from emotion_circuits._files import write_table
     from emotion_circuits._lock import owned
     from emotion_circuits._parts import Parts
-    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import (
         Controls,
@@ -132,7 +133,7 @@ def sweep(
     )
     from emotion_circuits.interventions import sweep as steer
     from emotion_circuits.models import ModelName
-    from emotion_circuits.prompts import generic_sample
+    from emotion_circuits.prompts import bank_hash, generic_sample
     from emotion_circuits.report import write_sweep_figure
     from emotion_circuits.statistics import measures_table
 
@@ -179,8 +180,8 @@ def sweep(
     contexts = [c.text for c in slots.contexts]
     parts = Parts(
         output.with_name(f".{output.stem}.parts"),
-        [str(lm.name), lm.revision, str(lm.dtype), __version__, directions.data_hash, directions.position,
-         directions.cleaned, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
+        [source_of(lm).model_dump(), lm.device.type, torch.get_num_threads(), bank_hash(),
+         directions.hash, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())
     forwards = batches + len(continuations.batches)
@@ -219,7 +220,7 @@ def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
     from emotion_circuits.models import ModelName
 
     explicit = load_activations(store.folder / "activations" / ModelName.parse(directions.source.model).slug)
-    if explicit.data.hash != directions.data_hash:
+    if (explicit.source, explicit.data.hash) != (directions.source, directions.data_hash):
         raise InputError("The activations in the results folder are not those the directions were made from.")
     return explicit
 

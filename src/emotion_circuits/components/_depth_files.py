@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emotion_circuits._files import read_table, write_table
+from emotion_circuits._parts import key_of
 from emotion_circuits.components._depths import DepthProfiles, depth_measures, depth_profiles
 from emotion_circuits.components._head_functions import head_functions, head_functions_table
 from emotion_circuits.components._screen import Screen
 from emotion_circuits.models import ModelName
+from emotion_circuits.prompts import bank_hash
 from emotion_circuits.statistics import measures_table
+
+_KEY = "emotion_circuits_key"
 
 
 def depth_path(folder: Path, model: str) -> Path:
@@ -27,12 +31,19 @@ def read_depths(folder: Path, model: str) -> DepthProfiles:
     return DepthProfiles.of_table(read_table(depth_path(folder, model)))
 
 
-def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> list[Path]:
+def depths_are_of(folder: Path, model: str, revision: str) -> bool:
+    """Whether what `write_depths` has kept is of this revision of the model and of the bundled texts as they are."""
+    path = depth_path(folder, model)
+    return path.is_file() and read_table(path).attrs.get(_KEY) == key_of([revision, bank_hash()])
+
+
+def write_depths(folder: Path, screens: Sequence[Screen], revision: str, *, seed: int = 0) -> list[Path]:
     """Write a model's profiles over depth from its screens of heads and units.
 
     Args:
         folder: `results/<profile>`.
-        screens: of one model, heads and units, one for each emotion.
+        screens: of one model, heads and units, one for each emotion, on bundled texts.
+        revision: the model's.
         seed: of everything random.
 
     Returns:
@@ -45,7 +56,9 @@ def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> l
         depth_path(folder, profiles.model),
         *(folder / "heads" / f"{n}_{slug}.parquet" for n in ("depths", "functions")),
     ]
-    write_table(files[0], profiles.table())
+    table = profiles.table()
+    table.attrs[_KEY] = key_of([revision, bank_hash()])
+    write_table(files[0], table)
     write_table(files[1], measures_table(depth_measures(profiles, seed=seed)))
     best = [row for s in screens if s.kind == "head" for row in head_functions(s, seed=seed)]
     write_table(files[2], head_functions_table(best))

@@ -61,15 +61,15 @@ def check_finite(folder: Path, model: torch.nn.Module) -> None:
                 "The weights hold NaN or infinity.",
                 found=f"{name} in {folder}: {wrong:,} of {tensor.numel():,} numbers",
                 accepted="finite numbers",
-                next_step="fetch or convert the model again; of one's own training, take a checkpoint before it diverged",
+                next_step="fetch or convert the model again; if you trained it, take an earlier checkpoint",
             )
 
 
 def check_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, rows: int) -> None:
     """Refuse a tokenizer that grew while the embedding did not. More rows than tokens are usual.
 
-    A padding token may lie beyond, as it does in many fine-tuned models: nothing here pads with it, and `encode` refuses
-    the text that spells it out.
+    A padding token may lie beyond, as it does in many fine-tuned models: nothing here pads with it, and `encode`
+    refuses the text that spells it out.
 
     Raises:
         InputError: texts can give a token that the embedding has no row for.
@@ -87,6 +87,6 @@ def check_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, rows: int) ->
             "The tokenizer has tokens that the embedding has no rows for.",
             found=f"{shown} in {folder}, whose embedding has {rows:,} rows",
             accepted=f"token ids below {rows:,}",
-            next_step="model.resize_token_embeddings(len(tokenizer)) in transformers and save both, or take the tokenizer "
-            "that belongs to these weights",
+            next_step="take the tokenizer that belongs to these weights, or "
+            "model.resize_token_embeddings(len(tokenizer)) in transformers and save both",
         )

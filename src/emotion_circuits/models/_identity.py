@@ -23,9 +23,9 @@ _SIGNATURES = ("_name_or_path", "_model_name_or_path", "name_or_path", "transfor
 def revision_of(name: str | ModelName) -> str:
     """A model's identity, which `load` gives too: part of the key of every stored result. Loads nothing.
 
-    For a hub model the commit, which names the content of every file. For others 16 hex digits of a hash over every file
-    that decides a number: weights (for a converted `.gguf` file that file), configuration, tokenizer, generation settings,
-    adapters. For an untrained twin its seed and 16 digits of the same without weights.
+    For a hub model the commit, which names the content of every file. For others 16 hex digits of a hash over every
+    file that decides a number: weights (for a converted `.gguf` file that file), configuration, tokenizer, generation
+    settings, adapters. For an untrained twin its seed and 16 digits of the same without weights.
 
     Raises:
         InputError: the model cannot be found.

@@ -58,8 +58,8 @@ def load(
     renaming another onto it, never by writing into it, while a model is loaded from it.
 
     Raises:
-        InputError: the model cannot be found, fetched or used, its files do not belong together or hold NaN, or memory is
-            short.
+        InputError: the model cannot be found, fetched or used, its files do not belong together or hold NaN, or memory
+            is short.
     """
     name = ModelName.parse(name)
     torch_dtype = _dtype(dtype)

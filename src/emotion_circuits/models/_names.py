@@ -125,8 +125,8 @@ def _normalised(source: str, kind: Kind) -> str:
     """The absolute path, `~` expanded where it names a home, and symbolic links followed.
 
     Links are followed because the working folder is known by its physical path only: under a link `./tiny` and the
-    absolute path as the user writes it would be two names. A file keeps its own name: in the hub's cache a `.gguf` file is
-    a link to one without a suffix.
+    absolute path as the user writes it would be two names. A file keeps its own name: in the hub's cache a `.gguf` file
+    is a link to one without a suffix.
     """
     # Not Path.expanduser: it drops a leading "./" first, and raises where a name after "~" is nobody's.
     path = Path(os.path.expanduser(source))  # noqa: PTH111

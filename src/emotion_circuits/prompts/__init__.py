@@ -9,6 +9,7 @@ prompts.validate(texts).table()              # every number beside its chance le
 
 from emotion_circuits.prompts._bank import (
     PROFILES,
+    bank_hash,
     contexts,
     continuations,
     foils,
@@ -68,6 +69,7 @@ __all__ = [
     "ValidationReport",
     "WordSet",
     "WordSets",
+    "bank_hash",
     "build",
     "contexts",
     "continuations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._files import Model, parse, read_json, read_jsonl
-from emotion_circuits.prompts._lexicon import emotion_words
+from emotion_circuits.prompts._lexicon import LEXICON, emotion_words
 from emotion_circuits.prompts._marks import Unmarked, unmark
 from emotion_circuits.prompts._schema import (
     CLASSES,
@@ -42,6 +43,13 @@ _DEVELOPMENT_SCENARIOS = frozenset([*range(1, 31), *range(71, 81)])
 _DEVELOPMENT_IMPLICIT = 16
 _DEVELOPMENT_CONTEXTS_PER_SLOT = 8
 _DEVELOPMENT_CONTINUATIONS_PER_CLASS = 12
+
+
+def bank_hash() -> str:
+    """16 hex digits that change with any character of the bundled texts, word sets and lexicon."""
+    content = [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in sorted(_DATA.glob("*.json*"))]
+    patterns = {emotion: pattern.pattern for emotion, pattern in LEXICON.items()}
+    return hashlib.sha256(json.dumps([content, patterns]).encode()).hexdigest()[:16]
 
 
 class _ScenarioRow(BaseModel):

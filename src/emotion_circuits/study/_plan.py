@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_circuits import prompts
-from emotion_circuits.comparison import fit_texts, pair_slug
+from emotion_circuits.comparison import pair_slug
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
@@ -66,14 +66,10 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "seed": study.seed,
         "profile": study.profile,
         "float32_products": study.float32_products,
-    }
-    texts = {
-        "explicit": prompts.profile(study.profile).hash,
-        "implicit": prompts.implicit().hash,
-        "real_world": prompts.real_world().hash,
+        "texts": prompts.bank_hash(),
     }
     for name in study.models:
-        recorded = _recording(study, name, common | texts, stages)
+        recorded = _recording(study, name, common, stages)
         fit = Stage(f"directions/{slug(name)}", common, (recorded[0],), lambda w, m=name: fit_model(w, m))  # type: ignore[misc]
         effects = study.effects.model_dump()
         quality = Stage(
@@ -81,30 +77,27 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
         )  # fmt: skip
         plan = study.steering.model_dump(mode="json")
-        material = _steering_material()
         sweep = Stage(
-            f"sweep/{slug(name)}", common | {"steering": plan, "material": material}, (fit.name,),
+            f"sweep/{slug(name)}", common | {"steering": plan}, (fit.name,),
             lambda w, m=name: sweep_development(w, m),  # type: ignore[misc]
         )  # fmt: skip
         steer = Stage(
-            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects, "material": material},
+            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects},
             (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
         )  # fmt: skip
         text = Stage(
-            f"text/{slug(name)}", common | {"steering": plan, "material": material},
+            f"text/{slug(name)}", common | {"steering": plan},
             (recorded[0], fit.name, steer.name),
             lambda w, m=name: write_and_score(w, m),  # type: ignore[misc]
         )  # fmt: skip
         swap = Stage(
             f"swap/{slug(name)}",
             common
-            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name),
-               "explicit": texts["explicit"], "material": material},
+            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name)},
             (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
         )  # fmt: skip
         of_pairs = common | {
             "components": study.components.model_dump(mode="json"), "revision": revision_of(name),
-            "explicit": texts["explicit"], "material": material,
         }  # fmt: skip
         heads = Stage(
             f"heads/{slug(name)}", of_pairs | {"untrained": twin_names(study, name)}, (fit.name,),
@@ -119,11 +112,11 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             methods = study.methods.model_dump(mode="json") | {"position": study.steering.position}
             stages.append(
                 Stage(
-                    f"methods/{slug(name)}", common | texts | {"methods": methods, "material": material},
+                    f"methods/{slug(name)}", common | {"methods": methods},
                     (fit.name, sweep.name), lambda w, m=name: set_beside(w, m),  # type: ignore[misc]
                 )
             )  # fmt: skip
-    stages += _sharing(study, common | texts)
+    stages += _sharing(study, common)
     stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
     inputs = tuple(s.name for s in stages)
     stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
@@ -132,15 +125,9 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
 
 def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
     """Add the recording stages of a model and its twins; return their names, the model's own first."""
-    texts = {
-        "generic_texts": study.generic_texts,
-        "revision": revision_of(name),
-        "foils": prompts.foils().hash,
-        "intensity": prompts.intensity_series().hash,
-    }
     own = Stage(
         f"activations/{slug(name)}",
-        parameters | texts,
+        parameters | {"generic_texts": study.generic_texts, "revision": revision_of(name)},
         (),
         lambda w, m=name: record_model(w, m),  # type: ignore[misc]
     )
@@ -163,8 +150,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         Stage(
             f"fit_texts/{slug(name)}",
             parameters
-            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]],
-               "fit_texts": fit_texts(study.sharing.fit, study.sharing.n_fit).hash},
+            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]]},
             (), lambda w, m=name: record_for_maps(w, m),  # type: ignore[misc]
         )
         for name in names
@@ -189,20 +175,12 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         maps = [f"maps/{pair_slug(a, b)}" for a, b in pairs_of(study) if b == name]
         stages.append(
             Stage(
-                f"mapped_steering/{slug(name)}", parameters | {"material": _steering_material()},
+                f"mapped_steering/{slug(name)}", parameters,
                 (f"directions/{slug(name)}", f"sweep/{slug(name)}", *maps),
                 lambda w, m=name: steer_mapped(w, m),  # type: ignore[misc]
             )
         )  # fmt: skip
     return stages
-
-
-def _steering_material() -> str:
-    """Changes when contexts, continuations or word sets do."""
-    import hashlib
-
-    content = repr((prompts.contexts(), prompts.continuations(), tuple(prompts.word_sets())))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def claim_files(study: Study) -> dict[str, str]:

@@ -98,7 +98,7 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
         for what, kind in kinds.items()
     }
     examples = examples_of(lm, [s for s in screens if s.kind == "head"], tables["screen"], n_examples=plan.examples)
-    files = write_depths(work.folder, screens, seed=seed)
+    files = write_depths(work.folder, screens, lm.revision, seed=seed)
     for what, untrained in _untrained(work, name, sets).items():
         tables[what][UNTRAINED] = tables[what]["emotion"].map(untrained)
     for what, table in tables.items():

@@ -7,7 +7,6 @@ keeps the stages it had finished. A stage is finished if its key is the same and
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from emotion_circuits._files import read_json, write_json
+from emotion_circuits._parts import NUMERIC_PACKAGES, key_of
 from emotion_circuits.errors import InputError
 
 SCHEMA = 1
-NUMERIC_PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "emotion-circuits")
 
 
 def file_hash(path: Path) -> str:
@@ -37,9 +36,7 @@ def stage_key(name: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -
         parameters: JSON values.
         inputs: keys of the stages it reads.
     """
-    versions = {package: version(package) for package in NUMERIC_PACKAGES}
-    content = json.dumps([name, parameters, list(inputs), versions], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return key_of([name, parameters, list(inputs)])
 
 
 class Store:
