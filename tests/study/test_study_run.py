@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
+from kill_study import disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table
@@ -114,21 +111,18 @@ def test_a_damaged_file_is_made_again(undisturbed: Path) -> None:
 
 
 def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(undisturbed: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from test_study_run import small; "
-        "from emotion_circuits.study import run_study; run_study(small(Path(sys.argv[1])))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)])
-    first = tmp_path / "baseline" / "emotion_vectors" / "reference--gpt2_mean.safetensors"
-    deadline = time.monotonic() + 120
-    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "baseline" / "claims.json").exists(), "it was to be killed halfway"
+    """Beside a rival, by either signal; `kill_study.py` does so at more moments."""
+    folder = tmp_path / "baseline"
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(small(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    for number, made in (
+        (signal.SIGKILL, folder / "emotion_vectors" / "reference--gpt2_mean.safetensors"),
+        (signal.SIGTERM, folder / "patching" / "reference--gpt2_sweep.parquet"),
+    ):
+        assert not disturb(file, tmp_path, number, made.exists), "it was to be killed halfway"
     result = run_study(small(tmp_path))
-    assert "activations/reference--gpt2" in result.kept
-    assert (tmp_path / "baseline" / "claims.json").read_bytes() == (undisturbed / "claims.json").read_bytes()
+    assert {"activations/reference--gpt2", "directions/reference--gpt2"} <= {*result.kept}
+    assert same_results(undisturbed.parent, tmp_path)
 
 
 def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
