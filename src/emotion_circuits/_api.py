@@ -122,13 +122,10 @@ class LanguageModel(LoadedModel):
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         # One edit per layer: vectors at one layer add up.
         edits = [steering_edit(layer, np.sum(vectors, axis=0)) for layer, vectors in self._added.items()]
-        found: list[str] = []
-        for first in range(0, len(texts), ROWS_AT_ONCE):
-            chunk = texts[first : first + ROWS_AT_ONCE]
-            seeds = range(seed + first, seed + first + len(chunk))
-            found += engine.generate(
-                self, self.encode(chunk), max_tokens=max_tokens, edits=edits, temperature=temperature, seeds=seeds
-            )
+        found = engine.generate(
+            self, self.encode(texts), max_tokens=max_tokens, edits=edits, temperature=temperature,
+            seeds=range(seed, seed + len(texts)), rows_at_once=ROWS_AT_ONCE,
+        )  # fmt: skip
         return found[0] if isinstance(prompts, str) else found
 
 

@@ -52,7 +52,7 @@ def allowed_by(batch):
     """(rows, tokens, tokens): whether a token may look at another, from what the model is given."""
     given_inputs = batch.inputs(CPU)
     tokens = batch.shape[1]
-    if batch.plain:
+    if batch.unmasked:
         assert set(given_inputs) == {"input_ids"}
         return np.broadcast_to(np.tri(tokens, dtype=bool), (batch.shape[0], tokens, tokens))
     mask = given_inputs["attention_mask"]

@@ -4,7 +4,14 @@ from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._branches import plan_branches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
-from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
+from emotion_circuits.engine._generate import (
+    ROWS_AT_ONCE,
+    Schedule,
+    generate,
+    generate_finite,
+    prompt_values,
+    row_seeds,
+)
 from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients, pulled_back
 from emotion_circuits.engine._precision import matmul_precision
@@ -20,6 +27,7 @@ from emotion_circuits.engine._verify import Check, Verification, load_verified, 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
     "EMBED",
+    "ROWS_AT_ONCE",
     "SITES",
     "Attention",
     "Batch",

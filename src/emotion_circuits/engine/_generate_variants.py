@@ -13,15 +13,22 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from emotion_circuits.engine._generate import Sampling, Schedule, check_generation, decode, padded_left
+from emotion_circuits.engine._generate import (
+    PROMPT_TOKENS,
+    ROWS_AT_ONCE,
+    Sampling,
+    Schedule,
+    check_generation,
+    decode,
+    length_groups,
+    padded_left,
+)
 from emotion_circuits.engine._pushes import Pushes, n_variants, point_of
 from emotion_circuits.engine._replay import pushing
 from emotion_circuits.engine._run import forward, hooks, only_blocks
 from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.engine._suffix import keys_and_values
 from emotion_circuits.models import Encoded, LoadedModel
-
-ROWS_AT_ONCE = 256
 
 
 def generate_variants(
@@ -46,7 +53,7 @@ def generate_variants(
         max_tokens, temperature, top_k: as for `generate`.
         seeds: one per prompt, the same for all variants.
         schedule: when changes are made; None for the prompt and every generated token.
-        rows_at_once: how many texts are generated together (memory); at least one variant's prompts are.
+        rows_at_once: how many texts are generated together (memory), of prompts of about one length.
         on_rows: called with the number of texts done.
 
     Returns:
@@ -61,20 +68,26 @@ def generate_variants(
     check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
     plan = Schedule() if schedule is None else schedule
     firsts = _first_layers(pushes, lm.n_layers) if plan.prompt else [lm.n_layers] * n
-    clean = _Prefill(lm, prompts, sorted({layer for layer in firsts if layer < lm.n_layers}))
-    sampling = Sampling(temperature, top_k, list(range(len(prompts)) if seeds is None else seeds))
+    own_seeds = range(len(prompts)) if seeds is None else seeds
     order = sorted(range(n), key=lambda v: firsts[v])
-    at_once = max(1, rows_at_once // len(prompts))
-    results: list[list[str | None]] = [[] for _ in range(n)]
-    for start in range(0, n, at_once):
-        chosen = order[start : start + at_once]
-        rows = {layer: push.rows(torch.tensor(chosen)) for layer, push in pushes.items()}
-        rows = {layer: push for layer, push in rows.items() if bool(push.active().any())}
-        texts = _generated(clean, rows, [firsts[v] for v in chosen], max_tokens, sampling, plan)
-        for place, variant in enumerate(chosen):
-            results[variant] = texts[place * len(prompts) : (place + 1) * len(prompts)]
-        if on_rows:
-            on_rows((start + len(chosen)) * len(prompts))
+    results: list[list[str | None]] = [[None] * len(prompts) for _ in range(n)]
+    done = 0
+    for group in length_groups(prompts, rows_at_once):
+        together = [prompts[i] for i in group]
+        clean = _Prefill(lm, together, sorted({layer for layer in firsts if layer < lm.n_layers}))
+        sampling = Sampling(temperature, top_k, [own_seeds[i] for i in group])
+        at_once = max(1, min(rows_at_once, PROMPT_TOKENS // max(map(len, together))) // len(group))
+        for start in range(0, n, at_once):
+            chosen = order[start : start + at_once]
+            rows = {layer: push.rows(torch.tensor(chosen)) for layer, push in pushes.items()}
+            rows = {layer: push for layer, push in rows.items() if bool(push.active().any())}
+            texts = iter(_generated(clean, rows, [firsts[v] for v in chosen], max_tokens, sampling, plan))
+            for variant in chosen:
+                for i in group:
+                    results[variant][i] = next(texts)
+            done += len(chosen) * len(group)
+            if on_rows:
+                on_rows(done)
     return results
 
 
