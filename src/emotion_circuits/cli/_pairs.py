@@ -13,7 +13,7 @@ from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import Side
-    from emotion_circuits.directions import Activations
+    from emotion_circuits.directions import Activations, Source
     from emotion_circuits.prompts import Dataset
 
 AnyLayers = Annotated[
@@ -96,13 +96,14 @@ def sides(
     found = []
     for own in explicit:
         names = [own.source.model, *twins_of(own.source.model, range(n_twins))]
+        loading = options.loading(own.source)
         made: list[Side] = []
         for name in names:
             folder = store.folder / "activations" / ModelName.parse(name).slug / fit.name
-            fitted = _kept(folder, fit.hash)
-            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash)
+            fitted = _kept(folder, fit.hash, own.source)
+            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash, own.source)
             if fitted is None or texts is None:
-                lm = load_verified(name, device=options.device, dtype=options.dtype, bos=own.source.bos)
+                lm = load_verified(name, **loading)
                 with progress(f"{name}: texts to fit maps on", len(fit)) as done:
                     side = record_side(lm, own.data if texts is None else texts, fit, on_batch=done)
                 save_activations(side.fit, folder)
@@ -115,14 +116,14 @@ def sides(
     return found
 
 
-def _kept(folder: Path, data_hash: str) -> Activations | None:
-    """Activations on exactly these texts, or None."""
+def _kept(folder: Path, data_hash: str, source: Source) -> Activations | None:
+    """Activations on exactly these texts, with the source's BOS setting, or None."""
     from emotion_circuits.directions import load_activations
 
     if not any(folder.glob("activations_*.safetensors")):
         return None
     found = load_activations(folder)
-    if found.data.hash != data_hash:
-        note(f"{folder} holds other texts and is recorded again")
+    if (found.data.hash, found.source.bos) != (data_hash, source.bos):
+        note(f"{folder} holds other texts or another BOS setting and is recorded again")
         return None
     return found

@@ -174,7 +174,7 @@ def sweep(
     contexts = [c.text for c in slots.contexts]
     parts = Parts(
         output.with_name(f".{output.stem}.parts"),
-        [str(lm.name), lm.revision, str(lm.dtype), __version__, directions.data_hash, directions.position,
+        [str(lm.name), lm.revision, str(lm.dtype), lm.bos, __version__, directions.data_hash, directions.position,
          directions.cleaned, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())

@@ -4,7 +4,7 @@ from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._branches import plan_branches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
-from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
+from emotion_circuits.engine._generate import Schedule, Written, generate, generate_finite, prompt_values, row_seeds
 from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients, pulled_back
 from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
@@ -38,6 +38,7 @@ __all__ = [
     "SuffixReplay",
     "TailBatch",
     "Verification",
+    "Written",
     "ablate_direction",
     "add",
     "added",

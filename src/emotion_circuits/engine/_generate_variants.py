@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from emotion_circuits.engine._generate import Sampling, Schedule, check_generation, decode, padded_left
+from emotion_circuits.engine._generate import Sampling, Schedule, Written, check_generation, decode, padded_left
 from emotion_circuits.engine._pushes import Pushes, n_variants, point_of
 from emotion_circuits.engine._replay import pushing
 from emotion_circuits.engine._run import forward, hooks, only_blocks
@@ -36,7 +36,7 @@ def generate_variants(
     schedule: Schedule | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     on_rows: Callable[[int], None] | None = None,
-) -> list[list[str | None]]:
+) -> list[list[Written | None]]:
     """Continue every prompt under every variant.
 
     Args:
@@ -65,7 +65,7 @@ def generate_variants(
     sampling = Sampling(temperature, top_k, list(range(len(prompts)) if seeds is None else seeds))
     order = sorted(range(n), key=lambda v: firsts[v])
     at_once = max(1, rows_at_once // len(prompts))
-    results: list[list[str | None]] = [[] for _ in range(n)]
+    results: list[list[Written | None]] = [[] for _ in range(n)]
     for start in range(0, n, at_once):
         chosen = order[start : start + at_once]
         rows = {layer: push.rows(torch.tensor(chosen)) for layer, push in pushes.items()}
@@ -90,7 +90,7 @@ class _Prefill:
     """The clean run over the prompts: keys and values, last states, and what leaves some layers."""
 
     def __init__(self, lm: LoadedModel, prompts: Sequence[Encoded], layers: Sequence[int]):
-        self.lm = lm
+        self.lm, self.prompts = lm, prompts
         self.ids, self.mask, self.positions = padded_left(lm, prompts)
         self.editable = (self.mask.bool() & (self.positions > 0)).unsqueeze(-1)
         self.states: dict[int, Tensor] = {}
@@ -139,7 +139,7 @@ class _Prefill:
 
 def _generated(
     clean: _Prefill, pushes: Pushes, firsts: Sequence[int], max_tokens: int, sampling: Sampling, schedule: Schedule
-) -> list[str | None]:
+) -> list[Written | None]:
     """Texts of some variants, prompts fastest; `firsts` is sorted."""
     finals, caches = [], []
     start = 0
@@ -159,6 +159,6 @@ def _generated(
     touches = {point_of(layer): pushing(push, everywhere) for layer, push in pushes.items()}
     wide = sampling._replace(seeds=list(sampling.seeds) * len(firsts))
     return decode(
-        clean.lm, final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
+        clean.lm, [*clean.prompts] * len(firsts), final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
         lambda step: touches if schedule.active(step) else {},
     )  # fmt: skip
