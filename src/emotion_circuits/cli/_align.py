@@ -137,7 +137,7 @@ def transfer(
         base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
-        lm = load_verified(target.source.model, **model_options.settings, bos=target.source.bos)
+        lm = load_verified(target.source.model, **model_options.loading(target.source))
         slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):

@@ -94,7 +94,7 @@ def load(model: str, options: ModelOptions) -> LoadedModel:
     """The model, proven."""
     from emotion_circuits.engine import load_verified
 
-    return load_verified(model, **options.settings)
+    return load_verified(model, **options.loading())
 
 
 def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:

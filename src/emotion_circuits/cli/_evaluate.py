@@ -91,7 +91,7 @@ def _perplexities(
     from emotion_circuits.engine import load_verified
     from emotion_circuits.scoring import continuation_perplexities
 
-    lm = load_verified(model, **options.settings)
+    lm = load_verified(model, **options.loading())
     with progress("Perplexity", len({(t.prompt, t.text) for t in texts})) as done:
         return continuation_perplexities(lm, [t.prompt for t in texts], [t.text for t in texts], on_texts=done)
 

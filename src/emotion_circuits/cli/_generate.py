@@ -118,7 +118,7 @@ def generate(
             schedule=Schedule(steer_prompt, first_step, every), on_rows=done,
         )  # fmt: skip
     if output is not None:
-        how = {"model": str(lm.name), "kind": kind, "temperature": temperature, "seed": seed}
+        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": temperature, "seed": seed}
         write_text(output, "".join(_lines(found, {"emotion": emotion, "dose": dose, "layer": at}, how)))
         emit({"file": output, "n": 3 * len(found), "emotion": emotion, "dose": dose, "layer": at}, json)
         return

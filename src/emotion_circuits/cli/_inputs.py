@@ -92,7 +92,7 @@ def load_model_of(directions: DirectionSet, model: str | None, options: ModelOpt
     if options.dtype != directions.source.dtype:
         note(f"the directions were made in {directions.source.dtype}; the model runs in {options.dtype}")
     name = directions.source.model if model is None else model
-    lm = load_verified(name, **options.settings, bos=directions.source.bos)
+    lm = load_verified(name, **options.loading(directions.source))
     directions.check_model(lm)
     return lm
 

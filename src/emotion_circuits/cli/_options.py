@@ -10,12 +10,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import App, ArgumentCollection, CoercionError, Parameter
 from cyclopts.validators import Number
 
 from emotion_circuits.cli._errors import PROGRAM
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.directions import Source
 
 
 def flag(*aliases: str, help: str | None = None, at_least: float | None = None, **settings: Any) -> Parameter:
@@ -123,16 +127,36 @@ class ModelOptions:
     dtype: Annotated[
         Literal["float32", "bfloat16"], flag(help="Precision of the weights; float32 below a billion parameters.")
     ] = "float32"
+    bos: Annotated[
+        Literal["auto", "on", "off"],
+        flag(help="A BOS token before each text; auto: as for the files read, else as is usual for the model."),
+    ] = "auto"
     threads: Annotated[int | None, flag(help="torch's threads; by default as many as it takes.", at_least=1)] = None
     float32_products: Annotated[
         Literal["highest", "medium"],
         flag(help="medium is faster on some processors, with bfloat16's digits."),
     ] = "highest"
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All of them, for `load_verified`."""
-        return dataclasses.asdict(self)
+    def loading(self, source: Source | None = None) -> dict[str, Any]:
+        """What `load` takes.
+
+        Args:
+            source: how the files that the model is to be used with were made.
+
+        Raises:
+            InputError: they were made with another BOS setting.
+        """
+        bos: bool | Literal["auto"] = "auto" if self.bos == "auto" else self.bos == "on"
+        if source is not None:
+            if bos not in ("auto", source.bos):
+                raise InputError(
+                    f"The files of {source.model} were made with another BOS setting.",
+                    found=f"--bos {self.bos}",
+                    accepted=f"--bos {'on' if source.bos else 'off'}, or auto",
+                    next_step=f"leave it out, or make the files again: extract --bos {self.bos}",
+                )
+            bos = source.bos
+        return {**dataclasses.asdict(self), "bos": bos}
 
 
 @Parameter(name="*")

@@ -96,6 +96,7 @@ def sides(
     found = []
     for own in explicit:
         names = [own.source.model, *twins_of(own.source.model, range(n_twins))]
+        loading = options.loading(own.source)
         made: list[Side] = []
         for name in names:
             folder = store.folder / "activations" / ModelName.parse(name).slug / fit.name
@@ -103,7 +104,7 @@ def sides(
             fitted = _kept(folder, fit.hash, same)
             texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash, same)
             if fitted is None or texts is None:
-                lm = load_verified(name, **options.settings, bos=own.source.bos)
+                lm = load_verified(name, **loading)
                 with progress(f"{name}: texts to fit maps on", len(fit)) as done:
                     side = record_side(lm, own.data if texts is None else texts, fit, on_batch=done)
                 save_activations(side.fit, folder)

@@ -238,7 +238,7 @@ def _donors(pairs: PairSet, way: Way, n: int, n_samples: int) -> list[tuple[list
 
 def _modulated(
     lm: LoadedModel, prompts: Sequence[Encoded], circuit: Modulation, sign: int, how: Mapping[str, Any]
-) -> Iterator[tuple[str, float, list[str | None]]]:
+) -> Iterator[tuple[str, float, Sequence[str | None]]]:
     """Every circuit at every strength, several side by side."""
     every = [(number, sign * s) for number in range(len(circuit.circuits)) for s in circuit.strengths]
     at_once = max(1, ROWS_AT_ONCE // len(prompts))

@@ -7,6 +7,7 @@ from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_token
 from emotion_circuits.engine._generate import (
     ROWS_AT_ONCE,
     Schedule,
+    Written,
     generate,
     generate_finite,
     prompt_values,
@@ -45,6 +46,7 @@ __all__ = [
     "SuffixReplay",
     "TailBatch",
     "Verification",
+    "Written",
     "ablate_direction",
     "add",
     "added",

@@ -32,6 +32,19 @@ APART = 0x9E3779B1
 """The odd number nearest to STREAMS over the golden ratio: its multiples, modulo STREAMS, stay far from each other."""
 
 
+class Written(str):
+    """A continuation as text, and the tokens that the model wrote it in."""
+
+    ids: tuple[int, ...]
+    """Without the end-of-text token. Text alone may have other tokens than those it was written in."""
+
+    def __new__(cls, text: str, ids: Sequence[int]) -> Written:
+        """A text with its tokens."""
+        written = super().__new__(cls, text)
+        written.ids = tuple(ids)
+        return written
+
+
 @dataclass(frozen=True)
 class Schedule:
     """When a change is made while text is generated.
@@ -63,7 +76,7 @@ def generate(
     schedule: Schedule | None = None,
     rows_at_once: int | None = None,
     on_rows: Callable[[int], None] | None = None,
-) -> list[str]:
+) -> list[Written]:
     """Continue each prompt; only the continuation is returned, without special tokens.
 
     Args:
@@ -87,7 +100,7 @@ def generate(
     if prompts:
         check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
     own = range(len(prompts)) if seeds is None else seeds
-    found: dict[int, str] = {}
+    found: dict[int, Written] = {}
     for group in [range(len(prompts))] if rows_at_once is None else length_groups(prompts, rows_at_once):
         texts = generate_finite(
             lm, [prompts[i] for i in group], max_tokens=max_tokens, edits=edits, temperature=temperature, top_k=top_k,
@@ -128,7 +141,7 @@ def generate_finite(
     top_k: int | None = None,
     seeds: Sequence[int] | None = None,
     schedule: Schedule | None = None,
-) -> list[str | None]:
+) -> list[Written | None]:
     """As `generate`, with None for a row whose logits overflow, so that rows with edits of their own share a run."""
     if not prompts:
         return []
@@ -145,7 +158,7 @@ def generate_finite(
     sampling = Sampling(temperature, top_k, range(len(prompts)) if seeds is None else seeds)
     touches = touches_of(edits, everywhere)
     return decode(
-        lm, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
+        lm, prompts, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
     )
 
 
@@ -223,16 +236,19 @@ def check_generation(
 
 def decode(
     lm: LoadedModel,
+    prompts: Sequence[Encoded],
     final: Tensor,
     cache: DynamicCache,
     mask: Tensor,
     max_tokens: int,
     sampling: Sampling,
     touches: Callable[[int], Mapping[Point, Touch]],
-) -> list[str | None]:
+) -> list[Written | None]:
     """Generate from filled caches; None for a row whose logits stopped being finite (an edit that overflows).
 
     Args:
+        lm: the model.
+        prompts: of the rows, which the texts go on from.
         final: (rows, d) normed states of the prompts' last tokens.
         cache: keys and values of the prompts; it grows.
         mask: (rows, tokens) 1 for the prompts' tokens, 0 for padding.
@@ -268,8 +284,8 @@ def decode(
     drop = set(stop_ids.tolist()) | {-1}
     kept = [[t for t in row if t not in drop] for row in tokens]
     return [
-        None if lost else str(lm.tokenizer.decode(row, skip_special_tokens=True))
-        for row, lost in zip(kept, overflown.tolist(), strict=True)
+        None if lost else Written(lm.text_after(prompt.ids, row), row)
+        for prompt, row, lost in zip(prompts, kept, overflown.tolist(), strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ from emotion_circuits.engine._generate import (
     ROWS_AT_ONCE,
     Sampling,
     Schedule,
+    Written,
     check_generation,
     decode,
     length_groups,
@@ -43,7 +44,7 @@ def generate_variants(
     schedule: Schedule | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     on_rows: Callable[[int], None] | None = None,
-) -> list[list[str | None]]:
+) -> list[list[Written | None]]:
     """Continue every prompt under every variant.
 
     Args:
@@ -70,7 +71,7 @@ def generate_variants(
     firsts = _first_layers(pushes, lm.n_layers) if plan.prompt else [lm.n_layers] * n
     own_seeds = range(len(prompts)) if seeds is None else seeds
     order = sorted(range(n), key=lambda v: firsts[v])
-    results: list[list[str | None]] = [[None] * len(prompts) for _ in range(n)]
+    results: list[list[Written | None]] = [[None] * len(prompts) for _ in range(n)]
     done = 0
     for group in length_groups(prompts, rows_at_once):
         together = [prompts[i] for i in group]
@@ -103,7 +104,7 @@ class _Prefill:
     """The clean run over the prompts: keys and values, last states, and what leaves some layers."""
 
     def __init__(self, lm: LoadedModel, prompts: Sequence[Encoded], layers: Sequence[int]):
-        self.lm = lm
+        self.lm, self.prompts = lm, prompts
         self.ids, self.mask, self.positions = padded_left(lm, prompts)
         self.editable = (self.mask.bool() & (self.positions > 0)).unsqueeze(-1)
         self.states: dict[int, Tensor] = {}
@@ -152,7 +153,7 @@ class _Prefill:
 
 def _generated(
     clean: _Prefill, pushes: Pushes, firsts: Sequence[int], max_tokens: int, sampling: Sampling, schedule: Schedule
-) -> list[str | None]:
+) -> list[Written | None]:
     """Texts of some variants, prompts fastest; `firsts` is sorted."""
     finals, caches = [], []
     start = 0
@@ -172,6 +173,6 @@ def _generated(
     touches = {point_of(layer): pushing(push, everywhere) for layer, push in pushes.items()}
     wide = sampling._replace(seeds=list(sampling.seeds) * len(firsts))
     return decode(
-        clean.lm, final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
+        clean.lm, [*clean.prompts] * len(firsts), final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
         lambda step: touches if schedule.active(step) else {},
     )  # fmt: skip

@@ -77,13 +77,13 @@ def text_arms(
     # The clean run is one more variant, which changes nothing.
     sets.append(added(layer, torch.zeros(1, lm.d_model, dtype=torch.float64)))
     found = generate_variants(lm, lm.encode(prompts), joined(sets), max_tokens=max_tokens, on_rows=on_rows)
-    rows: list[tuple[str | None, str, list[str | None]]] = [(None, CLEAN, found[-1])]
+    rows: list[tuple[str | None, str, Sequence[str | None]]] = [(None, CLEAN, found[-1])]
     done = len(prompts) * len(sets)
     for place, emotion in enumerate(random):
         rows += [(emotion, STEERED, found[2 * place]), (emotion, RANDOM, found[2 * place + 1])]
         asked = [f"{REQUESTS[emotion]} {prompt}" for prompt in prompts]
         prompted = generate(lm, lm.encode(asked), max_tokens=max_tokens, rows_at_once=ROWS_AT_ONCE)
-        rows.append((emotion, PROMPTED, [*prompted]))
+        rows.append((emotion, PROMPTED, prompted))
         done += len(prompts)
         if on_rows:
             on_rows(done)

@@ -50,7 +50,8 @@ def load(
         name: see `ModelName`; `?init=random&seed=0` gives the untrained twin.
         device: a torch device, or "auto" for CUDA where there is one, else the CPU.
         dtype: precision of the weights. Below a billion parameters measure in float32.
-        bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, off for the others.
+        bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, and for the others where
+            their tokenizer puts one before a text by itself.
         threads: number of torch's threads, for the whole process; None leaves it as it is.
         float32_products: "medium" lets some processors multiply faster, with bfloat16's digits.
 
@@ -230,7 +231,13 @@ def _untrained(
 def _use_bos(bos: bool | Literal["auto"], name: ModelName, family: Family, tokenizer: PreTrainedTokenizerFast) -> bool:
     has_one = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     if bos == "auto":
-        return has_one and (name.kind == "reference" or family.bos_auto)
+        return has_one and (name.kind == "reference" or family.bos_auto or _adds_bos(tokenizer))
     if bos and not has_one:
         raise InputError(f"The tokenizer of {name} has no BOS or EOS token.", next_step="load it with bos=False")
     return bool(bos)
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the tokenizer itself puts its BOS before a text: by its post-processor or `add_bos_token`."""
+    with_special, plain = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
+    return len(with_special) > len(plain) and with_special[0] == tokenizer.bos_token_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -185,14 +186,7 @@ class LoadedModel:
             raise TypeError("encode takes a list of texts, not one text")
         if not texts:
             return []
-        batch = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
+        batch = self._tokenized(texts, return_offsets_mapping=True)
         head = (self.bos_id,) if self.bos else ()
         encoded = []
         for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True):
@@ -204,6 +198,48 @@ class LoadedModel:
             self._check(text, result.ids)
             encoded.append(result)
         return encoded
+
+    def tokens_after(self, contexts: Sequence[str], pieces: Sequence[str]) -> list[list[tuple[int, ...]]]:
+        """The tokens with which each piece goes on each context. Never those of the piece alone: many tokenizers put a
+        space before whatever a text begins with.
+
+        Returns:
+            contexts × pieces; no tokens where the piece changes the context's own ones, so that nothing predicts it.
+        """
+        before = self._tokenized(contexts)["input_ids"]
+        joint = iter(self._tokenized([context + piece for context in contexts for piece in pieces])["input_ids"])
+        return [
+            [tuple(ids[len(own) :]) if ids[: len(own)] == own else () for ids in islice(joint, len(pieces))]
+            for own in before
+        ]
+
+    def text_after(self, context: Sequence[int], new: Sequence[int]) -> str:
+        """The text that new tokens add to a context's, without special tokens. Never that of the new tokens alone: many
+        tokenizers drop the space that a text begins with.
+
+        An unfinished character is `\N{REPLACEMENT CHARACTER}`. Where the new tokens change how the context itself reads
+        (bytes that make its last ones invalid), they are read after the longest part of it that stays as it is.
+        """
+        for length in range(len(context), -1, -1):
+            kept = list(context[:length])
+            before, joint = self._text(kept), self._text([*kept, *new])
+            if joint.startswith(before):
+                break
+        return joint[len(before) :]
+
+    def _tokenized(self, texts: Sequence[str], **options: bool) -> Any:
+        """What the tokenizer makes of texts, each from its beginning; no special token is added."""
+        return self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **options,
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _check(self, text: str, ids: tuple[int, ...]) -> None:
         length, rows = len(ids), len(cast(torch.Tensor, self.embedding.weight))
