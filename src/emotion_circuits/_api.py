@@ -126,7 +126,7 @@ class LanguageModel(LoadedModel):
             self, self.encode(texts), max_tokens=max_tokens, edits=edits, temperature=temperature,
             seeds=range(seed, seed + len(texts)), rows_at_once=ROWS_AT_ONCE,
         )  # fmt: skip
-        return found[0] if isinstance(prompts, str) else found
+        return found[0] if isinstance(prompts, str) else [*found]
 
 
 def load(

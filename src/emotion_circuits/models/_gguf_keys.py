@@ -260,10 +260,11 @@ def _check_tensors(file: Path, name: str, config: Any, shapes: Mapping[str, tupl
 
     architecture = next(number for number, known in MODEL_ARCH_NAMES.items() if known == name)
     names = get_tensor_name_map(architecture, config.num_hidden_layers)
+    from_config: Any = AutoModelForCausalLM.from_config
     with torch.device("meta"):
         wanted = {
             names.get_name(own, (".weight", ".bias")): tuple(value.shape)
-            for own, value in AutoModelForCausalLM.from_config(config).state_dict().items()
+            for own, value in from_config(config).state_dict().items()
         }
     if config.tie_word_embeddings:
         del wanted["output.weight"]

@@ -123,7 +123,8 @@ def gguf_tokenizer(file: Path, keys: Mapping[str, Any]) -> PreTrainedTokenizerFa
     for flag, name in ((add_bos, "bos"), (add_eos, "eos")):
         if flag and named[f"{name}_token"] is None:
             raise refuse(file, [f"{_PREFIX}{name}_token_id is missing, though texts are to have one"])
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    return make(
         tokenizer_object=backend,
         add_bos_token=add_bos,
         add_eos_token=add_eos,

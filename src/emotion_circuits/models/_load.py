@@ -82,7 +82,7 @@ def load(
     module.requires_grad_(False).eval().to(torch_device)
     if name.seed is None:
         check_finite(folder, module)
-    check_tokens(folder, tokenizer, len(hf.get_input_embeddings().weight))
+    check_tokens(folder, tokenizer, len(cast(torch.Tensor, hf.get_input_embeddings().weight)))
     return LoadedModel(
         name=name,
         revision=revision_of(name),
