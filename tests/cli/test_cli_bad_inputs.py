@@ -54,9 +54,7 @@ def quick_commands(workshop: Workshop, shorten: Any, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_ends_in_a_few_clear_lines(kind: str, workshop: Workshop, quick_commands: None) -> None:
     @seed(int(os.environ.get("BAD_INPUTS_SEED", "0")))
-    @settings(
-        max_examples=max(1, round(TRIED * SHARES[kind])), database=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=max(1, round(TRIED * SHARES[kind])), database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def tried(data: st.DataObject) -> None:
         check(data.draw(KINDS[kind](workshop)), workshop)
