@@ -11,7 +11,8 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def output_path(path: Path, suffix: str, *others: str) -> Path:
-    """Where to write: what was named. A name with no suffix, or a pickle's, gets that of our format, with a note.
+    """Where to write: what was named. A name with no suffix, or a pickle's, gets that of our format, with a note. A pipe
+    or a device is taken as it is.
 
     Args:
         path: as the user gave it.
@@ -21,6 +22,8 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
     Raises:
         InputError: another suffix, which would promise another format.
     """
+    if is_special(path):
+        return path
     if not path.name:  # the folder itself, or nothing
         raise InputError("This is no name of a file to write.", found=repr(str(path)), next_step=f"name it x{suffix}")
     given = path.suffix.lower()
@@ -40,6 +43,11 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
         accepted=", ".join((suffix, *others)),
         next_step=f"name it {path.name}{suffix}",
     )
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which is written as it is."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def input_path(path: Path, *suffixes: str) -> Path:
