@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 from emotion_circuits.cli._errors import PROGRAM
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
 from emotion_circuits.cli._output import note
-from emotion_circuits.cli._paths import input_path
+from emotion_circuits.cli._paths import input_path, is_special
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,8 +111,10 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    if path.exists() and not path.is_file():
-        found = "this is a folder" if path.is_dir() else "this is no regular file"
+    if is_special(path):
+        return
+    if path.is_dir():
+        found = "this is a folder"
     elif not folder.is_dir():
         found = f"{folder} is not a folder"
     elif not os.access(folder, os.W_OK | os.X_OK):

@@ -11,7 +11,8 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def output_path(path: Path, suffix: str, *others: str) -> Path:
-    """Where to write: what was named, or for a pickle's name that of the format we write, with a note.
+    """Where to write: what was named. A name with no suffix, or a pickle's, gets that of our format, with a note. A pipe
+    or a device is taken as it is.
 
     Args:
         path: as the user gave it.
@@ -19,21 +20,34 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
         others: further suffixes that the command can write.
 
     Raises:
-        InputError: another suffix, which would promise another format, or none.
+        InputError: another suffix, which would promise another format.
     """
+    if is_special(path):
+        return path
+    if not path.name:  # the folder itself, or nothing
+        raise InputError("This is no name of a file to write.", found=repr(str(path)), next_step=f"name it x{suffix}")
     given = path.suffix.lower()
     if given in PICKLES:
         chosen = path.with_suffix(suffix)
-        note(f"pickles are not written; {path.name} becomes {chosen}")
+        note(f"pickles are not written; {path.name} becomes {chosen.name}")
+        return chosen
+    if given == "":
+        chosen = path.with_name(path.name + suffix)
+        note(f"{path.name} becomes {chosen.name}")
         return chosen
     if given in (suffix, *others):
         return path
     raise InputError(
-        f"This command does not write {given} files." if given else "The file to write has no suffix.",
+        f"This command does not write {given} files.",
         found=path,
         accepted=", ".join((suffix, *others)),
         next_step=f"name it {path.name}{suffix}",
     )
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which is written as it is."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def input_path(path: Path, *suffixes: str) -> Path:

@@ -71,7 +71,13 @@ class GenericStatistics:
     def from_tensors(
         cls, tensors: Mapping[str, FloatArray], n_texts: int, source: Source | None = None
     ) -> GenericStatistics:
-        """The inverse of `tensors`."""
+        """The inverse of `tensors`; KeyError or ValueError for others."""
+        rows, width = tensors["mean"].shape
+        n = int(tensors["counts"].sum())
+        wanted = {"norm": (rows,), "counts": (rows,), "components": (n, width), "shares": (n,)}
+        for name, values in tensors.items():
+            if values.shape != wanted.get(name, (rows, width)) or not np.isfinite(values).all():
+                raise ValueError(f"{name} of generic text has another shape, or values that are not finite")
         ends = np.cumsum(tensors["counts"].astype(int))[:-1]
         components, shares = np.split(tensors["components"], ends), np.split(tensors["shares"], ends)
         return cls(tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts, source)

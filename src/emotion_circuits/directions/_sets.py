@@ -241,15 +241,20 @@ def load_directions(path: Path) -> DirectionSet:
         for name in sorted(tensors):
             kind, emotion = name.split(".", 1)
             vectors.setdefault(kind, {})[emotion] = tensors[name]
-        if not vectors:
-            raise ValueError("no directions")
+        chosen = {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()}
+        if not vectors or len({tuple(found) for found in vectors.values()}) > 1:
+            raise ValueError("no directions, or not the same emotions for every kind")
+        if any(v.shape != generic.mean.shape for found in vectors.values() for v in found.values()):
+            raise ValueError("directions of another shape than generic text")
+        if not all(-1 <= layer < len(generic.mean) - 1 for layer in chosen.values()):
+            raise ValueError("a chosen layer that is not there")
         return DirectionSet(
             Source.model_validate_json(header["source"]),
-            header["position"],
+            check_position(header["position"]),
             header["data_hash"],
             vectors,
             generic,
-            {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()},
+            chosen,
             _read_cleaned(header["cleaned"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
