@@ -77,8 +77,13 @@ def convert(
     """
     import transformers
 
-    described = read_gguf(file)
-    tokenizer = gguf_tokenizer(file, described.keys)
+    try:
+        described = read_gguf(file)
+        tokenizer = gguf_tokenizer(file, described.keys)
+    except InputError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise unreadable(file, error) from error
     # The reader holds all dequantized tensors while the model takes them over.
     check_memory(f"converting {file.name}", 2 * described.parameters, torch.float32, torch.device("cpu"))
     with publish(folder, needed_bytes=4 * described.parameters + 50_000_000) as fresh:

@@ -58,6 +58,7 @@ ARCHITECTURES = {
             "embedding_length",
             "feed_forward_length",
             "attention.head_count",
+            "attention.head_count_kv",  # without it transformers leaves queries and keys in llama.cpp's order
             "attention.layer_norm_rms_epsilon",
         ),
         same_as={"attention.value_length": "head_dim", "rope.dimension_count": "head_dim"},
@@ -241,6 +242,9 @@ def _rope(file: Path, name: str, own: Mapping[str, Any], factors: list[float]) -
     base = {"rope_theta": own.get("rope.freq_base", 10_000.0)}
     if not factors:
         return base | ({"rope_type": "default"} if factor == 1 else {"rope_type": "linear", "factor": factor})
+    frequencies = (own.get("attention.key_length") or own["embedding_length"] // own["attention.head_count"]) // 2
+    if len(factors) != frequencies:
+        raise refuse(file, [f"tensor {_ROPE_FACTORS} of {len(factors)} numbers"], f"{frequencies}, by the file's keys")
     divisors = [factor * each for each in factors]
     # transformers' only scaling with a factor each; both lists are the same, so that the text's length changes nothing.
     return base | {
@@ -269,7 +273,7 @@ def _check_tensors(file: Path, name: str, config: Any, shapes: Mapping[str, tupl
     if config.tie_word_embeddings:
         del wanted["output.weight"]
     if rotary and _ROPE_FACTORS in shapes:
-        wanted[_ROPE_FACTORS] = (config.head_dim // 2,)
+        wanted[_ROPE_FACTORS] = shapes[_ROPE_FACTORS]
     if unknown := [f"tensor {tensor}" for tensor in shapes if tensor not in wanted]:
         raise refuse(file, unknown)
     if missing := [f"tensor {tensor} is missing" for tensor in wanted if tensor not in shapes]:

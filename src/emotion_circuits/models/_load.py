@@ -200,8 +200,7 @@ def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> P
             "The weights hold more than the model.",
             found=f"{folder} has {len(unused)} tensors that the model does not use, such as {unused[0]}",
             accepted="the tensors of the model that config.json describes",
-            next_step="check that config.json and the weights belong together; save_pretrained of transformers writes the "
-            "model without them",
+            next_step="check that config.json and the weights belong together; save_pretrained leaves the rest out",
         )
     return cast("PreTrainedModel", hf)
 
