@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from emotion_circuits.cli._app import build_app
 from emotion_circuits.engine import forward, matmul_precision
+from emotion_circuits.models import load
+from emotion_circuits.study import Study
 
 OTHER = {"highest": "medium", "medium": "highest"}
 
@@ -71,3 +74,13 @@ def test_accelerators_are_left_alone(tiny_gpt2_lm):
     before = torch.get_float32_matmul_precision()
     with matmul_precision(replace(tiny_gpt2_lm, device=torch.device("meta")), OTHER.get(before, "medium")):
         assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_command_line_hands_the_setting_to_the_model():
+    argv = ["models", "verify", "reference/gpt2", "--float32-products", "medium", "--threads", "1"]
+    _, bound, _ = build_app().parse_args(argv)
+    options = bound.arguments["options"].settings
+    assert options == {"device": "auto", "dtype": "float32", "threads": 1, "float32_products": "medium"}
+    del options["threads"]
+    assert load("reference/gpt2?init=random&seed=0", **options).float32_products == "medium"
+    assert Study().float32_products == "highest", "and no clock decides"

@@ -112,7 +112,7 @@ def test_doses_that_no_stage_could_use_are_refused_at_once(tmp_path: Path, doses
     [
         ("seed: 1\nmodels: [gpt2]\nseed: 2\n", "seed, line 1 and line 3"),
         ("steering:\n  depths: 1\n  depths: 2\n", "depths, line 2 and line 3"),
-        ("models: " + "[" * 5_000, "nested too deeply"),
+        ("models: " + "[\n" * 2_000, "nested too deeply"),
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in
                                                   zip("abcdefgh", "bcdefghi", strict=True)), "too large"),
         ("models: &m [*m]\n", "contains itself"),
