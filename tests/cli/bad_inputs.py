@@ -119,24 +119,28 @@ def _too_slow(*_: object) -> None:
 # --- files of texts
 
 ODD_TEXTS = (
-    "Thank you.", "", " ", "\n", "a\0b", "\u2028", "\x1b[31mred\x07", "\x9b2J", "é", "e\u0301", "雨が降る", "👍🏽", "\ufeffx",
-    "\u202eabc", "\U0010ffff", "\ufffe", "word " * 700, "x" * 5000, "'\"`", "<|endoftext|>", "\\ud800", "\u200b", "\x7f",
+    "Thank you.", "", " ", "\n", "a\0b", "\u2028", "\x1b[31mred\x07", "\x9b2J", "é", "e\u0301", "雨が降る", "👍🏽",
+    "\ufeffx", "\u202eabc", "\U0010ffff", "\ufffe", "word " * 700, "x" * 5000, "'\"`", "<|endoftext|>", "\\ud800",
+    "\u200b", "\x7f",
 )  # fmt: skip
 ODD_LINES = (
     '{"text": "fine", "id": 1}', '{"text": "fine", "scores": 3}', '{"text": "fine", "layer": 1, "truncated": true}',
     '{"text": "\\ud800"}', '{"text": "a", "x\\udc00": 1}', '{"text": "a", "text": "b"}', '{"text": "a", "n": NaN}',
     '{"text": "a", "n": -Infinity}', '{"text": "a", "n": 1e999}', '{"text": "a", "n": ' + "9" * 5000 + "}",
-    '{"text": "a", "n": ' + "9" * 400 + "}", "[" * 100_000, '{"a":' * 5000, '{"text": "a", "n": ' + "[" * 500 + "]" * 500 + "}",
-    '{"text": 3}', '{"text": null}', '{"text": ["a"]}', '{"txt": "a"}', "[]", "null", "3", '"a"', "{}", "{", '{"text": "a"',
-    '{"text": "a"} x', "{'text': 'a'}", '{"text": "a",}', "\t", "\x00", "\ufeff", "text", "text,id", 'a,"b', "a;b", "#",
-    '{"text": "a", "emotion": "anger", "scenario": 1}', '{"text": "a", "emotion": "joy"}', '{"text": "a", "emotion": []}',
-    '{"text": "a", "emotion": "neutral", "span": [0, 9]}', '{"text": "ab", "emotion": "anger", "span": [0, 1]}',
-    '{"text": "a", "emotion": "neutral", "split": "test", "scenario": "s"}', '{"text": "a", "emotion": "anger", "scenario": ' + "7" * 4000 + "}",
-    '{"prompt": "p", "text": "t"}', '{"prompt": "p", "text": "", "arm": "clean"}', '{"prompt": "p", "text": "t", "arm": "random x"}',
+    '{"text": "a", "n": ' + "9" * 400 + "}", "[" * 100_000, '{"a":' * 5000,
+    '{"text": "a", "n": ' + "[" * 500 + "]" * 500 + "}", '{"text": 3}', '{"text": null}', '{"text": ["a"]}',
+    '{"txt": "a"}', "[]", "null", "3", '"a"', "{}", "{", '{"text": "a"', '{"text": "a"} x', "{'text': 'a'}",
+    '{"text": "a",}', "\t", "\x00", "\ufeff", "text", "text,id", 'a,"b', "a;b", "#",
+    '{"text": "a", "emotion": "anger", "scenario": 1}', '{"text": "a", "emotion": "joy"}',
+    '{"text": "a", "emotion": []}', '{"text": "a", "emotion": "neutral", "span": [0, 9]}',
+    '{"text": "ab", "emotion": "anger", "span": [0, 1]}',
+    '{"text": "a", "emotion": "neutral", "split": "test", "scenario": "s"}',
+    '{"text": "a", "emotion": "anger", "scenario": ' + "7" * 4000 + "}", '{"prompt": "p", "text": "t"}',
+    '{"prompt": "p", "text": "", "arm": "clean"}', '{"prompt": "p", "text": "t", "arm": "random x"}',
     '{"prompt": "p", "text": "t", "arm": "steered", "emotion": "anger", "dose": 1e308, "layer": ' + "9" * 30 + "}",
     '{"prompt": "p", "text": "t", "arm": "steered", "dose": -0.0, "sample": ' + "9" * 30 + ', "perplexity": -1}',
-    '{"prompt": "p", "text": "t", "arm": "\\u001b", "perplexity": 1e308}',
-    '{"prompts": ["a", "b"]}', '{"prompts": [1]}', '["a", "b"]', '["a", null]', '{"prompts": ["a"], "scenarios": [1, 2]}',
+    '{"prompt": "p", "text": "t", "arm": "\\u001b", "perplexity": 1e308}', '{"prompts": ["a", "b"]}',
+    '{"prompts": [1]}', '["a", "b"]', '["a", null]', '{"prompts": ["a"], "scenarios": [1, 2]}',
 )  # fmt: skip
 SUFFIXES = (".jsonl", ".JSONL", ".ndjson", ".csv", ".tsv", ".CSV", ".txt", ".json", "", ".xlsx", ".pkl", ".parquet")
 ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp932", "utf-7")
@@ -171,7 +175,7 @@ TEXT_COMMANDS = (
     ["score", "--vectors", VECTORS, "--input", "FILE", "--output", "kept.jsonl"],
     ["score", "--vectors", VECTORS, "--input", "FILE", "--json", "--truncate", "--prefix", "ec_"],
     ["generate", "--vectors", VECTORS, "--emotion", "anger", "--max-tokens", "2", "--input", "FILE"],
-    ["generate", "--vectors", VECTORS, "--emotion", "anger", "--max-tokens", "2", "--input", "FILE", "--output", "kept.jsonl"],
+    ["generate", "--vectors", VECTORS, "--emotion", "anger", "--max-tokens", "2", "--input", "FILE", "--output", "x"],
     ["evaluate", "--scorers", "markers", "--input", "FILE", "--json"],
     ["evaluate", "--scorers", "vader", "--input", "FILE", "--output", "e.parquet"],
     ["evaluate", "--scorers", "markers", "--model", MODEL, "--input", "FILE"],
@@ -195,12 +199,13 @@ def text_files(draw: st.DrawFn) -> Case:
 # --- flags
 
 VALUES = (
-    "-5", "-1", "0", "1", "2", "3", "99", "1e3", "nan", "inf", "-inf", "1e400", "", " ", "０", "½", "1_000", "0x10", "+3",
-    "9" * 5000, ".", "..", "~", "/", "-", "--", "true", "anger", "gratitude", "joy", "mean", "embed", "specific", "test",
-    "auto", "cuda:0", "cuda", "mps", "meta", "float16", "bfloat16", "baseline", "no/such", "./no", "x@y", "x?init=random",
-    "reference/gpt2?init=random&seed=-1", "reference/gpt2@main", "reference/nope", "a b", "\x1b[31m", "\u2028", "\udcff", "é" * 300,
-    "x" * 5000, "1:1", "9:9", "1:", ":", "hf:no", "hf:", "markers", "kept.jsonl", "kept.safetensors", "broken", MODEL, VECTORS,
-    ACTIVATIONS, "x.parquet", "x.json", "x.pkl", "x.gguf", "x.jsonl",
+    "-5", "-1", "0", "1", "2", "3", "99", "1e3", "nan", "inf", "-inf", "1e400", "", " ", "０", "½", "1_000", "0x10",
+    "+3", "9" * 5000, ".", "..", "~", "/", "-", "--", "true", "anger", "gratitude", "joy", "mean", "embed",
+    "specific", "test", "auto", "cuda:0", "cuda", "mps", "meta", "float16", "bfloat16", "baseline", "no/such", "./no",
+    "x@y", "x?init=random", "reference/gpt2?init=random&seed=-1", "reference/gpt2@main", "reference/nope", "a b",
+    "\x1b[31m", "\u2028", "\udcff", "é" * 300, "x" * 5000, "1:1", "9:9", "1:", ":", "hf:no", "hf:", "markers",
+    "kept.jsonl", "kept.safetensors", "broken", MODEL, VECTORS, ACTIVATIONS, "x.parquet", "x.json", "x.pkl", "x.gguf",
+    "x.jsonl",
 )  # fmt: skip
 LIGHT = (
     ["score", "--vectors", VECTORS, "--text", "hi"],
@@ -258,14 +263,17 @@ def flags(draw: st.DrawFn) -> Case:
 # --- study files
 
 KEYS = (
-    "profile", "models", "results", "device", "dtype", "bos", "threads", "seed", "batch_tokens", "generic_texts", "steering",
-    "untrained_seeds", "effects", "sharing", "interchange", "methods", "components", "doses", "depths", "position", "nonsense",
+    "profile", "models", "results", "device", "dtype", "bos", "threads", "seed", "batch_tokens", "generic_texts",
+    "steering", "untrained_seeds", "effects", "sharing", "interchange", "methods", "components", "doses", "depths",
+    "position", "nonsense",
 )  # fmt: skip
 ODD_YAML = (
-    b"", b"---", b"- a", b"a: b: c", b"models: reference/gpt2", b"models: []", b"models: [./no]\nmodels: [./no]", b"!!python/object:os.system [x]",
-    b"&a [*a]", b"a: &a [b]\nb: *a", b"\tx: 1", b"models: [1, null]", b"models: [./no]\nsteering: {doses: []}", b"[" * 3000, b"? x", b"\xff\xfe",
-    b"models: [./no]\nsteering: {doses: [.nan]}", b"models: [./no]\nresults: [a]", b"models: [./no]\nseed: 1e400", b"1: 2", b"{a: 1, a: 2}",
-    b"models: [./no]\nresults: \"a\\0b\"", b"models: [\"./\\ud800\"]", b"seed: 2020-13-45", b"x: !!binary a", b"models: {a: 1}", b"a: 0o9", b"%YAML 9",
+    b"", b"---", b"- a", b"a: b: c", b"models: reference/gpt2", b"models: []", b"models: [./no]\nmodels: [./no]",
+    b"!!python/object:os.system [x]", b"&a [*a]", b"a: &a [b]\nb: *a", b"\tx: 1", b"models: [1, null]",
+    b"models: [./no]\nsteering: {doses: []}", b"[" * 3000, b"? x", b"\xff\xfe",
+    b"models: [./no]\nsteering: {doses: [.nan]}", b"models: [./no]\nresults: [a]", b"models: [./no]\nseed: 1e400",
+    b"1: 2", b"{a: 1, a: 2}", b"models: [./no]\nresults: \"a\\0b\"", b"models: [\"./\\ud800\"]", b"seed: 2020-13-45",
+    b"x: !!binary a", b"models: {a: 1}", b"a: 0o9", b"%YAML 9",
 )  # fmt: skip
 
 
@@ -292,10 +300,11 @@ def studies(draw: st.DrawFn) -> Case:
 # --- paths
 
 PATHS = (
-    "", ".", "..", "~", "~nobody", "folder", "folder/", "loop", "dangling", "link.jsonl", "kept.jsonl/x", "kept.jsonl/x.jsonl", "/dev/null",
-    "/dev/full", "/dev/full/x.jsonl", "/proc/version/x.jsonl", "/proc/self/nope.jsonl", "no/such/folder/x.jsonl", "x" * 300, "x" * 250 + ".jsonl",
-    "é" * 120 + ".jsonl", "x/" * 3000 + "y.jsonl", "a\nb.jsonl", "a\x1bb.jsonl", " .jsonl", ".jsonl", "x.", "x.jsonl.", "x.57Ux4", "x.lkqt", "x.pkl", "x.PT",
-    "x.jsonl", "x.parquet", "x.safetensors", "x.gguf", "x.json", "-x.jsonl", "http://x/y.jsonl",
+    "", ".", "..", "~", "~nobody", "folder", "folder/", "loop", "dangling", "link.jsonl", "kept.jsonl/x",
+    "kept.jsonl/x.jsonl", "/dev/null", "/dev/full", "/dev/full/x.jsonl", "/proc/version/x.jsonl",
+    "/proc/self/nope.jsonl", "no/such/folder/x.jsonl", "x" * 300, "x" * 250 + ".jsonl", "é" * 120 + ".jsonl",
+    "x/" * 3000 + "y.jsonl", "a\nb.jsonl", "a\x1bb.jsonl", " .jsonl", ".jsonl", "x.", "x.jsonl.", "x.57Ux4", "x.lkqt",
+    "x.pkl", "x.PT", "x.jsonl", "x.parquet", "x.safetensors", "x.gguf", "x.json", "-x.jsonl", "http://x/y.jsonl",
     "C:\\x.jsonl", "\udcff.jsonl", "x?.jsonl", "*.jsonl", "$HOME/x.jsonl", "\u2028.jsonl",
 )  # fmt: skip
 WRITERS = (
@@ -311,10 +320,11 @@ WRITERS = (
     ["audit", "--models", MODEL, "--results"],
 )  # fmt: skip
 READERS = (
-    ["score", "--text", "hi", "--vectors"], ["score", "--vectors", VECTORS, "--input"], ["export", "--emotion", "anger", "--vectors"],
-    ["vectors", "--output", "x.safetensors", "--activations-dir"], ["models", "verify"], ["prompts", "validate"],
-    ["extract", "--model", MODEL, "--dataset"], ["score", "--vectors", VECTORS, "--text", "hi", "--model"], ["study"],
-    ["evaluate", "--input"], ["heads", "ablate", "--model", MODEL, "--heads", "1:1", "--prompts-file"], ["prompts", "build", "--prompts-dir"],
+    ["score", "--text", "hi", "--vectors"], ["score", "--vectors", VECTORS, "--input"],
+    ["export", "--emotion", "anger", "--vectors"], ["vectors", "--output", "x.safetensors", "--activations-dir"],
+    ["models", "verify"], ["prompts", "validate"], ["extract", "--model", MODEL, "--dataset"],
+    ["score", "--vectors", VECTORS, "--text", "hi", "--model"], ["study"], ["evaluate", "--input"],
+    ["heads", "ablate", "--model", MODEL, "--heads", "1:1", "--prompts-file"], ["prompts", "build", "--prompts-dir"],
 )  # fmt: skip
 
 
@@ -340,14 +350,17 @@ def paths(draw: st.DrawFn) -> Case:
 
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
 CONFIG_KEYS = (
-    "architectures", "model_type", "n_embd", "n_layer", "n_head", "n_positions", "vocab_size", "activation_function", "layer_norm_epsilon",
-    "bos_token_id", "eos_token_id", "tie_word_embeddings", "torch_dtype", "dtype", "n_inner", "attn_pdrop", "initializer_range",
-    "scale_attn_weights", "quantization_config", "auto_map", "rope_scaling", "transformers_version", "pad_token_id", "add_cross_attention",
-    "is_decoder", "use_cache", "return_dict", "tokenizer_class", "adapter", "sliding_window", "_attn_implementation", "torchscript",
+    "architectures", "model_type", "n_embd", "n_layer", "n_head", "n_positions", "vocab_size", "activation_function",
+    "layer_norm_epsilon", "bos_token_id", "eos_token_id", "tie_word_embeddings", "torch_dtype", "dtype", "n_inner",
+    "attn_pdrop", "initializer_range", "scale_attn_weights", "quantization_config", "auto_map", "rope_scaling",
+    "transformers_version", "pad_token_id", "add_cross_attention", "is_decoder", "use_cache", "return_dict",
+    "tokenizer_class", "adapter", "sliding_window", "_attn_implementation", "torchscript",
 )  # fmt: skip
 ODD_SETTINGS = st.sampled_from(
-    (None, True, False, 0, -1, 1, 3, 7, 33, 64, 5000, 1.5, "32", "", "gelu", "gpt2", "llama", "bert", "float16", "bfloat16", "nonsense", [], {}, [1],
-     ["GPT2LMHeadModel"], {"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "gptq", "bits": 4}, {"quant_method": "nope"},
+    (None, True, False, 0, -1, 1, 3, 7, 33, 64, 5000, 1.5, "32", "", "gelu", "gpt2", "llama", "bert", "float16",
+     "bfloat16", "nonsense", [], {}, [1],
+     ["GPT2LMHeadModel"], {"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "gptq", "bits": 4},
+     {"quant_method": "nope"},
      {"AutoModelForCausalLM": "modeling.Own"}, {"rope_type": "linear", "factor": 4.0})
 )  # fmt: skip
 
@@ -538,9 +551,10 @@ def broken_index(draw: st.DrawFn) -> Callable[[Path], None]:
 
 
 MODEL_COMMANDS = (
-    ["models", "verify", "./broken"], ["models", "verify", "./broken", "--json"], ["score", "--model", "./broken", "--vectors", VECTORS, "--text", "hi there"],
+    ["models", "verify", "./broken"], ["models", "verify", "./broken", "--json"],
+    ["score", "--model", "./broken", "--vectors", VECTORS, "--text", "hi there"],
     ["extract", "--model", "./broken", "--output", "acts"],
-    ["generate", "--model", "./broken?init=random&seed=0", "--vectors", VECTORS, "--emotion", "anger", "--max-tokens", "2", "--prompt", "hi"],
+    ["generate", "--model", "./broken?init=random", "--vectors", VECTORS, "--emotion", "anger", "--prompt", "hi"],
     ["evaluate", "--model", "./broken", "--scorers", "markers", "--input", "good.jsonl"],
     ["evaluate", "--scorers", "hf:./broken", "--input", "good.jsonl"],
 )  # fmt: skip
@@ -564,7 +578,8 @@ def models(draw: st.DrawFn) -> Case:
 # --- the program's own files, and full disks
 
 ARTEFACTS = (
-    (VECTORS, ["score", "--text", "hi", "--vectors", "artefact"]), (VECTORS, ["export", "--emotion", "anger", "--vectors", "artefact"]),
+    (VECTORS, ["score", "--text", "hi", "--vectors", "artefact"]),
+    (VECTORS, ["export", "--emotion", "anger", "--vectors", "artefact"]),
     (VECTORS, ["generate", "--emotion", "anger", "--prompt", "hi", "--max-tokens", "1", "--vectors", "artefact"]),
     (ACTIVATIONS, ["vectors", "--output", "x.safetensors", "--activations-dir", "artefact"]),
     (ACTIVATIONS, ["subspace", "--output", "x.safetensors", "--activations-dir", "artefact"]),

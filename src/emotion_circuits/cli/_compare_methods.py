@@ -14,6 +14,7 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
@@ -156,6 +157,7 @@ def compare_methods(
     output = output_path(output, ".parquet")
     check_writable(output)
     lm = load_model_of(directions, model, model_options)
+    check_lengths(lm, texts.texts)
     pairs: dict[str, PairSet] = {
         e: matched_pairs(lm, texts, e, bridge=DEFAULT_BRIDGE, split=None if split == "all" else split) for e in chosen
     }

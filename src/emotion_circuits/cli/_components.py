@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable, load_vectors
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_lengths, check_writable, load_vectors
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
 from emotion_circuits.cli._output import Table, note, p_cell, say
 from emotion_circuits.cli._paths import output_path
@@ -154,6 +154,7 @@ def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOption
     """All pairs of an emotion; says how many scenarios have one."""
     from emotion_circuits.components import Bridge, matched_pairs
 
+    check_lengths(lm, texts.texts)
     split = None if options.split == "all" else options.split
     pairs = matched_pairs(lm, texts, emotion, bridge=Bridge(options.bridge), split=split)
     say(f"{emotion}: {len(pairs)} pairs of equally many tokens from {pairs.n_scenarios} scenarios")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from emotion_circuits.cli._inputs import check_writable, read_texts
+from emotion_circuits.cli._inputs import check_writable, text_rows
 from emotion_circuits.cli._options import MODEL_OPTIONS, Json, ModelOptions, ProfileFlag, Seed, command, flag, text_file
 from emotion_circuits.cli._output import Table, emit, format_cell
 from emotion_circuits.cli._paths import output_path
@@ -61,7 +61,7 @@ def evaluate(
 
     setting = Setting(profile, model_options.device)
     chosen = [make_scorer(name, setting) for name in scorers or OFFLINE_SCORERS]
-    texts = [parse_generated(row.value, row.where) for row in read_texts(input, blank=True)]
+    texts = [parse_generated(row.value, row.where) for row in text_rows(input, blank=True)]
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)

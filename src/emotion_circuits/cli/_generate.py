@@ -15,7 +15,7 @@ from emotion_circuits.cli._inputs import (
     check_writable,
     load_model_of,
     load_vectors,
-    read_texts,
+    text_rows,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -95,7 +95,7 @@ def generate(
     if prompt and input is not None:
         raise InputError("Give either --prompt or --input.", found="both")
     check_doses([dose])
-    rows = [] if input is None else read_texts(input)
+    rows = [] if input is None else text_rows(input)
     given = [*prompt, *(row.text for row in rows)]
     if any(not text.strip() for text in given):
         raise InputError("A prompt is empty.", next_step="leave it out")

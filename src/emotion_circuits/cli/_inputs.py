@@ -124,7 +124,7 @@ def check_writable(path: Path) -> None:
     raise InputError(f"Cannot write {path}.", found=found, next_step="choose a folder you may write")
 
 
-def read_texts(path: Path, *, blank: bool = False) -> list[Row]:
+def text_rows(path: Path, *, blank: bool = False) -> list[Row]:
     """The texts of a file with the fields beside them, as `prompts.read_rows` reads them.
 
     Raises:
@@ -149,11 +149,12 @@ def check_lengths(lm: LoadedModel, texts: Sequence[Placed], *, room: int = 0, ne
         some = texts[first : first + TEXTS_AT_ONCE]
         ids = lm.tokenizer([one.text for one in some], add_special_tokens=False, verbose=False)["input_ids"]
         for one, own in zip(some, ids, strict=True):
+            where = one.where or repr(one.text[:40])
             if not own and not lm.bos:
-                raise InputError(f"{one.where}: the text has no tokens.", found=repr(one.text[:40]))
+                raise InputError(f"{where}: the text has no tokens.", found=repr(one.text[:40]))
             if len(own) > most:
                 raise InputError(
-                    f"{one.where}: the text is too long for {lm.name}.",
+                    f"{where}: the text is too long for {lm.name}.",
                     found=f"{len(own)} tokens",
                     accepted=f"at most {most}" + (f", with {room} to be written after it" if room else ""),
                     next_step=next_step or "split or shorten it",

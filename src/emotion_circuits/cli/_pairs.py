@@ -63,12 +63,12 @@ def fit_data(name: str, n: int = 1000, own: Path | None = None, judged: Activati
     Raises:
         InputError: no such texts, a file that cannot be read, or fewer than ten texts left.
     """
-    from emotion_circuits.cli._inputs import read_texts
+    from emotion_circuits.cli._inputs import text_rows
     from emotion_circuits.comparison import fit_texts, own_fit_texts
 
     if own is None:
         return fit_texts(name, n)
-    given = [row.text for row in read_texts(own)]
+    given = [row.text for row in text_rows(own)]
     seen = set() if judged is None else {text.text for text in judged.data}
     fresh = [text for text in dict.fromkeys(given) if text not in seen]
     left_out = len(given) - len(fresh)

@@ -11,8 +11,9 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def output_path(path: Path, suffix: str, *others: str) -> Path:
-    """Where to write: what was named. A name with no suffix, or a pickle's, gets that of our format, with a note. A pipe
-    or a device is taken as it is.
+    """Where to write: what was named, pipes and devices too.
+
+    A name without a suffix, or with a pickle's, gets that of our format, with a note.
 
     Args:
         path: as the user gave it.

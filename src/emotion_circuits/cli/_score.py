@@ -17,7 +17,7 @@ from emotion_circuits.cli._inputs import (
     check_writable,
     load_model_of,
     load_vectors,
-    read_texts,
+    text_rows,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -81,7 +81,7 @@ def score(
         raise InputError("Give either --text or --input.", found="both" if text else "neither")
     if any(not t.strip() for t in text):
         raise InputError("A text is empty.", next_step="leave it out")
-    rows = [Row(f"--text {i}", {"text": t}) for i, t in enumerate(text, 1)] if input is None else read_texts(input)
+    rows = [Row(f"--text {i}", {"text": t}) for i, t in enumerate(text, 1)] if input is None else text_rows(input)
     names = [prefix + name for name in (*FIELDS, *([TRUNCATED] if truncate else []))]
     _refuse_clashes(rows, names, prefix)
     if output is not None:

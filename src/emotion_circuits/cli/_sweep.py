@@ -15,7 +15,7 @@ from emotion_circuits.cli._inputs import (
     check_writable,
     load_model_of,
     load_vectors,
-    read_texts,
+    text_rows,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -146,7 +146,7 @@ def sweep(
     if not steps:
         raise InputError("Only 0 was given, which is the clean run.", accepted="at least one other number")
     check_action(action, steps)
-    own = None if prompts_file is None else read_texts(prompts_file)
+    own = None if prompts_file is None else text_rows(prompts_file)
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)
