@@ -64,5 +64,5 @@ def test_however_a_model_is_named_its_stages_are_the_same(tmp_path: Path, monkey
     save_tiny(VARIANTS[0], tmp_path / "tiny")
     monkeypatch.chdir(tmp_path)
     assert keys("./tiny") == keys("tiny") == keys("./tiny/") == keys(str(tmp_path / "tiny"))
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="each model once"):
         Study(models=("tiny", "./tiny"))
