@@ -79,8 +79,8 @@ def test_accelerators_are_left_alone(tiny_gpt2_lm):
 def test_the_command_line_hands_the_setting_to_the_model():
     argv = ["models", "verify", "reference/gpt2", "--float32-products", "medium", "--threads", "1"]
     _, bound, _ = build_app().parse_args(argv)
-    options = bound.arguments["options"].settings
-    assert options == {"device": "auto", "dtype": "float32", "threads": 1, "float32_products": "medium"}
+    options = bound.arguments["options"].loading()
+    assert options == {"device": "auto", "dtype": "float32", "bos": "auto", "threads": 1, "float32_products": "medium"}
     del options["threads"]
     assert load("reference/gpt2?init=random&seed=0", **options).float32_products == "medium"
     assert Study().float32_products == "highest", "and no clock decides"
