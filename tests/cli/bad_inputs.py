@@ -236,6 +236,8 @@ def command_flags(commands: Any, path: tuple[str, ...]) -> list[str]:
     found = commands
     for name in path:
         found = found[name]
+    if found.default_command is None:  # a group of commands
+        return ["--model"]
     return [name for argument in found.assemble_argument_collection() if argument.parse for name in argument.names]
 
 
