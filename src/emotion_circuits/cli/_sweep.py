@@ -111,7 +111,7 @@ def sweep(
     from emotion_circuits import __version__
     from emotion_circuits._files import write_table
     from emotion_circuits._parts import Parts
-    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import (
         Controls,
@@ -192,7 +192,7 @@ def sweep(
             )  # fmt: skip
             rows = with_bands(result, found, rows)
     unit = result.unit
-    write_table(output, measures_table(rows))
+    write_table(output, measures_table(rows), source=source_of(lm).model_dump())
     parts.clear()
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
     plots = write_sweep_figure(rows, output.with_suffix(""), title)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emotion_circuits._files import read_table, write_table
 from emotion_circuits.components._depths import DepthProfiles, depth_measures, depth_profiles
@@ -27,13 +28,16 @@ def read_depths(folder: Path, model: str) -> DepthProfiles:
     return DepthProfiles.of_table(read_table(depth_path(folder, model)))
 
 
-def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> list[Path]:
+def write_depths(
+    folder: Path, screens: Sequence[Screen], *, seed: int = 0, source: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Write a model's profiles over depth from its screens of heads and units.
 
     Args:
         folder: `results/<profile>`.
         screens: of one model, heads and units, one for each emotion.
         seed: of everything random.
+        source: how the model was run.
 
     Returns:
         `heads/depth_values_<slug>.parquet` (every scenario), `heads/depths_<slug>.parquet` (measures by layer) and
@@ -45,8 +49,8 @@ def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> l
         depth_path(folder, profiles.model),
         *(folder / "heads" / f"{n}_{slug}.parquet" for n in ("depths", "functions")),
     ]
-    write_table(files[0], profiles.table())
-    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)))
+    write_table(files[0], profiles.table(), source=source)
+    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)), source=source)
     best = [row for s in screens if s.kind == "head" for row in head_functions(s, seed=seed)]
-    write_table(files[2], head_functions_table(best))
+    write_table(files[2], head_functions_table(best), source=source)
     return files
