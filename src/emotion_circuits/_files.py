@@ -79,8 +79,11 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not readable JSON.", found=error) from error
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write parquet."""
+def write_table(path: Path, table: pd.DataFrame, *, source: Mapping[str, Any] | None = None) -> None:
+    """Write parquet; `source`, where it is given, says how the model was run, and is read as `attrs["source"]`."""
+    if source is not None:
+        table = table.copy(deep=False)
+        table.attrs["source"] = dict(source)
     with whole_file(path) as part:
         table.to_parquet(part, index=False)
 

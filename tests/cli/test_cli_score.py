@@ -240,3 +240,10 @@ def test_a_damaged_directions_file_is_refused(run, argv, recorded, tmp_path):
         outcome = run(*argv[:3], "--vectors", tmp_path / f"{name}.safetensors", "--text", "Hello")
         refused(outcome, "not a whole safetensors file")
     refused(run(*argv[:3], "--vectors", recorded / "acts" / "generic.safetensors", "--text", "Hello"), "directions-1")
+
+
+def test_bos_is_that_of_the_directions_and_another_is_refused(run, argv):
+    plain, same = (json.loads(run(*argv, *bos, "--text", TEXTS[0], "--json").out) for bos in ((), ("--bos", "on")))
+    assert plain == same
+    other = run(*argv, "--bos", "off", "--text", TEXTS[0])
+    assert other.status == 2 and "another BOS setting" in other.err and "--bos off" in other.err

@@ -128,7 +128,7 @@ def compare_methods(
         push_sizes_table,
     )
     from emotion_circuits.components import compare_methods as compare
-    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.interventions import Controls
     from emotion_circuits.models import ModelName
     from emotion_circuits.report import write_methods_figure
@@ -197,13 +197,14 @@ def compare_methods(
                 rows += compare(str(lm.name), way, made, able, seed=seed)
                 responses += dose_responses(way, made, able, seed=seed)
                 written += [(way, text) for text in made]
-    write_table(output, methods_table(rows))
+    run_as = source_of(lm).model_dump()
+    write_table(output, methods_table(rows), source=run_as)
     by_dose = output.with_name(f"{output.stem}_doses.parquet")
-    write_table(by_dose, dose_response_table(responses))
+    write_table(by_dose, dose_response_table(responses), source=run_as)
     files = [output, by_dose]
     if sizes:
         files.append(output.with_name(f"{output.stem}_sizes.parquet"))
-        write_table(files[-1], push_sizes_table(sizes))
+        write_table(files[-1], push_sizes_table(sizes), source=run_as)
     beside = output.with_suffix(".jsonl")
     write_text(beside, "".join(_line(way, text, str(lm.name)) for way, text in written))
     shown = [row for row in rows if row.scorer == judges[0].name]

@@ -65,6 +65,7 @@ def run_effects(
         parse_spec,
         patch,
     )
+    from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 
     components = parse_spec(spec, kind)
@@ -114,7 +115,7 @@ def run_effects(
     if output.suffix.lower() == ".json":
         write_json(output, effects)
     else:
-        write_table(output, effects_table(effects))
+        write_table(output, effects_table(effects), source=source_of(lm).model_dump())
     result: dict[str, Any] = {"file": output, "effects": effects}
     table = effects_on_screen(effects, (*notes, f"Written to {output}", *([""] if judges else [])))
     if not judges:

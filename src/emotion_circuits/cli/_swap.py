@@ -88,6 +88,7 @@ def swap(
     """  # fmt: skip
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.components import DIRECTIONS, PLACES, SWAP_SITES, interchange, interchange_measures
+    from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.models import ModelName
     from emotion_circuits.statistics import measures_table
@@ -117,7 +118,7 @@ def swap(
     if output.suffix.lower() == ".json":
         write_json(output, sorted(rows))
     else:
-        write_table(output, measures_table(rows))
+        write_table(output, measures_table(rows), source=source_of(lm).model_dump())
     result = {"model": str(lm.name), "file": output, "measures": sorted(rows)}
     emit(result, json, table=_table(found, rows, output))
 

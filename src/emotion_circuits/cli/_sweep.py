@@ -198,7 +198,7 @@ def sweep(
                 batch_tokens=budget, on_variants=add, parts=parts,
             )  # fmt: skip
             rows = with_bands(result, found, rows)
-        write_table(output, measures_table(rows))
+        write_table(output, measures_table(rows), source=source_of(lm).model_dump())
         parts.clear()
     unit = result.unit
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"

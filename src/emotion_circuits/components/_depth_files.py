@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emotion_circuits._files import read_table, write_table
 from emotion_circuits._parts import key_of
@@ -37,14 +38,14 @@ def depths_are_of(folder: Path, model: str, revision: str) -> bool:
     return path.is_file() and read_table(path).attrs.get(_KEY) == key_of([revision, bank_hash()])
 
 
-def write_depths(folder: Path, screens: Sequence[Screen], revision: str, *, seed: int = 0) -> list[Path]:
+def write_depths(folder: Path, screens: Sequence[Screen], source: Mapping[str, Any], *, seed: int = 0) -> list[Path]:
     """Write a model's profiles over depth from its screens of heads and units.
 
     Args:
         folder: `results/<profile>`.
         screens: of one model, heads and units, one for each emotion, on bundled texts.
-        revision: the model's.
         seed: of everything random.
+        source: which model, and how it was run.
 
     Returns:
         `heads/depth_values_<slug>.parquet` (every scenario), `heads/depths_<slug>.parquet` (measures by layer) and
@@ -57,9 +58,9 @@ def write_depths(folder: Path, screens: Sequence[Screen], revision: str, *, seed
         *(folder / "heads" / f"{n}_{slug}.parquet" for n in ("depths", "functions")),
     ]
     table = profiles.table()
-    table.attrs[_KEY] = key_of([revision, bank_hash()])
-    write_table(files[0], table)
-    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)))
+    table.attrs[_KEY] = key_of([source["revision"], bank_hash()])
+    write_table(files[0], table, source=source)
+    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)), source=source)
     best = [row for s in screens if s.kind == "head" for row in head_functions(s, seed=seed)]
-    write_table(files[2], head_functions_table(best))
+    write_table(files[2], head_functions_table(best), source=source)
     return files
