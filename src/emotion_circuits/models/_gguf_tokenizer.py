@@ -124,7 +124,7 @@ def gguf_tokenizer(file: Path, keys: Mapping[str, Any]) -> PreTrainedTokenizerFa
         if flag and named[f"{name}_token"] is None:
             raise refuse(file, [f"{_PREFIX}{name}_token_id is missing, though texts are to have one"])
     make: Any = PreTrainedTokenizerFast
-    return make(
+    tokenizer: PreTrainedTokenizerFast = make(
         tokenizer_object=backend,
         add_bos_token=add_bos,
         add_eos_token=add_eos,
@@ -132,6 +132,7 @@ def gguf_tokenizer(file: Path, keys: Mapping[str, Any]) -> PreTrainedTokenizerFa
         chat_template=keys.get("tokenizer.chat_template"),
         **named,
     )
+    return tokenizer
 
 
 def _check(file: Path, own: Mapping[str, Any]) -> None:
