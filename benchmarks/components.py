@@ -180,7 +180,7 @@ def run(setting: str, threads: int = 2) -> list[Row]:
     """Every arm under the same setting of torch's float32 products."""
     torch.set_num_threads(threads)
     lm = gpt2_small()
-    with matmul_precision(lm.device, setting):  # type: ignore[arg-type]
+    with matmul_precision(lm, setting):  # type: ignore[arg-type]
         return rows_of(lm, setting)
 
 

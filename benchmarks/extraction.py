@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from _common import Row, fastest_rate, gpt2_small, print_rows, summarise, write_rows
 
-from emotion_circuits.engine import Point, matmul_precision, probe_precision, record
+from emotion_circuits.engine import Point, matmul_precision, record
 from emotion_circuits.models import LoadedModel
 
 TEXTS = 280
@@ -74,7 +74,7 @@ def run(
     }
     rows = []
     for setting in settings:
-        with matmul_precision(lm.device, setting):  # type: ignore[arg-type]
+        with matmul_precision(lm, setting):  # type: ignore[arg-type]
             seconds: dict[str, list[float]] = {name: [] for name in arms}
             rates: list[float] = []
             results = {name: arm(lm, ids) for name, arm in arms.items()}
@@ -86,7 +86,6 @@ def run(
                     seconds[name].append(time.perf_counter() - start)
             products = 2 * sum(map(len, ids)) * sum(p.numel() for n, p in lm.blocks.named_parameters() if p.ndim == 2)
             rows += summarise("extraction, 280 texts", seconds, results, products, rates, setting, device)
-    print(f"The probe chooses: {probe_precision()}")
     return rows
 
 

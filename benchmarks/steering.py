@@ -235,7 +235,7 @@ def run(tasks: tuple[str, ...], setting: str, threads: int = 2) -> list[Row]:
     torch.set_num_threads(threads)
     lm = gpt2_small()
     rows = []
-    with matmul_precision(lm.device, setting):  # type: ignore[arg-type]
+    with matmul_precision(lm, setting):  # type: ignore[arg-type]
         for task in tasks:
             if task in ("all", "last"):
                 rows += sweep_rows(lm, task, setting)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import settings
 from emotion_circuits.engine import load_verified
 from emotion_circuits.models import LoadedModel
 from tiny_models import VARIANTS, Variant, save_tiny
+from tiny_tokenizers import save_tokenizer
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
@@ -34,6 +36,14 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant],
 def lm(request: pytest.FixtureRequest, tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
     """Every family in turn; a new one joins by its entry in `FAMILIES` and `tiny_config`."""
     return load_verified(str(tiny_folder(request.param)), bos=False)
+
+
+@pytest.fixture(scope="session")
+def llama_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The tiny Llama's folder with a tokenizer of a style, written once."""
+    [llama] = [v for v in VARIANTS if v.name == "llama"]
+    base = save_tiny(llama, tmp_path_factory.mktemp("llama"))
+    return cache(lambda style: save_tokenizer(style, Path(shutil.copytree(base, base.with_name(f"llama-{style}")))))
 
 
 @pytest.fixture(scope="session")

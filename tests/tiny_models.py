@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GPT2Config, GPTNeoConfig, GPTNeoXConfig, LlamaConfig
+from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
 from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
 from emotion_circuits.models._sources import reference_folder
 from emotion_circuits.prompts import bank
+from tiny_tokenizers import save_tokenizer
 
 EMOTIONS = bank().emotions
 
@@ -33,56 +34,51 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """A tiny model: a family, and settings that differ from the family's usual ones."""
+    """A tiny model: an architecture, and settings that differ from its usual ones."""
 
     name: str
-    family: str
+    model_type: str
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS = (
-    *(Variant(family.name, family.name) for family in FAMILIES),
+    *(Variant(model_type, model_type) for family in FAMILIES for model_type in family.model_types),
     Variant("gpt_neox sequential", "gpt_neox", {"use_parallel_residual": False}),
     Variant("llama wide heads", "llama", {"head_dim": 16, "attention_bias": True, "num_key_value_heads": 1}),
 )
 
 
-def tiny_config(variant: Variant) -> Any:
-    """Three layers, four heads, width 32. A new family needs an entry here."""
-    common = {"vocab_size": 4096, "bos_token_id": 0, "eos_token_id": 0}
-    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 160}
-    usual: dict[str, tuple[Any, dict[str, Any]]] = {
-        "gpt2": (GPT2Config, {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 160}),
-        "gpt_neox": (
-            GPTNeoXConfig,
-            {
-                "intermediate_size": 48,
-                "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5},
-                **sizes,
-            },
-        ),
-        "gpt_neo": (
-            GPTNeoConfig,
-            {
-                "hidden_size": 32,
-                "num_layers": 3,
-                "num_heads": 4,
-                "max_position_embeddings": 160,
-                "window_size": WINDOW,
-                "attention_types": [[["global", "local", "global"], 1]],
-            },
-        ),
-        "llama": (LlamaConfig, {"intermediate_size": 48, "num_key_value_heads": 2, **sizes}),
-    }
-    kind, settings = usual[variant.family]
-    return kind(**{**common, **settings, **variant.settings})
+SIZES = {
+    "vocab_size": 4096,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 160,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "window_size": WINDOW,
+    "sliding_window": WINDOW,
+    "attention_types": [[["global", "local", "global"], 1]],
+}
 
 
-def tiny_model(variant: Variant) -> Any:
+def tiny_config(model_type: str, **settings: Any) -> Any:
+    """Three layers, four heads, width 32: of `SIZES` what the architecture's own configuration has, so that a family
+    needs no entry here."""
+    usual = AutoConfig.for_model(model_type)
+    sizes = {key: value for key, value in SIZES.items() if getattr(usual, key, None) is not None}
+    return AutoConfig.for_model(model_type, **{**sizes, **settings})
+
+
+def tiny_model(variant: Variant, **settings: Any) -> Any:
     """Weights large enough that attention is uneven; gains and biases that are not 1 and 0."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        hf = AutoModelForCausalLM.from_config(tiny_config(variant), dtype=torch.float32).eval()
+        config = tiny_config(variant.model_type, **variant.settings, **settings)
+        hf = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     noise = torch.Generator().manual_seed(11)
     for name, parameter in hf.named_parameters():
         drawn = torch.randn(parameter.shape, generator=noise)
@@ -91,12 +87,35 @@ def tiny_model(variant: Variant) -> Any:
     return hf
 
 
-def save_tiny(variant: Variant, folder: Path) -> Path:
-    """The model as a folder that `load` takes, with the tokenizer of a reference model."""
-    tiny_model(variant).save_pretrained(folder)
-    tokenizer = reference_folder(ModelName.parse("reference/gpt2"))
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / file, folder / file)
+WEIGHTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "tied": ({"tie_word_embeddings": True}, {}),
+    "untied": ({"tie_word_embeddings": False}, {}),
+    "sharded": ({}, {"max_shard_size": "40KB"}),
+    "bfloat16": ({}, {}),
+    "padded vocabulary": ({"vocab_size": SIZES["vocab_size"] + 64}, {}),
+}
+"""Ways in which weights are stored: settings of the configuration, and of `save_pretrained`."""
+
+
+def save_tiny(variant: Variant, folder: Path, *, style: str | None = None, weights: str | None = None) -> Path:
+    """The model as a folder that `load` takes.
+
+    Args:
+        variant: which one.
+        folder: where to.
+        style: of its tokenizer, one of `tiny_tokenizers.STYLES`; None for a reference model's.
+        weights: one of `WEIGHTS`; None leaves it to the configuration.
+    """
+    settings, saving = WEIGHTS[weights] if weights else ({}, {})
+    if style:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = AutoTokenizer.from_pretrained(save_tokenizer(style, folder))
+        settings = {**settings, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    hf = tiny_model(variant, **settings)
+    (hf.to(torch.bfloat16) if weights == "bfloat16" else hf).save_pretrained(folder, **saving)
+    reference = reference_folder(ModelName.parse("reference/gpt2"))
+    for file in () if style else ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(reference / file, folder / file)
     return folder
 
 

@@ -122,14 +122,11 @@ class LanguageModel(LoadedModel):
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         # One edit per layer: vectors at one layer add up.
         edits = [steering_edit(layer, np.sum(vectors, axis=0)) for layer, vectors in self._added.items()]
-        found: list[str] = []
-        for first in range(0, len(texts), ROWS_AT_ONCE):
-            chunk = texts[first : first + ROWS_AT_ONCE]
-            seeds = range(seed + first, seed + first + len(chunk))
-            found += engine.generate(
-                self, self.encode(chunk), max_tokens=max_tokens, edits=edits, temperature=temperature, seeds=seeds
-            )
-        return found[0] if isinstance(prompts, str) else found
+        found = engine.generate(
+            self, self.encode(texts), max_tokens=max_tokens, edits=edits, temperature=temperature,
+            seeds=range(seed, seed + len(texts)), rows_at_once=ROWS_AT_ONCE,
+        )  # fmt: skip
+        return found[0] if isinstance(prompts, str) else [*found]
 
 
 def load(
@@ -139,18 +136,21 @@ def load(
     dtype: Literal["float32", "bfloat16"] = "float32",
     bos: bool | Literal["auto"] = "auto",
     threads: int | None = None,
+    float32_products: Literal["highest", "medium"] = "highest",
 ) -> LanguageModel:
     """Load a model and run the quick proofs on it.
 
     Args:
         name: hub id, local folder, .gguf file, `smollm2-135m` or `reference/...`.
-        device, dtype, bos, threads: as for `models.load`.
+        device, dtype, bos, threads, float32_products: as for `models.load`.
 
     Raises:
         InputError: the model cannot be found or used.
         MeasurementError: a proof failed.
     """
-    lm = engine.load_verified(name, device=device, dtype=dtype, bos=bos, threads=threads)
+    lm = engine.load_verified(
+        name, device=device, dtype=dtype, bos=bos, threads=threads, float32_products=float32_products
+    )
     return LanguageModel(**{f.name: getattr(lm, f.name) for f in fields(lm)})
 
 

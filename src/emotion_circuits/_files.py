@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion_circuits._plain import to_plain
-from emotion_circuits.errors import InputError
+from emotion_circuits.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+PART = ".{}.{}.part"
+"""Temporary names: of a file's name and the number of the process that writes it."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its name when the block ends without an exception.
 
+    A symbolic link stays, and the file that it names is written. What is no file (a pipe, `/dev/null`) is written as
+    it is.
+
     Raises:
-        InputError: the folder cannot be written.
+        WriteError: the folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        target = path.resolve() if path.is_symlink() else path
+        special = target.exists() and not target.is_file() and not target.is_dir()
+        part = target if special else target.with_name(PART.format(target.name, os.getpid()))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            if not special:
+                part.replace(target)
+        finally:
+            if not special:
+                part.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(
-            f"Cannot write {path}.", found=error.strerror or error, next_step="choose a folder you may write"
-        ) from error
-    finally:
-        with suppress(OSError):  # a folder that cannot be made has been reported already
-            part.unlink()
+        full = error.errno in DISK_FULL
+        advice = "make room there" if full else "choose a folder you may write"
+        refusal = WriteError(f"Cannot write {path}.", found=error.strerror or error, next_step=advice)
+        refusal.exit_status = 1 if full else 2
+        raise refusal from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,12 +75,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"No such file: {path}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not readable JSON.", found=error) from error
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write parquet."""
+def write_table(path: Path, table: pd.DataFrame, *, source: Mapping[str, Any] | None = None) -> None:
+    """Write parquet; `source`, where it is given, says how the model was run, and is read as `attrs["source"]`."""
+    if source is not None:
+        table = table.copy(deep=False)
+        table.attrs["source"] = dict(source)
     with whole_file(path) as part:
         table.to_parquet(part, index=False)
 

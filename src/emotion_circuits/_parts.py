@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = "part-1"
+NUMERIC_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "vaderSentiment",
+    "emotion-circuits",
+)
+
+
+def key_of(content: Any) -> str:
+    """What a result is recognised by: everything that decides it, as JSON values, and the packages that compute."""
+    versions = {package: version(package) for package in NUMERIC_PACKAGES}
+    return hashlib.sha256(json.dumps([content, versions], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Parts:
@@ -28,8 +45,7 @@ class Parts:
 
     def __init__(self, folder: Path, parameters: Any):
         self.folder = folder
-        content = json.dumps(parameters, sort_keys=True, default=str)
-        self.key = hashlib.sha256(content.encode()).hexdigest()[:16]
+        self.key = key_of(parameters)
 
     def kept(self, name: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The arrays of a part: read if it was finished under these parameters, otherwise computed and kept."""

@@ -25,7 +25,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        # What a value's repr leaves out is no part of a result.
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.repr}
     if hasattr(value, "model_dump"):
         return to_plain(value.model_dump())
     if hasattr(value, "_asdict"):

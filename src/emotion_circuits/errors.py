@@ -37,5 +37,9 @@ class InputError(EmotionCircuitsError):
     exit_status = 2
 
 
+class WriteError(InputError):
+    """A file that cannot be written. Exit status 2, or 1 where the disk is full."""
+
+
 class MeasurementError(EmotionCircuitsError):
     """A computation that would give a meaningless number (NaN, no variance, a hook that never fired). Exit status 1."""

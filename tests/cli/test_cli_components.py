@@ -112,6 +112,8 @@ def test_effects_on_the_projection(run, in_folder, texts, recorded):
     assert nothing.status == 2 and "There are no directions of reference/gpt2 yet" in nothing.err
     screened = run("heads", "screen", *some, "--exact", 2, *vectors)
     assert screened.status == 0 and "the residual stream's own units" in screened.out
+    joined = run("circuit", *some, "--controls", 2, "--ranking", "attribution", *vectors, "--json")
+    assert joined.status == 0 and json.loads(joined.out)["edges"], joined.err
 
 
 def test_units(run, in_folder, texts):
@@ -129,7 +131,7 @@ def test_circuits_and_their_curves(run, in_folder, texts):
     found = run(*argv, "--ranking", "attribution", "--json")
     assert found.status == 0, found.err
     result = json.loads(found.out)
-    file = in_folder / "results/baseline/circuits/reference--gpt2.json"
+    file = in_folder / "results/baseline/circuits/reference--gpt2_own.json"  # the other name is the study's
     stored = json.loads(file.read_text())
     assert stored["circuits"] == result["circuits"] and len(stored["measures"]) == 10 + 3
     own = stored["circuits"]["apology"]
@@ -143,7 +145,7 @@ def test_circuits_and_their_curves(run, in_folder, texts):
     assert joined[0] == strongest and strongest["ci_low"] <= strongest["effect"] <= strongest["ci_high"]
     if own["tested"]:
         assert file.with_suffix(".png").stat().st_size > 5_000
-        assert (file.parent / "reference--gpt2_edges.png").stat().st_size > 5_000
+        assert (file.parent / "reference--gpt2_own_edges.png").stat().st_size > 5_000
     for wrong, said in ((("--size", "0.3"), "declared size"), (("--ranking", "direct"), "direction"),
                         (("--output", "x.parquet"), ".parquet"), (("--controls", "1"), "controls")):  # fmt: skip
         refused = run(*argv, *wrong)

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -11,14 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fresh_process import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emotion_circuits._files import write_json
 from emotion_circuits._plain import to_plain
 from emotion_circuits.cli import _progress
-from emotion_circuits.cli._output import Table, emit, format_cell, p_cell
+from emotion_circuits.cli._errors import explain
+from emotion_circuits.cli._output import Table, emit, format_cell, p_cell, say
 from emotion_circuits.cli._paths import input_path, output_path
-from emotion_circuits.errors import InputError
+from emotion_circuits.errors import EmotionCircuitsError, InputError
 
 
 @dataclass(frozen=True)
@@ -202,22 +206,73 @@ def test_signs_that_the_encoding_lacks_do_not_crash(run, monkeypatch, argv):
         ("a/x.PT", ".safetensors", "a/x.safetensors"),
         ("a/x.json", ".json", "a/x.json"),
         ("a/x.csv", ".parquet", "a/x.csv"),
+        ("a/x.PARQUET", ".parquet", "a/x.PARQUET"),
         ("a/x", ".parquet", "a/x.parquet"),
-        ("a/gpt2_v0.5", ".parquet", "a/gpt2_v0.5.parquet"),
     ],
 )
 def test_output_names(given, suffix, written, capsys):
     assert output_path(Path(given), suffix, ".csv") == Path(written)
     captured = capsys.readouterr()
     assert captured.out == ""
-    pickle = given.lower().endswith((".pkl", ".pt"))
-    assert captured.err.startswith("note: ") == pickle
-    assert (written in captured.err) == pickle
+    assert (f"becomes {Path(written).name}\n" in captured.err) == (given != written)
 
 
-def test_an_output_format_that_is_not_written_is_an_error():
-    with pytest.raises(InputError, match=r"accepted: \.parquet, \.csv"):
-        output_path(Path("x.xlsx"), ".parquet", ".csv")
+@pytest.mark.parametrize("name", ["x.xlsx", "x.57Ux4", "x.lkqt", "gpt2_v0.5"])
+def test_what_is_not_written_as_it_is_named_is_an_error(name):
+    with pytest.raises(InputError, match=r"accepted: \.parquet, \.csv") as caught:
+        output_path(Path(name), ".parquet", ".csv")
+    assert f"name it {name}.parquet" in str(caught.value)
+
+
+def test_what_a_terminal_would_obey_is_shown_as_glyphs(capsys):
+    text = "a\x1b[31mb\x07\x9b2J\u2028c\u202ed\x7f\ne\r"
+    shown = r"a␛[31mb␇\u009b2J\u2028c\u202ed␡␊e␍"
+    emit([], json=False, table=Table(("text",), [[text]], title=text, notes=[text]))
+    assert capsys.readouterr().out.count(shown) == 3
+    say(text)
+    assert capsys.readouterr().err == shown + "\n"
+    assert explain(InputError("No.", found="a\x1b[31mb")).text == "No.\n  found: a␛[31mb"
+    emit([text], json=True)
+    out = capsys.readouterr().out
+    assert json.loads(out) == [text]
+    assert out.isprintable() or set(filter(lambda sign: not sign.isprintable(), out)) == {"\n"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    "argv", [("models", "list", "--json"), ("models", "list"), ("--help",), ("prompts", "show", "--json")]
+)
+def test_a_full_disk_is_one_line_and_a_failure(argv):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "emotion_circuits", *argv],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    assert (done.returncode, done.stderr) == (1, "Cannot write the result: No space left on device.\n")
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "x.json").write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(EmotionCircuitsError, match="Cannot write") as caught:
+            write_json(tmp_path / "x.json", ["text"] * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.exit_status == 1
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "old")]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "x.json").symlink_to("elsewhere/y.json")
+    write_json(tmp_path / "x.json", [1])
+    assert (tmp_path / "x.json").is_symlink() and json.loads((tmp_path / "elsewhere" / "y.json").read_text()) == [1]
 
 
 def test_an_input_named_as_a_pickle_is_what_was_written_in_its_place(tmp_path, capsys):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from emotion_circuits.directions import load_directions, save_directions
+from emotion_circuits.models import first_tokens
 
 TEXTS = ("Thank you so much for your help with the move.", "How dare you, you ruined it!", "雨が降っている。")
 
@@ -95,13 +100,119 @@ def refused(outcome, *said):
         ('{"text": "a"}\n[1]\n', "line 2"),
         ('{"text": "a"}\n\n{"txt": "b"}\n', "line 3"),
         ('{"text": "a"\n', "line 1"),
-        ('{"text": " "}\n', "empty text"),
+        ('{"text": " "}\n', "text is empty"),
         ("\n", "no texts"),
+        ('{"text": "a"}\n{"text": "\\ud800 b"}', "line 2: half of a surrogate pair"),
+        ('{"text": "a", "id": {"\\udfff": 1}}', "line 1: half of a surrogate pair"),
+        ('{"text": "a", "text": "b"}', "'text' is there twice"),
+        ('{"text": "a", "id": NaN}', "NaN is not a finite number"),
+        ('{"text": "a", "id": 1e999}', "1e999 is not a finite number"),
+        pytest.param(f'{{"text": "a", "id": {"9" * 5000}}}', "a value that cannot be kept", id="digits"),
+        pytest.param(f'{{"text": "a", "id": {"[" * 200_000}', "line 1: nested too deeply", id="200,000 brackets"),
+        pytest.param(f'{{"text": "a", "id": {"[" * 400}{"]" * 400}}}', "line 1: nested too deeply", id="400 lists"),
+        ('{"text": "a"}\n{"text": "b\0"}', "line 2: not text"),
+        ("id,txt\n1,a\n", "line 1: not JSON"),
     ],
 )
-def test_a_malformed_file_is_named_with_its_line(run, argv, tmp_path, content, said):
+def test_a_malformed_file_is_named_with_its_line_before_a_model_loads(run, argv, tmp_path, monkeypatch, content, said):
+    monkeypatch.setattr("emotion_circuits.engine.load_verified", None)
     (tmp_path / "in.jsonl").write_text(content)
-    refused(run(*argv, "--input", tmp_path / "in.jsonl"), said)
+    refused(run(*argv, "--input", tmp_path / "in.jsonl"), "in.jsonl", said)
+
+
+@pytest.mark.parametrize("field", ["scores", "layer", "position"])
+def test_a_field_that_score_adds_is_never_written_over(run, argv, tmp_path, monkeypatch, field):
+    line = {"text": "Hello there.", field: {"mine": ["ground floor"]}}
+    (tmp_path / "in.jsonl").write_text('{"text": "fine"}\n' + json.dumps(line))
+    with monkeypatch.context() as patch:
+        patch.setattr("emotion_circuits.engine.load_verified", None)
+        refused(run(*argv, "--input", tmp_path / "in.jsonl", "--json"), "line 2", f"'{field}'", "--prefix")
+    outcome = run(*argv, "--input", tmp_path / "in.jsonl", "--json", "--prefix", "ec_")
+    row = json.loads(outcome.out)[1]
+    assert row.items() >= line.items()
+    assert {"ec_scores", "ec_layer", "ec_position"} == set(row) - set(line)
+
+
+def test_a_line_is_written_back_byte_for_byte(run, argv, tmp_path):
+    odd = '{ "id":1.10, "big": 123456789012345678901234, "exact": 0.10000000000000000555, "text":"\\u0041\u2028 Hi." }'
+    (tmp_path / "in.jsonl").write_bytes(b"\xef\xbb\xbf" + f"\r\n{odd}\r\n\r\n".encode())
+    assert run(*argv, "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.ndjson").status == 0
+    [written] = (tmp_path / "out.ndjson").read_text().rstrip("\n").split("\n")
+    assert written.startswith(odd[:-2] + ', "scores": ')
+    assert json.loads(written)["text"] == "A\u2028 Hi."
+
+
+CSV = 'id,text\n1,"Thank you, ""dear"".\r\nAgain."\n\n2,Fine.\n'
+TWO = ['Thank you, "dear".\r\nAgain.', "Fine."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("a.csv", CSV.encode(), TWO),
+        ("a.CSV", b"\xef\xbb\xbf" + CSV.encode(), TWO),
+        ("a.tsv", b"text\tid\nHello, you\t3\n", ["Hello, you"]),
+        ("a.ndjson", b'{"text": "a"}\n', ["a"]),
+        ("a.JSONL", '{"text": "ä"}\n'.encode("utf-16"), ["ä"]),
+        ("a.txt", "\nä b\r\n\n c\u2028d\n".encode(), ["ä b", " c\u2028d"]),
+        ("a.json", b'["a", {"text": "b", "id": 1}]', ["a", "b"]),
+        ("a.json", b'{"prompts": ["a"]}', ["a"]),
+        ("pipe", b'{"text": "a"}\n', ["a"]),
+        ("-", b'{"text": "a"}\n', ["a"]),
+    ],
+)
+def test_every_kind_of_file_of_texts_is_read(run, argv, tmp_path, monkeypatch, name, content, texts):
+    monkeypatch.chdir(tmp_path)
+    if name == "-":
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    elif name == "pipe":
+        os.mkfifo(name)
+        threading.Thread(target=Path(name).write_bytes, args=(content,)).start()
+    else:
+        Path(name).write_bytes(content)
+    outcome = run(*argv, "--input", name, "--json")
+    assert (outcome.status, [row["text"] for row in json.loads(outcome.out)]) == (0, texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"id,txt\n1,a\n", "line 1: the header needs a column `text`"),
+        ("a.csv", b"text,id,id\na,1,2\n", "every name once"),
+        ("a.csv", b'text,id\n"a\nb",1\nc\n', "line 4: 1 fields"),
+        ("a.csv", b'text\na\n"never closed\n', "line 3: not a table"),
+        ("a.csv", b"text,id\n ,1\n", "line 2: the text is empty"),
+        ("a.tsv", b"\xff\xfeq", "UTF-8"),
+        ("a.txt", b"fine\nb\xff\n", "line 2: not UTF-8"),
+        ("a.xlsx", b"PK", "accepted: .jsonl"),
+        ("a.json", b'{"texts": ["a"]}', "no list of texts"),
+        ("a.json", b'["a", 3]', "text 2"),
+    ],
+)
+def test_other_files_are_refused_with_their_line(run, argv, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    refused(run(*argv, "--input", tmp_path / name), name, said)
+
+
+def test_a_folder_is_no_file_of_texts(run, argv, tmp_path):
+    refused(run(*argv, "--input", tmp_path), "cannot read", "directory")
+
+
+def test_a_text_that_is_too_long_is_named_or_cut_at_a_token(run, argv, tmp_path, one_load):
+    lm = one_load("reference/gpt2", device="auto", dtype="float32", bos="auto")
+    long = "Thank you, dear, " * lm.max_positions
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in ("Hi.", long)))
+    count = len(lm.tokenizer(long)["input_ids"])
+    refused(run(*argv, "--input", tmp_path / "in.jsonl"), "line 2", f"{count} tokens", "at most", "--truncate")
+    outcome = run(*argv, "--input", tmp_path / "in.jsonl", "--truncate", "--json")
+    short, cut = json.loads(outcome.out)
+    assert (short["truncated"], cut["truncated"], cut["text"]) == (False, True, long)
+    kept = first_tokens(lm, long)
+    [ids] = [one.ids for one in lm.encode([kept])]
+    whole = lm.tokenizer(long, add_special_tokens=False)["input_ids"]
+    assert list(ids[int(lm.bos) :]) == whole[: lm.max_positions - int(lm.bos)]
+    [alone] = json.loads(run(*argv, "--text", kept, "--json").out)
+    assert alone["scores"] == pytest.approx(cut["scores"], abs=1e-6)
 
 
 def test_what_cannot_be_scored(run, argv, recorded, tmp_path, monkeypatch):
@@ -129,3 +240,10 @@ def test_a_damaged_directions_file_is_refused(run, argv, recorded, tmp_path):
         outcome = run(*argv[:3], "--vectors", tmp_path / f"{name}.safetensors", "--text", "Hello")
         refused(outcome, "not a whole safetensors file")
     refused(run(*argv[:3], "--vectors", recorded / "acts" / "generic.safetensors", "--text", "Hello"), "directions-1")
+
+
+def test_bos_is_that_of_the_directions_and_another_is_refused(run, argv):
+    plain, same = (json.loads(run(*argv, *bos, "--text", TEXTS[0], "--json").out) for bos in ((), ("--bos", "on")))
+    assert plain == same
+    other = run(*argv, "--bos", "off", "--text", TEXTS[0])
+    assert other.status == 2 and "another BOS setting" in other.err and "--bos off" in other.err

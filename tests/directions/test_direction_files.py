@@ -18,6 +18,7 @@ from emotion_circuits.directions import (
     load_directions,
     save_activations,
     save_directions,
+    save_generic,
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import Dataset, Text, bank
@@ -148,7 +149,7 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path, cut):
         load_activations(tmp_path)
 
 
-@pytest.mark.parametrize("what", ["model", "bos", "data", "position"])
+@pytest.mark.parametrize("what", ["model", "bos", "data", "texts", "position"])
 def test_classes_of_different_runs_do_not_mix(tmp_path, what):
     """A file left over from another model, setting, data set or list of positions."""
     made = planted()
@@ -157,6 +158,9 @@ def test_classes_of_different_runs_do_not_mix(tmp_path, what):
         "model": replace(made, source=made.source.model_copy(update={"model": "n"})),
         "bos": replace(made, source=made.source.model_copy(update={"bos": False})),
         "data": replace(made, data=Dataset("other", made.data.texts)),
+        "texts": replace(
+            made, data=Dataset(made.data.name, (replace(made.data.texts[0], text="x"), *made.data.texts[1:]))
+        ),
         "position": replace(made, values={"mean": made.values["mean"], "sentence_end": made.values["mean"]}),
     }[what]
     save_activations(other.select(emotion="gratitude"), tmp_path)
@@ -230,3 +234,30 @@ def test_directions_that_are_not_there_or_are_something_else(tmp_path):
     (tmp_path / "x.safetensors").write_text("not a tensor")
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load_directions(tmp_path / "x.safetensors")
+
+
+def test_generic_statistics_of_another_model_are_refused(tmp_path):
+    """As an `extract` that was stopped halfway leaves them: new classes beside an old `generic.safetensors`."""
+    made = planted()
+    save_activations(made, tmp_path)
+    for source, fits in ((made.source, True), (made.source.model_copy(update={"revision": "s"}), False)):
+        save_generic(replace(plain_generic(), source=source), tmp_path)
+        if fits:
+            assert load_activations(tmp_path).generic.source == source
+        else:
+            with pytest.raises(InputError, match="another model or run"):
+                load_activations(tmp_path)
+
+
+def test_the_hash_of_a_set_follows_every_number():
+    made = fit_directions(planted(), "mean", plain_generic())
+    vectors = {kind: {e: v.copy() for e, v in found.items()} for kind, found in made.vectors.items()}
+    vectors["specific"]["anger"][1, 2] += 1e-3
+    others = [
+        replace(made, vectors=vectors),
+        replace(made, chosen_layer={"anger": 1}),
+        replace(made, generic=replace(made.generic, norm=made.generic.norm * 2)),
+        replace(made, source=made.source.model_copy(update={"bos": False})),
+    ]
+    assert made.hash == replace(made).hash
+    assert len({made.hash, *(other.hash for other in others)}) == 5

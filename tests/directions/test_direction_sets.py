@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +26,10 @@ from emotion_circuits.directions import (
     source_of,
 )
 from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.models import load
 from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc
+from tiny_models import VARIANTS, direction_set, save_tiny
 
 CLASSES = bank().names
 EMOTIONS = bank().emotions
@@ -225,3 +228,18 @@ def test_a_position_that_no_text_has_is_an_error():
     )
     with pytest.raises(InputError, match="No text of x has the position emotion_token"):
         empty.at("emotion-token")
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "generation_config.json", "tokenizer.json"])
+def test_directions_of_a_model_that_was_edited_are_refused_and_the_advice_names_both_steps(file, tmp_path, monkeypatch):
+    folder = save_tiny(VARIANTS[0], tmp_path / "tiny")
+    made = direction_set(load(str(folder)))
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny", "./tiny/", "../" + tmp_path.name + "/tiny"):
+        made.check_model(load(name))
+    changes = {"config.json": {"layer_norm_epsilon": 1e-2}, "generation_config.json": {"eos_token_id": 7}}
+    written = json.loads((folder / file).read_text(encoding="utf-8"))
+    (folder / file).write_text(json.dumps(written | changes.get(file, {"truncation": None}), indent=1))
+    with pytest.raises(InputError, match="another model") as caught:
+        made.check_model(load("tiny"))
+    assert "extract --model" in str(caught.value) and "then vectors" in str(caught.value)

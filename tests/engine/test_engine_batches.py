@@ -10,8 +10,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, plan_batches
+from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, plan_batches, plan_branches
 from emotion_circuits.engine._batches import ROW_TOKENS
+from emotion_circuits.engine._branches import LONGEST_ROW
 from emotion_circuits.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 200), max_size=30)
@@ -52,7 +53,7 @@ def allowed_by(batch):
     """(rows, tokens, tokens): whether a token may look at another, from what the model is given."""
     given_inputs = batch.inputs(CPU)
     tokens = batch.shape[1]
-    if batch.plain:
+    if batch.unmasked:
         assert set(given_inputs) == {"input_ids"}
         return np.broadcast_to(np.tri(tokens, dtype=bool), (batch.shape[0], tokens, tokens))
     mask = given_inputs["attention_mask"]
@@ -92,6 +93,23 @@ def test_halves_keep_every_text(lengths, packed):
             assert [ids[text] for text in half.texts] == list(half.ids)
             assert max(map(len, half.ids)) <= half.shape[1] <= max(ROW_TOKENS, batch.shape[1])
             assert (half.owner >= 0).sum() == sum(map(len, half.ids))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=12), st.booleans())
+@example([15002, 9002, 5702], True)
+def test_what_a_pass_is_given_grows_with_its_tokens_not_with_their_square(lengths, packed):
+    ids = [(1,) * n for n in lengths]
+    model = SimpleNamespace(
+        **vars(CPU), packing=packed, d_model=32, family=SimpleNamespace(attention_implementation="sdpa")
+    )
+    branched = plan_branches(model, ids, [k // 3 for k in range(len(ids))], lengths)
+    for batch in (*plan_batches(ids, packed=packed), *branched):
+        rows, tokens = batch.shape
+        assert rows * tokens <= DEFAULT_BATCH_TOKENS or len(batch.texts) == 1
+        assert sum(map(len, batch.ids)) >= 0.875 * rows * tokens or tokens <= LONGEST_ROW
+        elements = sum(value.numel() for value in batch.inputs(CPU).values())
+        assert elements <= rows * tokens * (LONGEST_ROW + 2)
 
 
 def test_packing_wastes_little_and_fills_long_rows_first():

@@ -186,7 +186,7 @@ def test_edits_at_several_points_all_apply(lm):
 
 def test_logits_at_are_the_full_model_s_logits(lm):
     [batch] = plan_batches([ids_of(lm)[0]] * 2, packed=False)
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         theirs = lm.hf(**batch.inputs(lm)).logits.reshape(-1, lm.vocab_size)
         read = [*batch.last(), 3, 3, 0]
         torch.testing.assert_close(logits_at(lm, batch, read), theirs[read], rtol=0, atol=1e-5)

@@ -20,6 +20,7 @@ from emotion_circuits.engine import (
     plan_batches,
     row_seeds,
 )
+from emotion_circuits.engine._generate import PROMPT_TOKENS, length_groups
 from emotion_circuits.errors import InputError, MeasurementError
 from tiny_models import TEXTS
 
@@ -36,7 +37,7 @@ def kept(lm, tokens):
 def transformers_own(lm, prompt, n):
     """One prompt at a time, without padding."""
     ids = torch.tensor([lm.encode([prompt])[0].ids])
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         out = lm.hf.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=n, do_sample=False, pad_token_id=0, num_beams=1
         )
@@ -198,3 +199,24 @@ def test_an_edit_that_overflows_is_an_error_and_not_a_text(tiny_gpt2_lm):
 
 def test_no_prompts_give_no_texts(tiny_gpt2_lm):
     assert generate(tiny_gpt2_lm, []) == []
+
+
+def test_a_long_prompt_lengthens_no_short_one(tiny_gpt2_lm):
+    lm = tiny_gpt2_lm
+    texts = ["Rain.", "door " * 150, *["A door."] * 64, "She read the letter twice."]
+    encoded = lm.encode(texts)
+    groups = length_groups(encoded, 32)
+    assert sorted(i for group in groups for i in group) == list(range(len(texts)))
+    for group in groups:
+        longest = max(len(encoded[i]) for i in group)
+        assert len(group) <= 32 and len(group) * longest <= PROMPT_TOKENS
+        assert longest <= max(128, 2 * min(len(encoded[i]) for i in group))
+    together = generate(lm, encoded, max_tokens=2, rows_at_once=32)
+    assert together == [generate(lm, [one], max_tokens=2)[0] for one in encoded[:3]] + together[3:]
+
+
+def test_prompts_whose_logits_are_not_finite_are_named(tiny_gpt2_lm):
+    lm = tiny_gpt2_lm
+    huge = add(Point("resid_post", 1), torch.stack([torch.zeros(lm.d_model), torch.full((lm.d_model,), torch.inf)]))
+    with pytest.raises(MeasurementError, match="prompt 1"):
+        generate(lm, lm.encode(["Rain falls.", "A door."]), max_tokens=2, edits=[huge])

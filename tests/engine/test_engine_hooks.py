@@ -111,7 +111,7 @@ def test_attn_out_and_mlp_out_are_what_joins_the_stream(lm):
     layer = 1
     [batch] = plan_batches([(5, 6, 7, 8)], packed=False)
     points = [Point(site, layer) for site in ("resid_pre", "attn_out", "mlp_out", "resid_post")]
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         with hooks(lm, {Point(s, layer): torch.zeros_like for s in ("attn_out", "mlp_out")}):
             seen = record_tokens(lm, batch, [points[0], points[3]])
         assert torch.equal(seen[points[0]], seen[points[3]])

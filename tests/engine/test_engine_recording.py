@@ -65,7 +65,7 @@ def test_packed_unpacked_and_right_padded_agree(lm):
     for row, own in enumerate(ids):
         padded[row, : len(own)] = torch.tensor(own)
         mask[row, : len(own)] = 1
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         theirs = lm.base(padded, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
     for row, own in enumerate(ids):
         for k in range(len(own)):
@@ -233,7 +233,7 @@ def test_skipped_blocks_pass_their_input_on_untouched(lm):
     ids = torch.tensor([ids_of(lm)[0]])
     [batch] = plan_batches([ids_of(lm)[0]], packed=False)
     embedded = record_tokens(lm, batch, [Point("embed", 0)])["embed", 0]
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         expected = lm.final_norm(embedded)
         with only_blocks(lm, stop=0):
             assert torch.equal(forward(lm, ids), expected)

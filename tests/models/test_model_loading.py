@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -156,9 +155,7 @@ def test_bad_options(tiny_gpt2: Path) -> None:
 
 
 def test_a_hub_out_of_reach(empty_caches: Path) -> None:
-    start = time.monotonic()
     message = problem("gpt2")
-    assert time.monotonic() - start < 8
     assert "hub cannot be reached" in message and "reference/gpt2" in message
 
 
@@ -169,17 +166,18 @@ def test_a_hub_that_never_answers(empty_caches: Path, monkeypatch: pytest.Monkey
 
     from emotion_circuits.models import _hub
 
-    asked = Event()
+    asked, stop, answered = Event(), Event(), Event()
 
     def wait(*_args: object, **_options: object) -> None:
         asked.set()
-        time.sleep(30)
+        stop.wait(30)
+        answered.set()
 
     monkeypatch.setattr(_hub, "CONNECT_SECONDS", -0.5)  # half a second in all
     monkeypatch.setattr(HfApi, "model_info", wait)
-    start = time.monotonic()
     assert "hub cannot be reached" in problem("gpt2")
-    assert asked.is_set() and time.monotonic() - start < 5
+    assert asked.is_set() and not answered.is_set()
+    stop.set()
 
 
 def hub_answer(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:

@@ -69,7 +69,7 @@ def test_own_prompts_become_a_data_set(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="Cannot write"):
         build("baseline", tmp_path / "file" / "data")
     with pytest.raises(InputError, match="unknown profile"):
         build("huge", tmp_path)

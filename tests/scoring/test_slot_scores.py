@@ -57,32 +57,39 @@ def test_log_odds_see_no_other_word_and_no_constant():
     assert float((log_odds(louder, [slot]) - log_odds(logits, [slot]))[0, 0]) == pytest.approx(1, abs=1e-5)
 
 
-class FakeTokenizer:
-    """Words as lists of pieces; a leading space belongs to the first one."""
+class FakeModel:
+    """Contexts of one token, 1000; words as lists of pieces, of which a leading space belongs to the first."""
+
+    name = "fake"
 
     def __init__(self, pieces):
         self.pieces = pieces
         names = sorted({(" " if lead else "") + p[0] for p in pieces.values() for lead in (0, 1)})
         self.ids = {name: k for k, name in enumerate(names)}
 
-    def __call__(self, text, add_special_tokens):
-        assert add_special_tokens is False
-        pieces = self.pieces[text.strip()]
-        lead = " " if text.startswith(" ") else ""
-        return {"input_ids": [self.ids[lead + pieces[0]], *range(900, 900 + len(pieces) - 1)]}
+    def encode(self, texts):
+        return [SimpleNamespace(ids=(1000,)) for _ in texts]
 
-    def decode(self, ids):
-        [found] = [name for name, k in self.ids.items() if k == ids[0]]
-        return found
+    def tokens_after(self, contexts, pieces):
+        def tokens(text):
+            first, *rest = self.pieces[text.strip()]
+            lead = " " if text.startswith(" ") else ""
+            return (self.ids[lead + first], *range(900, 900 + len(rest)))
+
+        return [[tokens(piece) for piece in pieces] for _ in contexts]
+
+    def text_after(self, context, new):
+        [token] = new
+        return {k: name for name, k in self.ids.items()}[token]
 
 
 def tokens_of(words, slot="opening"):
     """Word sets written as class → {word: pieces}."""
     pieces = {w: p for found in words.values() for w, p in found.items()}
-    lm = SimpleNamespace(tokenizer=FakeTokenizer(pieces), name="fake")
+    lm = FakeModel(pieces)
     sets = tuple(WordSet(c, slot, tuple(found)) for c, found in words.items())  # type: ignore[arg-type]
-    found = slot_tokens(lm, WordSets(sets), slot)  # type: ignore[arg-type]
-    names = {k: name for name, k in lm.tokenizer.ids.items()}
+    [found] = slot_tokens(lm, WordSets(sets), slot, ["The context"])  # type: ignore[arg-type]
+    names = {k: name for name, k in lm.ids.items()}
     return {c: {names[t] for t in tokens} for c, tokens in found.tokens.items()}, set(found.dropped)
 
 
@@ -124,7 +131,7 @@ def test_adjectives_are_looked_up_after_a_space():
 def test_a_class_without_a_token_of_its_own_is_an_error():
     with pytest.raises(InputError, match="No word of apology at the slot 'opening'") as caught:
         tokens_of({**WORDS, "apology": {"Apologies": ["Ap", "olog", "ies"]}})
-    assert "fake" in str(caught.value)
+    assert "fake" in str(caught.value) and "The context" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-neox", "gpt-neo"])

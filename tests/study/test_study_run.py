@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import html
-import os
+import json
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+import yaml
+from kill_study import disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table
+from emotion_circuits.cli import main
 from emotion_circuits.directions import load_directions
+from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.interventions import control_slopes
 from emotion_circuits.prompts import bank
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study, run_study
+from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study, _plan, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
@@ -111,18 +113,62 @@ def test_a_damaged_file_is_made_again(undisturbed: Path) -> None:
 
 
 def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(undisturbed: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from test_study_run import small; "
-        "from emotion_circuits.study import run_study; run_study(small(Path(sys.argv[1])))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)])
-    first = tmp_path / "baseline" / "emotion_vectors" / "reference--gpt2_mean.safetensors"
-    deadline = time.monotonic() + 120
-    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "baseline" / "claims.json").exists(), "it was to be killed halfway"
+    """Beside a rival, by either signal; `kill_study.py` does so at more moments."""
+    folder = tmp_path / "baseline"
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(small(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    for number, made in (
+        (signal.SIGKILL, folder / "emotion_vectors" / "reference--gpt2_mean.safetensors"),
+        (signal.SIGTERM, folder / "patching" / "reference--gpt2_sweep.parquet"),
+    ):
+        assert not disturb(file, tmp_path, number, made.exists), "it was to be killed halfway"
     result = run_study(small(tmp_path))
-    assert "activations/reference--gpt2" in result.kept
+    assert {"activations/reference--gpt2", "directions/reference--gpt2"} <= {*result.kept}
+    assert same_results(undisturbed.parent, tmp_path)
+
+
+def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "baseline")
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(small(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    stale = tmp_path / "baseline" / "patching" / "reference--gpt2_sweep.parquet"
+    stale.write_bytes(b"")
+
+    def no_tokens(work: Workshop, name: str) -> list[Path]:
+        raise InputError("No word of anger is one token.", found="▁furious")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_plan, "sweep_development", no_tokens)
+        assert main(["study", str(file), "--json"]) == 1
+        out, err = capsys.readouterr()
+        result = json.loads(out)
+        assert err.splitlines()[-2:] == [
+            "failed: sweep/reference--gpt2: No word of anger is one token. found: ▁furious",
+            "not run, because they need these: steering/reference--gpt2, text/reference--gpt2",
+        ]
+        assert list(result["failed"]) == ["sweep/reference--gpt2"]
+        assert result["computed"] == ["claims", "report"], "the others go on"
+        assert {claim["id"] for claim in result["claims"]} == {"rq1.separability", "rq1.stability", "rq4.circuit"}
+        assert not stale.exists(), "an earlier study's rows are not taken for this one's"
+        assert run_study(small(tmp_path)).computed == (), "what was made from what there is, is kept"
+    result = run_study(small(tmp_path))
+    assert result.failed == {} and set(result.computed) == {
+        *(f"{stage}/reference--gpt2" for stage in ("sweep", "steering", "text")), "claims", "report"
+    }  # fmt: skip
     assert (tmp_path / "baseline" / "claims.json").read_bytes() == (undisturbed / "claims.json").read_bytes()
+
+
+def test_a_study_of_which_nothing_can_run_still_ends_with_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str, **options: object) -> None:
+        raise MeasurementError("The engine is not exact on it.")
+
+    monkeypatch.setattr("emotion_circuits.study._workshop.load", broken)
+    result = run_study(small(tmp_path))
+    assert result.claims == () and result.report.is_file() and set(result.computed) == {"claims", "report"}
+    assert set(result.failed) | set(result.not_run) == {s.name for s in _plan.plan_study(small(tmp_path))} - {
+        "claims", "report"
+    }  # fmt: skip

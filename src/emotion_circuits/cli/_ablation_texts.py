@@ -104,7 +104,7 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     texts = output.with_suffix(".jsonl")
     write_text(texts, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines))
     table = output.with_name(f"{output.stem}_texts{output.suffix}")
-    if table.suffix == ".json":
+    if table.suffix.lower() == ".json":
         write_json(table, rows)
     else:
         write_table(table, text_effects_table(rows))

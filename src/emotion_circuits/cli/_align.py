@@ -17,6 +17,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit, layer_name, p_cell
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
@@ -38,7 +39,7 @@ Components = Annotated[
 ]
 
 
-@command(example="align --model reference/gpt2 --model2 reference/gpt2-twin --layers 3 5")
+@command(example="align --model reference/gpt2 --model2 reference/gpt2-twin --layers 3 5", writes="results")
 def align(
     *,
     model: ModelFlag,
@@ -47,7 +48,8 @@ def align(
     fit: Fit = "neutral",
     n_fit: Annotated[int, flag(help="Texts to fit on.", at_least=100)] = 1000,
     neutral_prompts_file: Annotated[
-        Path | None, flag(help="Texts of your own to fit on: .json, .jsonl with `text`, or .txt by lines.")
+        Path | None,
+        text_file(help="Texts of your own to fit on: .jsonl, .csv (`text`), .json or .txt; - for standard input."),
     ] = None,
     layers: AnyLayers = None,
     n_components: Components = None,
@@ -89,7 +91,7 @@ def align(
     emit(result, json, table=_alignment_table(pair, target))
 
 
-@command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5")
+@command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5", writes="results")
 def transfer(
     *,
     models: Annotated[tuple[str, ...], flag("--model", help="Two models or more; every ordered pair is judged.")],
@@ -122,7 +124,7 @@ def transfer(
     from emotion_circuits.models import ModelName
     from emotion_circuits.scoring import slot_task
 
-    if len(set(models)) < 2:
+    if len({ModelName.parse(name) for name in models}) < 2:
         raise InputError("Transfer needs two different models.", found=", ".join(models))
     check_doses([dose])
     if dose <= 0:
@@ -135,9 +137,7 @@ def transfer(
         base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
-        lm = load_verified(
-            target.source.model, device=model_options.device, dtype=model_options.dtype, bos=target.source.bos
-        )
+        lm = load_verified(target.source.model, **model_options.loading(target.source))
         slots = slot_task(lm, prompts.contexts("test"), store_options.bank.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from cyclopts import App, Parameter
 
-from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, explain
+from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
 from emotion_circuits.cli._output import make_console
 
@@ -81,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; None takes the process's own.
 
     Returns:
-        the exit status: 0, 1 for a failure, 2 for bad input, 130 for an interrupt, 141 for a reader that went away.
+        the exit status: 0, 1 for a failure, 2 for bad input, 130 for an interrupt, 141 for a reader that went away,
+        143 for SIGTERM.
     """
     debug, tokens = _take_debug(sys.argv[1:] if argv is None else argv)
     # A terminal that lacks a sign such as × gets a question mark, not a crash.
@@ -89,10 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        check_arguments(tokens)
         app = build_app()
         if not tokens or tokens[0] not in COMMANDS:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
-        result = app(tokens, console=make_console(), error_console=make_console(stderr=True))
+        with _terminable():
+            result = app(tokens, console=make_console(), error_console=make_console(stderr=True))
         sys.stdout.flush()
     except BrokenPipeError:
         _let_go_of_stdout()
@@ -102,8 +108,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         text, status = explain(error)
         sys.stderr.write(text + "\n")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _let_go_of_stdout()
         return status
     return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does; a second one waits until files and locks are tidied up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[bool, list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emotion_circuits.directions import Activations
 
 
-@command(example="audit --models reference/gpt2 reference/gpt-neox --layers 2 4")
+@command(example="audit --models reference/gpt2 reference/gpt-neox --layers 2 4", writes="results")
 def audit(
     *,
     models: Annotated[

@@ -46,7 +46,7 @@ RANKINGS: dict[str, RankBy] = {
 }
 
 
-@command(example="circuit --model reference/gpt2 --emotion gratitude --controls 20")
+@command(example="circuit --model reference/gpt2 --emotion gratitude --controls 20", writes="output")
 def circuit(
     *,
     model: ModelFlag,
@@ -103,7 +103,7 @@ def circuit(
         raise InputError("A circuit's declared size is one of the curve's.", found=size,
                          accepted=", ".join(f"{s:g}" for s in SIZES))  # fmt: skip
     if output is None:
-        output = store_options.folder / "circuits" / f"{ModelName.parse(model).slug}.json"
+        output = store_options.folder / "circuits" / f"{ModelName.parse(model).slug}_own.json"
     if output.suffix == ".parquet":
         raise InputError("This command does not write .parquet files.", found=output, accepted=".json")
     texts, wanted, output = prepare("circuit", model, prompts_file, pair_options, output, store_options)
@@ -127,7 +127,8 @@ def circuit(
                     batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_circuits=add,
                 )
             )  # fmt: skip
-        joined.append(circuit_edges(lm, outcome_on(lm, bank, halves(pairs)[1], pair_options), found[-1]))
+        judged = outcome_on(lm, bank, halves(pairs)[1], pair_options, directions)
+        joined.append(circuit_edges(lm, judged, found[-1]))
     result = circuits_as_values(str(lm.name), RANKINGS[ranking], size, controls, found, joined, seed=seed)
     write_json(output, result)
     plots = write_circuit_pictures(output)

@@ -37,7 +37,7 @@ EmotionFlag = Annotated[str | None, flag(help="One emotion, for paired and withi
 ActivationsRoot = Annotated[Path | None, flag("--activations", help="Folder with one folder of activations per model.")]
 
 
-@command(example="subspace --model reference/gpt2 --n-components 3")
+@command(example="subspace --model reference/gpt2 --n-components 3", writes="output")
 def subspace(
     *,
     model: Annotated[str | None, flag("--model1", help="Whose activations in the results folder.")] = None,
@@ -88,7 +88,9 @@ def subspace(
     emit(result, json, table=Table(columns, lines, title=title, notes=(f"n counts scenarios. Written to {target}",)))
 
 
-@command(example="k-sweep --model reference/gpt2 --model2 reference/gpt-neo --k-values 2 5 --layers 3")
+@command(
+    example="k-sweep --model reference/gpt2 --model2 reference/gpt-neo --k-values 2 5 --layers 3", writes="results"
+)
 def k_sweep(
     *,
     model: ModelFlag,
@@ -128,7 +130,7 @@ def k_sweep(
     _finish(rows, target, json, f"{model} and {model2}, {where}")
 
 
-@command(example="compare --by cka --model reference/gpt2 --model2 reference/gpt-neo --layers 3")
+@command(example="compare --by cka --model reference/gpt2 --model2 reference/gpt-neo --layers 3", writes="results")
 def compare(
     *,
     model: ModelFlag,
@@ -188,7 +190,7 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.comparison import pairs_table
 
-    if target.suffix == ".json":
+    if target.suffix.lower() == ".json":
         write_json(target, {"measures": rows})
     else:
         write_table(target, pairs_table(rows))

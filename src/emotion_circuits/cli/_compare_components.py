@@ -51,7 +51,7 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.comparison import adjusted, pairs_table
 
-    if target.suffix == ".json":
+    if target.suffix.lower() == ".json":
         write_json(target, {"measures": found.rows})
     else:
         write_table(target, pairs_table(found.rows))
@@ -90,16 +90,38 @@ def _band(low: float, high: float) -> str:
 
 
 def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) -> DepthProfiles:
-    from emotion_circuits.components import depth_path, read_depths, write_depths
+    from emotion_circuits.components import depth_path, depths_are_of, read_depths, write_depths
+    from emotion_circuits.directions import source_of
+    from emotion_circuits.models import is_available, revision_of
 
-    kept = read_depths(store.folder, name) if depth_path(store.folder, name).is_file() else None
+    path = depth_path(store.folder, name)
+    kept = read_depths(store.folder, name) if path.is_file() else None
+    if (
+        kept is not None
+        and is_available(name)
+        and not depths_are_of(store.folder, name, revision_of(name), store.bank.hash)
+    ):
+        note(f"the profiles of {name} come from another model or other texts and are made again")
+        kept = None
+    if kept is not None and options.bos not in ("auto", _bos_of(path)):
+        note(f"the profiles of {name} were made with another BOS setting and are made again")
+        kept = None
     if kept is not None and (WRITES in kept.functions or not _vectors(store, name).is_file()):
         return kept
     if kept is not None:
         note(f"there are directions of {name} now: its profiles are made again with what is written along them")
     lm = load(name, options)
-    write_depths(store.folder, _screens(lm, directions_if_any(lm, None, store), store), seed=seed)
+    screens = _screens(lm, directions_if_any(lm, None, store), store)
+    write_depths(store.folder, screens, source_of(lm).model_dump(), texts, seed=seed)
     return read_depths(store.folder, name)
+
+
+def _bos_of(path: Path) -> str | None:
+    """The BOS setting that a table was made with, if it says so."""
+    from emotion_circuits._files import read_table
+
+    known: bool | None = read_table(path).attrs.get("source", {}).get("bos")
+    return None if known is None else "on" if known else "off"
 
 
 def _vectors(store: StoreOptions, name: str) -> Path:

@@ -14,6 +14,7 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
@@ -43,7 +44,11 @@ DOSES = (0.1, 0.2, 0.4)
 STRENGTHS = (2.0, 4.0, 8.0)
 
 
-@command(name="compare-methods", example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2")
+@command(
+    name="compare-methods",
+    example="compare-methods --model reference/gpt2 --emotion gratitude --dose .1 .2",
+    writes="output",
+)
 def compare_methods(
     *,
     model: DirectionModel = None,
@@ -123,7 +128,7 @@ def compare_methods(
         push_sizes_table,
     )
     from emotion_circuits.components import compare_methods as compare
-    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.interventions import Controls
     from emotion_circuits.models import ModelName
     from emotion_circuits.report import write_methods_figure
@@ -153,6 +158,7 @@ def compare_methods(
     output = output_path(output, ".parquet")
     check_writable(output)
     lm = load_model_of(directions, model, model_options)
+    check_lengths(lm, texts.texts)
     pairs: dict[str, PairSet] = {
         e: matched_pairs(lm, texts, e, bridge=DEFAULT_BRIDGE, split=None if split == "all" else split) for e in chosen
     }
@@ -193,13 +199,14 @@ def compare_methods(
                 rows += compare(str(lm.name), way, made, able, seed=seed)
                 responses += dose_responses(way, made, able, seed=seed)
                 written += [(way, text) for text in made]
-    write_table(output, methods_table(rows))
+    run_as = source_of(lm).model_dump()
+    write_table(output, methods_table(rows), source=run_as)
     by_dose = output.with_name(f"{output.stem}_doses.parquet")
-    write_table(by_dose, dose_response_table(responses))
+    write_table(by_dose, dose_response_table(responses), source=run_as)
     files = [output, by_dose]
     if sizes:
         files.append(output.with_name(f"{output.stem}_sizes.parquet"))
-        write_table(files[-1], push_sizes_table(sizes))
+        write_table(files[-1], push_sizes_table(sizes), source=run_as)
     beside = output.with_suffix(".jsonl")
     write_text(beside, "".join(_line(way, text, str(lm.name)) for way, text in written))
     shown = [row for row in rows if row.scorer == judges[0].name]

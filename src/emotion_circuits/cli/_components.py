@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable, load_vectors
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_lengths, check_writable, load_vectors
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
 from emotion_circuits.cli._output import Table, note, p_cell, say
 from emotion_circuits.cli._paths import output_path
@@ -36,7 +36,7 @@ Prompts = Annotated[
     tuple[Path, ...],
     flag(
         "--dataset",
-        help="Your own texts: .jsonl, a folder, or class files; by default the bundled profile's.",
+        help="Your own texts: .jsonl, .csv, a folder, or class files; by default the bundled profile's.",
         show_default=False,
     ),
 ]
@@ -94,7 +94,7 @@ def load(model: str, options: ModelOptions) -> LoadedModel:
     """The model, proven."""
     from emotion_circuits.engine import load_verified
 
-    return load_verified(model, device=options.device, dtype=options.dtype)
+    return load_verified(model, **options.loading())
 
 
 def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:
@@ -106,7 +106,7 @@ def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:
 
     if not files:
         return store.bank.profile(store.profile)
-    if len(files) == 1 and files[0].suffix == ".json" and files[0].is_file():
+    if len(files) == 1 and files[0].suffix.lower() == ".json" and files[0].is_file():
         neutral = files[0].with_name(files[0].name.replace(files[0].name.split("_prompts")[0], "neutral", 1))
         if neutral.is_file() and neutral != files[0]:
             return _joined([files[0], neutral], store)
@@ -159,6 +159,7 @@ def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOption
     """All pairs of an emotion; says how many scenarios have one."""
     from emotion_circuits.components import Bridge, matched_pairs
 
+    check_lengths(lm, texts.texts)
     split = None if options.split == "all" else options.split
     pairs = matched_pairs(lm, texts, emotion, bridge=Bridge(options.bridge), split=split)
     say(f"{emotion}: {len(pairs)} pairs of equally many tokens from {pairs.n_scenarios} scenarios")

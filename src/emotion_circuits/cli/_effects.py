@@ -65,6 +65,7 @@ def run_effects(
         parse_spec,
         patch,
     )
+    from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 
     components = parse_spec(spec, kind)
@@ -111,10 +112,10 @@ def run_effects(
             )  # fmt: skip
             made += found[0]
             written += found[1]
-    if output.suffix == ".json":
+    if output.suffix.lower() == ".json":
         write_json(output, effects)
     else:
-        write_table(output, effects_table(effects))
+        write_table(output, effects_table(effects), source=source_of(lm).model_dump())
     result: dict[str, Any] = {"file": output, "effects": effects}
     table = effects_on_screen(effects, (*notes, f"Written to {output}", *([""] if judges else [])))
     if not judges:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import difflib
 import errno
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
-from emotion_circuits.errors import EmotionCircuitsError
+from emotion_circuits.cli._output import visible
+from emotion_circuits.errors import EmotionCircuitsError, InputError
 
 PROGRAM = "emotion-circuits"
-FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
 MAX_LINES = 4
 
 _KEPT = "Files that were finished are kept; nothing half-written remains."
-_USERS_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
+_USERS_PATH = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.ENXIO,
+}  # fmt: skip
 
 # The modules of the project that came before, and which command does their work now.
 EARLIER_NAMES = {
@@ -53,6 +58,10 @@ EARLIER_NAMES = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers and containers send it: everything that an interrupt tidies up is tidied up."""
+
+
 class Explanation(NamedTuple):
     """One to four lines for stderr, and the exit status."""
 
@@ -60,10 +69,18 @@ class Explanation(NamedTuple):
     exit_status: int
 
 
+def check_arguments(tokens: Sequence[str]) -> None:
+    """Raise `InputError` for an argument whose bytes are no text: such a text has no tokens, such a name no JSON."""
+    for token in tokens:
+        if "\0" in token or (not token.isascii() and any(0xD800 <= ord(sign) < 0xE000 for sign in token)):
+            shown = token.encode("utf-8", "backslashreplace").decode()
+            raise InputError("An argument is not UTF-8 text.", found=_short(shown, 80), next_step="rename or retype it")
+
+
 def explain(error: BaseException) -> Explanation:
     """Put any exception that ended a command into a few lines."""
     text, status = _explain(error)
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    lines = [visible(line.rstrip()) for line in text.split("\n") if line.strip()]
     return Explanation("\n".join(lines[:MAX_LINES]), status)
 
 
@@ -73,10 +90,13 @@ def _explain(error: BaseException) -> Explanation:
     if isinstance(error, CycloptsError):
         return Explanation(_usage(error), BAD_INPUT)
     if isinstance(error, KeyboardInterrupt):
-        return Explanation(f"Interrupted. {' '.join(getattr(error, '__notes__', [])) or _KEPT}", INTERRUPTED)
+        what, status = ("Terminated", TERMINATED) if isinstance(error, Terminated) else ("Interrupted", INTERRUPTED)
+        return Explanation(f"{what}. {' '.join(getattr(error, '__notes__', [])) or _KEPT}", status)
     if isinstance(error, OSError) and error.filename is not None:
         status = BAD_INPUT if error.errno in _USERS_PATH else FAILURE
         return Explanation(f"Cannot use {error.filename}: {error.strerror or type(error).__name__}.", status)
+    if isinstance(error, OSError) and error.errno is not None:  # nothing has a name here but the standard streams
+        return Explanation(f"Cannot write the result: {error.strerror}.", FAILURE)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
         return Explanation(
             "Out of memory.\n  next: a smaller --batch-tokens, a smaller model, or --dtype bfloat16", FAILURE

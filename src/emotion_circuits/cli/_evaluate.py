@@ -6,26 +6,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from emotion_circuits.cli._inputs import check_writable, read_records
-from emotion_circuits.cli._options import MODEL_OPTIONS, Emotions, Json, ModelOptions, ProfileFlag, Seed, command, flag
+from emotion_circuits.cli._inputs import check_writable, text_rows
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    Emotions,
+    Json,
+    ModelOptions,
+    ProfileFlag,
+    Seed,
+    command,
+    flag,
+    text_file,
+)
 from emotion_circuits.cli._output import Table, emit, format_cell
-from emotion_circuits.cli._paths import input_path, output_path
+from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
-from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from emotion_circuits.scoring import Evaluation, GeneratedText, ScoreRow
 
-LINE = '{"prompt": "...", "text": "...", "arm": "clean"} on each line'
-
 
 @command(example="evaluate --input texts.jsonl --scorers markers vader offline")
 def evaluate(
     *,
     input: Annotated[
-        Path, flag(help="A .jsonl file with `prompt`, `text`, `arm` on each line, as `generate --output` writes it.")
+        Path,
+        text_file(help="`prompt`, `text`, `arm` of each text, as `generate --output` writes them; .csv and - too."),
     ],
     scorers: Annotated[
         tuple[str, ...],
@@ -62,12 +70,10 @@ def evaluate(
         stored_perplexities,
     )
 
-    if input.suffix != ".jsonl":
-        raise InputError("Texts are read from .jsonl files.", found=input, accepted=LINE)
     classes = bank(emotions or None)
     setting = Setting(classes, profile, model_options.device)
     chosen = [make_scorer(name, setting) for name in scorers or OFFLINE_SCORERS]
-    texts = parse_generated(read_records(input_path(input, ".jsonl"), blank=True), str(input))
+    texts = [parse_generated(row.value, row.where) for row in text_rows(input, blank=True)]
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)
@@ -97,7 +103,7 @@ def _perplexities(
     from emotion_circuits.engine import load_verified
     from emotion_circuits.scoring import continuation_perplexities
 
-    lm = load_verified(model, device=options.device, dtype=options.dtype)
+    lm = load_verified(model, **options.loading())
     with progress("Perplexity", len({(t.prompt, t.text) for t in texts})) as done:
         return continuation_perplexities(lm, [t.prompt for t in texts], [t.text for t in texts], on_texts=done)
 

@@ -22,7 +22,10 @@ from emotion_circuits.errors import InputError
 SUFFIX = ".gguf"
 
 
-@command(example="export --model reference/gpt2 --emotion gratitude --layers 4 --dose .2 --output gratitude.gguf")
+@command(
+    example="export --model reference/gpt2 --emotion gratitude --layers 4 --dose .2 --output gratitude.gguf",
+    writes="output",
+)
 def export(
     *,
     model: DirectionModel = None,

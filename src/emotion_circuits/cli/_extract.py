@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
+from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_lengths, check_writable
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -17,20 +17,22 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
-BOS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "on": True, "off": False}
 
-
-@command(example="extract --model reference/gpt2 --output activations/gpt2")
+@command(example="extract --model reference/gpt2 --output activations/gpt2", writes="output")
 def extract(
     *,
     model: ModelFlag,
     dataset: Annotated[
-        Path | None, flag(help="Your own texts: a .jsonl file or class files; by default the bundled profile's.")
+        Path | None,
+        text_file(
+            help="Your own texts: .jsonl, .csv, - for standard input, or class files; by default the bundled profile's."
+        ),
     ] = None,
     output: Annotated[
         Path | None, flag("--output-dir", help="Folder; by default in the results folder, named after the model.")
@@ -40,9 +42,6 @@ def extract(
         tuple[str, ...],
         flag("--position", help="sentence-end, last-content, emotion-token, mean; all by default.", show_default=False),
     ] = (),
-    bos: Annotated[
-        Literal["auto", "on", "off"], flag(help="A BOS token before each text; auto: as is usual.")
-    ] = "auto",
     batch_tokens: BatchTokens = None,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
@@ -73,7 +72,8 @@ def extract(
     folder = output or store_options.folder / "activations" / ModelName.parse(model).slug
     check_writable(folder / "activations_neutral.safetensors")
     _refuse_leftovers(folder, data.classes)
-    lm = load_verified(model, device=model_options.device, dtype=model_options.dtype, bos=BOS[bos])
+    lm = load_verified(model, **model_options.loading())
+    check_lengths(lm, data.texts)
     files: list[Path] = []
     rates: dict[str, float | None] = {}
     sets = (

@@ -11,10 +11,11 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
-    read_prompts,
+    text_rows,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -25,6 +26,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._paths import output_path
@@ -51,7 +53,8 @@ def generate(
         flag("--prompts", help="Beginnings to continue; by default three bundled neutral ones.", show_default=False),
     ] = (),
     input: Annotated[
-        Path | None, flag("--prompts-file", help="Prompts instead: .json, .jsonl with `text`, or .txt by lines.")
+        Path | None,
+        text_file("--prompts-file", help="Prompts instead: .jsonl, .csv (`text`), .json, .txt; - for standard input."),
     ] = None,
     n_prompts: Annotated[
         int, flag(help="How many of the 20 bundled beginnings, where no prompts are given.", at_least=1)
@@ -92,7 +95,8 @@ def generate(
     if prompt and input is not None:
         raise InputError("Give either --prompt or --input.", found="both")
     check_doses([dose])
-    given = list(prompt) if input is None else read_prompts(input)
+    rows = [] if input is None else text_rows(input)
+    given = [*prompt, *(row.text for row in rows)]
     if any(not text.strip() for text in given):
         raise InputError("A prompt is empty.", next_step="leave it out")
     openings = [c.text for split in prompts.SPLITS for c in prompts.contexts(split) if c.slot == "opening"]
@@ -105,6 +109,7 @@ def generate(
     check_emotions(directions, [emotion])
     at = directions.layer_of(emotion, layer)
     lm = load_model_of(directions, model, model_options)
+    check_lengths(lm, rows, room=max_tokens)
     texts = given or openings[:n_prompts]
     with progress("Writing", 3 * n_samples * len(texts)) as done:
         found = side_by_side(
@@ -113,22 +118,22 @@ def generate(
             schedule=Schedule(steer_prompt, first_step, every), on_rows=done,
         )  # fmt: skip
     if output is not None:
-        how = {"model": str(lm.name), "kind": kind, "temperature": temperature, "seed": seed}
+        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": temperature, "seed": seed}
         write_text(output, "".join(_lines(found, {"emotion": emotion, "dose": dose, "layer": at}, how)))
         emit({"file": output, "n": 3 * len(found), "emotion": emotion, "dose": dose, "layer": at}, json)
         return
-    rows = []
+    lines = []
     for number, one in enumerate(found, 1):
-        rows.append((str(number), "prompt", "", one.prompt))
+        lines.append((str(number), "prompt", "", one.prompt))
         for name, part in (("clean", one.clean), ("steered", one.steered), ("random", one.random)):
             shown = "–" if part.perplexity is None else f"{part.perplexity:.1f}"
-            rows.append(("", name, shown, " ".join(part.text.split())))
+            lines.append(("", name, shown, " ".join(part.text.split())))
     where = "embed" if at < 0 else f"layer {at}"
     title = f"{lm.name}: {emotion} ({kind}), dose {dose:g} at {where}"
     notes = (f"Perplexity under the clean model. random: one isotropic direction of the same size, seed {seed}.",)
     result = {"model": str(lm.name), "emotion": emotion, "dose": dose, "layer": at, "kind": kind, "seed": seed,
               "texts": found}  # fmt: skip
-    emit(result, json, table=Table(("", "", "perplexity", "text"), rows, title=title, notes=notes))
+    emit(result, json, table=Table(("", "", "perplexity", "text"), lines, title=title, notes=notes))
 
 
 def _lines(found: Sequence[SideBySide], steering: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[str]:

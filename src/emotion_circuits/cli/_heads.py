@@ -31,7 +31,7 @@ Random = Annotated[
 ]
 
 
-@command(app, example="heads screen --model reference/gpt2 --emotion anger")
+@command(app, example="heads screen --model reference/gpt2 --emotion anger", writes="output")
 def screen(
     *,
     model: ModelFlag,
@@ -58,7 +58,7 @@ def screen(
     )  # fmt: skip
 
 
-@command(app, example='heads ablate --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger')
+@command(app, example='heads ablate --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger', writes="output")
 def ablate(
     *,
     model: ModelFlag,
@@ -90,7 +90,7 @@ def ablate(
     )  # fmt: skip
 
 
-@command(app, example='heads patch --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger')
+@command(app, example='heads patch --model reference/gpt2 --head-spec "3:5,7:2" --emotion anger', writes="output")
 def patch(
     *,
     model: ModelFlag,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from emotion_circuits.cli._errors import PROGRAM
 from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
 from emotion_circuits.cli._output import note
-from emotion_circuits.cli._paths import input_path
+from emotion_circuits.cli._paths import input_path, is_special
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import DirectionSet
     from emotion_circuits.models import LoadedModel
+    from emotion_circuits.prompts import Row
 
 DEFAULT_POSITION = "mean"
+TEXTS_AT_ONCE = 512
+LONGEST_NAME = 220
+"""Bytes of a file's name: 255 on most disks, and a temporary name is longer than the file's own."""
 
 Vectors = Annotated[
     Path | None,
@@ -35,6 +38,15 @@ Kind = Annotated[
 Where = Annotated[
     str | None, flag(help="sentence-end, last-content, emotion-token or mean: where the directions were read.")
 ]
+
+
+class Placed(Protocol):
+    """A text that knows where it came from: a `prompts.Row` or `prompts.Text`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def where(self) -> str: ...
 
 
 def load_vectors(vectors: Path | None, model: str | None, store: StoreOptions, position: str | None) -> DirectionSet:
@@ -80,7 +92,7 @@ def load_model_of(directions: DirectionSet, model: str | None, options: ModelOpt
     if options.dtype != directions.source.dtype:
         note(f"the directions were made in {directions.source.dtype}; the model runs in {options.dtype}")
     name = directions.source.model if model is None else model
-    lm = load_verified(name, device=options.device, dtype=options.dtype, bos=directions.source.bos)
+    lm = load_verified(name, **options.loading(directions.source))
     directions.check_model(lm)
     return lm
 
@@ -94,9 +106,13 @@ def check_emotions(directions: DirectionSet, emotions: Sequence[str]) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise `InputError` before the work starts if a file could not be written when it ends."""
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise InputError(f"Cannot write {path}.", found="a name that is too long", accepted=f"{LONGEST_NAME} bytes")
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
+    if is_special(path):
+        return
     if path.is_dir():
         found = "this is a folder"
     elif not folder.is_dir():
@@ -108,63 +124,38 @@ def check_writable(path: Path) -> None:
     raise InputError(f"Cannot write {path}.", found=found, next_step="choose a folder you may write")
 
 
-def read_records(path: Path, *, blank: bool = False) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, each with a field `text`, which must not be blank unless `blank` allows it.
+def text_rows(path: Path, *, blank: bool = False) -> list[Row]:
+    """The texts of a file with the fields beside them, as `prompts.read_rows` reads them.
 
     Raises:
         InputError: naming the file and the line.
     """
-    records = []
-    # Not splitlines, which would also cut at characters that JSON allows inside strings.
-    for number, line in enumerate(_read(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where} is not JSON.", found=error, accepted='{"text": "..."} on each line') from error
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise InputError(f"{where} has no text.", found=line[:80], accepted='{"text": "..."} on each line')
-        if not blank and not record["text"].strip():
-            raise InputError(f"{where} has an empty text.", next_step="leave the line out")
-        records.append(record)
-    if not records:
-        raise InputError(f"{path} holds no texts.", accepted='{"text": "..."} on each line')
-    return records
+    from emotion_circuits.prompts import read_rows
+
+    return read_rows(input_path(path, ".jsonl"), blank=blank)
 
 
-def read_prompts(path: Path) -> list[str]:
-    """Prompts from .json (`{"prompts": [...]}` or a list), .jsonl (field `text`) or .txt (one on each line).
+def check_lengths(lm: LoadedModel, texts: Sequence[Placed], *, room: int = 0, next_step: str | None = None) -> None:
+    """Raise `InputError` naming the place of a text that does not fit into the model, or is nothing to it.
 
-    Raises:
-        InputError: missing, malformed, or without prompts.
+    Args:
+        lm: the model.
+        texts: what errors call each text, and the text.
+        room: tokens that must be left for what is written after it.
+        next_step: what to do, if shortening the text is not all.
     """
-    if path.suffix == ".jsonl":
-        return [record["text"] for record in read_records(path)]
-    text = _read(path)
-    if path.suffix == ".txt":
-        found: Any = text.split("\n")
-    else:
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path} is not JSON.", found=error) from error
-        found = found.get("prompts") if isinstance(found, dict) else found
-    if not isinstance(found, list) or not all(isinstance(prompt, str) for prompt in found):
-        raise InputError(f"{path} holds no list of prompts.", accepted='{"prompts": ["...", ...]} or ["...", ...]')
-    kept = [prompt for prompt in found if prompt.strip()]
-    if not kept:
-        raise InputError(f"{path} holds no prompts.")
-    return kept
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError("There is no such file.", found=path) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text.", found=error.reason, next_step="save it as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"Cannot read {path}.", found=error.strerror) from error
+    most = lm.max_positions - room - int(lm.bos)
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[first : first + TEXTS_AT_ONCE]
+        ids = lm.tokenizer([one.text for one in some], add_special_tokens=False, verbose=False)["input_ids"]
+        for one, own in zip(some, ids, strict=True):
+            where = one.where or repr(one.text[:40])
+            if not own and not lm.bos:
+                raise InputError(f"{where}: the text has no tokens.", found=repr(one.text[:40]))
+            if len(own) > most:
+                raise InputError(
+                    f"{where}: the text is too long for {lm.name}.",
+                    found=f"{len(own)} tokens",
+                    accepted=f"at most {most}" + (f", with {room} to be written after it" if room else ""),
+                    next_step=next_step or "split or shorten it",
+                )

@@ -50,7 +50,7 @@ def verify(name: Name, /, *, options: ModelOptions = MODEL_OPTIONS, json: Json =
     from emotion_circuits.engine import with_packing
     from emotion_circuits.models import load
 
-    proofs = prove(with_packing(load(name, device=options.device, dtype=options.dtype)))
+    proofs = prove(with_packing(load(name, **options.loading())))
     checks = [{"name": c.name, "value": c.value, "limit": c.limit, "ok": c.ok} for c in proofs.checks]
     rows = [(c.name, c.value, c.limit, "ok" if c.ok else "FAILED") for c in proofs.checks]
     failed = sum(not c.ok for c in proofs.checks)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -12,6 +16,10 @@ from cyclopts import App, ArgumentCollection, CoercionError, Parameter
 from cyclopts.validators import Number
 
 from emotion_circuits.cli._errors import PROGRAM
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.directions import Source
 
 if TYPE_CHECKING:
     from emotion_circuits.prompts import Bank
@@ -33,7 +41,17 @@ def flag(*aliases: str, help: str | None = None, at_least: float | None = None, 
     return Parameter(alias=aliases, help=help, **settings)
 
 
-def command(group: App | None = None, *, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+def text_file(*aliases: str, help: str) -> Parameter:
+    """A flag for one file to read, which may be `-`; cyclopts would take that for an option otherwise."""
+    return flag(*aliases, help=help, allow_leading_hyphen=True)
+
+
+Writes = Literal["nothing", "output", "results"]
+
+
+def command(
+    group: App | None = None, *, example: str, name: str | None = None, writes: Writes = "nothing"
+) -> Callable[[Callable[..., Any]], Any]:
     """Make a function a command.
 
     Args:
@@ -41,9 +59,13 @@ def command(group: App | None = None, *, example: str, name: str | None = None) 
             `COMMANDS`.
         example: what to type after the program's name; it closes the help page, and a test parses it.
         name: if it is not the function's.
+        writes: into the results folder, which one run at a time owns: never; unless `--output` names a place outside;
+            or always.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        if writes != "nothing":
+            function = _owning_results(function, always=writes == "results")
         chosen = name or function.__name__.strip("_").replace("_", "-")
         place = None if group is None else len(group.resolved_commands())  # help keeps the order of the module
         epilogue = f"Example:\n  {PROGRAM} {example}"
@@ -54,6 +76,23 @@ def command(group: App | None = None, *, example: str, name: str | None = None) 
         return function
 
     return decorate
+
+
+def _owning_results(function: Callable[..., Any], always: bool) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        from emotion_circuits._lock import owned
+
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        folder, output = given.arguments["store_options"].folder, given.arguments.get("output")
+        inside = always or output is None or output.resolve().is_relative_to(folder.resolve())
+        with owned(folder) if inside else nullcontext():
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -95,6 +134,36 @@ class ModelOptions:
     dtype: Annotated[
         Literal["float32", "bfloat16"], flag(help="Precision of the weights; float32 below a billion parameters.")
     ] = "float32"
+    bos: Annotated[
+        Literal["auto", "on", "off"],
+        flag(help="A BOS token before each text; auto: as for the files read, else as is usual for the model."),
+    ] = "auto"
+    threads: Annotated[int | None, flag(help="torch's threads; by default as many as it takes.", at_least=1)] = None
+    float32_products: Annotated[
+        Literal["highest", "medium"],
+        flag(help="medium is faster on some processors, with bfloat16's digits."),
+    ] = "highest"
+
+    def loading(self, source: Source | None = None) -> dict[str, Any]:
+        """What `load` takes.
+
+        Args:
+            source: how the files that the model is to be used with were made.
+
+        Raises:
+            InputError: they were made with another BOS setting.
+        """
+        bos: bool | Literal["auto"] = "auto" if self.bos == "auto" else self.bos == "on"
+        if source is not None:
+            if bos not in ("auto", source.bos):
+                raise InputError(
+                    f"The files of {source.model} were made with another BOS setting.",
+                    found=f"--bos {self.bos}",
+                    accepted=f"--bos {'on' if source.bos else 'off'}, or auto",
+                    next_step=f"leave it out, or make the files again: extract --bos {self.bos}",
+                )
+            bos = source.bos
+        return {**dataclasses.asdict(self), "bos": bos}
 
 
 @Parameter(name="*")

@@ -22,6 +22,20 @@ SIGNIFICANT_DIGITS = 4
 _NUMERIC = re.compile(r"(?:[\d\s.,…%+–−×\[\]-]|e[+-]?\d|nan|inf)*")  # intervals too; "–" stands for a missing value
 
 
+# What a terminal would obey instead of showing it: controls, line and paragraph separators, signs that turn text round.
+_GLYPHS: dict[int, str] = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "␡"}
+_GLYPHS |= {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+}
+_ESCAPES = {code: f"\\u{code:04x}" for code in _GLYPHS if code >= 0x7F}
+
+
+def visible(text: str) -> str:
+    """The text on one line, with a glyph for every character that a terminal would obey: ␛ for an escape."""
+    return text.translate(_GLYPHS)
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise  # called while the BrokenPipeError is handled; `main` ends the program quietly
@@ -58,19 +72,19 @@ def emit(result: object, json: bool, *, table: Table | None = None) -> None:
     if json:
         ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         text = json_module.dumps(to_plain(result), indent=2, ensure_ascii=ascii_only, allow_nan=False)
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text.translate(_ESCAPES) + "\n")
     else:
         _show(table or _as_table(result))
 
 
 def note(text: str) -> None:
     """One line to stderr that the user should know, and that is no failure."""
-    sys.stderr.write(f"note: {' '.join(text.split())}\n")
+    sys.stderr.write(f"note: {visible(' '.join(text.split()))}\n")
 
 
 def say(text: str) -> None:
     """One line to stderr about what is going on."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()
 
 
@@ -122,7 +136,7 @@ def _as_table(result: Any) -> Table:
 
 
 def _show(table: Table) -> None:
-    cells = [[format_cell(value) for value in row] for row in table.rows]
+    cells = [[visible(format_cell(value)) for value in row] for row in table.rows]
     headed = any(table.columns)
     grid = RichTable(box=box.SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False)
     for place, name in enumerate(table.columns):
@@ -142,9 +156,9 @@ def _show(table: Table) -> None:
     # In a pipe a row is one line, for grep; in a terminal prose wraps, but a number is never cut.
     console.width = max(console.width, measured.minimum if console.is_terminal else measured.maximum)
     if table.title:
-        sys.stdout.write(table.title + "\n")
+        sys.stdout.write(visible(table.title) + "\n")
     with console.capture() as capture:
         console.print(grid)
     lines = capture.get().splitlines()
     sys.stdout.writelines(f"{line if console.is_terminal else line.rstrip()}\n" for line in lines)
-    sys.stdout.writelines(f"{line}\n" for line in table.notes)
+    sys.stdout.writelines(f"{visible(line)}\n" for line in table.notes)

@@ -13,7 +13,7 @@ from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import Side
-    from emotion_circuits.directions import Activations
+    from emotion_circuits.directions import Activations, Source
     from emotion_circuits.prompts import Bank, Dataset
 
 AnyLayers = Annotated[
@@ -65,12 +65,12 @@ def fit_data(
     Raises:
         InputError: no such texts, a file that cannot be read, or fewer than ten texts left.
     """
-    from emotion_circuits.cli._inputs import read_prompts
+    from emotion_circuits.cli._inputs import text_rows
     from emotion_circuits.comparison import fit_texts, own_fit_texts
 
     if own is None:
         return fit_texts(bank, name, n)
-    given = read_prompts(own)
+    given = [row.text for row in text_rows(own)]
     seen = set() if judged is None else {text.text for text in judged.data}
     fresh = [text for text in dict.fromkeys(given) if text not in seen]
     left_out = len(given) - len(fresh)
@@ -98,13 +98,15 @@ def sides(
     found = []
     for own in explicit:
         names = [own.source.model, *twins_of(own.source.model, range(n_twins))]
+        loading = options.loading(own.source)
         made: list[Side] = []
         for name in names:
             folder = store.folder / "activations" / ModelName.parse(name).slug / fit.name
-            fitted = _kept(folder, fit.hash)
-            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash)
+            same = own.source if name == names[0] else _as_now(own.source, name)
+            fitted = _kept(folder, fit.hash, same)
+            texts = own if name == names[0] else _kept(folder / "explicit", own.data.hash, same)
             if fitted is None or texts is None:
-                lm = load_verified(name, device=options.device, dtype=options.dtype, bos=own.source.bos)
+                lm = load_verified(name, **loading)
                 with progress(f"{name}: texts to fit maps on", len(fit)) as done:
                     side = record_side(lm, own.data if texts is None else texts, fit, on_batch=done)
                 save_activations(side.fit, folder)
@@ -117,8 +119,16 @@ def sides(
     return found
 
 
-def _kept(folder: Path, data_hash: str) -> Activations | None:
-    """Activations on exactly these texts, or None."""
+def _as_now(source: Source, name: str) -> Source:
+    """A twin's source, recorded now as its model's activations were; of a model that is gone, any revision."""
+    from emotion_circuits.models import is_available, revision_of
+
+    revision = revision_of(name) if is_available(name) else ""
+    return source.model_copy(update={"model": name, "revision": revision})
+
+
+def _kept(folder: Path, data_hash: str, source: Source) -> Activations | None:
+    """Activations on exactly these texts, of this model as it is, or None."""
     from emotion_circuits.directions import load_activations
 
     if not any(folder.glob("activations_*.safetensors")):
@@ -126,5 +136,8 @@ def _kept(folder: Path, data_hash: str) -> Activations | None:
     found = load_activations(folder)
     if found.data.hash != data_hash:
         note(f"{folder} holds other texts and is recorded again")
+        return None
+    if found.source.bos != source.bos or source.revision not in ("", found.source.revision):
+        note(f"{folder} comes from another model or run and is recorded again")
         return None
     return found

@@ -11,7 +11,9 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def output_path(path: Path, suffix: str, *others: str) -> Path:
-    """Where to write: a pickle's name becomes that of the format we write, with a note; a bare name gets the suffix.
+    """Where to write: what was named, pipes and devices too.
+
+    A name without a suffix, or with a pickle's, gets that of our format, with a note.
 
     Args:
         path: as the user gave it.
@@ -21,16 +23,32 @@ def output_path(path: Path, suffix: str, *others: str) -> Path:
     Raises:
         InputError: another suffix, which would promise another format.
     """
+    if is_special(path):
+        return path
+    if not path.name:  # the folder itself, or nothing
+        raise InputError("This is no name of a file to write.", found=repr(str(path)), next_step=f"name it x{suffix}")
     given = path.suffix.lower()
     if given in PICKLES:
         chosen = path.with_suffix(suffix)
-        note(f"pickles are not written; {path.name} becomes {chosen}")
+        note(f"pickles are not written; {path.name} becomes {chosen.name}")
+        return chosen
+    if given == "":
+        chosen = path.with_name(path.name + suffix)
+        note(f"{path.name} becomes {chosen.name}")
         return chosen
     if given in (suffix, *others):
         return path
-    if given == "" or not given[1:].isalpha():  # "gpt2_v0.5" has no suffix in any useful sense
-        return path.with_name(path.name + suffix)
-    raise InputError(f"This command does not write {given} files.", found=path, accepted=", ".join((suffix, *others)))
+    raise InputError(
+        f"This command does not write {given} files.",
+        found=path,
+        accepted=", ".join((suffix, *others)),
+        next_step=f"name it {path.name}{suffix}",
+    )
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which is written as it is."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def input_path(path: Path, *suffixes: str) -> Path:
@@ -43,6 +61,8 @@ def input_path(path: Path, *suffixes: str) -> Path:
     Raises:
         InputError: there is no such file, or only a pickle.
     """
+    if path == Path("-"):  # standard input
+        return path
     if path.suffix.lower() in PICKLES:
         written = [path.with_suffix(suffix) for suffix in suffixes]
         for candidate in written:

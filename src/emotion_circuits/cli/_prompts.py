@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from emotion_circuits._plain import to_plain
-from emotion_circuits.cli._options import Json, Profile, ProfileFlag, Seed, command, command_group, flag
+from emotion_circuits.cli._options import Json, Profile, ProfileFlag, Seed, command, command_group, flag, text_file
 from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.errors import InputError
 
@@ -28,7 +29,8 @@ def build(
     profile: Annotated[Profile | None, flag(help="Only this data set; both by default.")] = None,
     data_dir: Annotated[Path, flag("--output-dir", "--output", help="Folder to write to.")] = Path("data"),
     prompts_dir: Annotated[
-        Path | None, flag("--prompts-file", help="Your own prompts instead: a folder of class files, or a .jsonl file.")
+        Path | None,
+        text_file("--prompts-file", help="Your own prompts instead: a folder of class files, .jsonl, .csv."),
     ] = None,
     overwrite: Annotated[bool, flag(help="Replace files that hold something else.", show_default=False)] = False,
     json: Json = False,
@@ -51,7 +53,10 @@ def build(
 
 @command(app, example="prompts validate data/emotion_dataset.jsonl")
 def validate(
-    path: Annotated[Path | None, flag("--dataset", help="A .jsonl file or a folder of class files.")] = None,
+    path: Annotated[
+        Path | None,
+        text_file("--dataset", help="A .jsonl or .csv file, - for standard input, a folder of class files."),
+    ] = None,
     *,
     profile: Annotated[
         Profile | None, flag(help="The bundled data set (baseline by default), or which of a folder's.")
@@ -66,6 +71,8 @@ def validate(
     """
     from emotion_circuits import prompts
 
+    if path is not None and str(path).startswith("--"):
+        raise InputError(f"Unknown option {path}.", next_step="emotion-circuits prompts validate --help")
     dataset = prompts.bank().profile(profile or "baseline") if path is None else prompts.read_dataset(path, profile)
     say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
     report = prompts.validate(dataset, n_permutations=permutations, seed=seed)
@@ -107,11 +114,11 @@ def show(
     if emotion and set(emotion) == {prompts.NEUTRAL}:
         wanted = (prompts.NEUTRAL,)
     filters = (_Filter("emotion", wanted), _Filter("scenario", scenario), _Filter("split", (split,) if split else ()))
-    for field, values in filters:
+    for name, values in filters:
         if values:
-            if not hasattr(items[0], field):
-                raise InputError(f"Items of kind {kind} have no {field}.", next_step=f"leave out --{field}")
-            items = [item for item in items if getattr(item, field) in values]
+            if not hasattr(items[0], name):
+                raise InputError(f"Items of kind {kind} have no {name}.", next_step=f"leave out --{name}")
+            items = [item for item in items if getattr(item, name) in values]
     if json:
         emit(items if limit is None else items[:limit], json)
         return
@@ -143,7 +150,7 @@ def _items(bank: Bank, kind: Kind, profile: Profile) -> list[Any]:
 def _fields(item: Any) -> tuple[str, ...]:
     if hasattr(item, "_fields"):
         return tuple(item._fields)
-    return tuple(item.__dataclass_fields__)
+    return tuple(field.name for field in fields(item) if field.repr)
 
 
 def _marked(item: Any) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from emotion_circuits.interventions import PunctuationControl
 
 
-@command(example="punctuation --model reference/gpt2 --emotion gratitude")
+@command(example="punctuation --model reference/gpt2 --emotion gratitude", writes="output")
 def punctuation(
     *,
     model: DirectionModel = None,
@@ -61,6 +61,7 @@ def punctuation(
     words after a neutral bridge, beside random directions ablated at the same tokens.
     """
     from emotion_circuits._files import write_table
+    from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import punctuation_control
     from emotion_circuits.models import ModelName
@@ -88,7 +89,7 @@ def punctuation(
                 )
             )  # fmt: skip
     rows = [row for one in found for row in one.rows]
-    write_table(output, measures_table(rows))
+    write_table(output, measures_table(rows), source=source_of(lm).model_dump())
     lines = [
         (m.emotion, m.statistic, _number(m.value), _band(m.ci_low, m.ci_high), _number(m.chance),
          _band(m.null_low, m.null_high), _number(m.p, 3), str(m.n_unique))

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from emotion_circuits._plain import to_plain
 from emotion_circuits.cli._inputs import (
+    TEXTS_AT_ONCE,
     DirectionModel,
     Kind,
     Vectors,
     Where,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
-    read_records,
+    text_rows,
 )
-from emotion_circuits.cli._options import MODEL_OPTIONS, STORE_OPTIONS, Json, ModelOptions, StoreOptions, command, flag
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    Json,
+    ModelOptions,
+    StoreOptions,
+    command,
+    flag,
+    text_file,
+)
 from emotion_circuits.cli._output import Table, emit
-from emotion_circuits.cli._paths import input_path, output_path
+from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
-TEXTS_AT_ONCE = 512
+if TYPE_CHECKING:
+    from emotion_circuits.prompts import Row
+    from emotion_circuits.scoring import Score
+
+FIELDS, TRUNCATED = ("scores", "layer", "position"), "truncated"
 
 
 @command(example='score --model reference/gpt2 --text "Thank you so much for your help."')
@@ -31,8 +47,15 @@ def score(
     model: DirectionModel = None,
     vectors: Vectors = None,
     text: Annotated[tuple[str, ...], flag("--texts", help="One or more texts.", show_default=False)] = (),
-    input: Annotated[Path | None, flag(help="Texts instead: a .jsonl file with a field `text` on each line.")] = None,
-    output: Annotated[Path | None, flag(help="Write .jsonl instead of printing.")] = None,
+    input: Annotated[
+        Path | None,
+        text_file(help="Texts instead: .jsonl, .csv, .tsv (`text`), .json or .txt; - for standard input."),
+    ] = None,
+    output: Annotated[Path | None, flag(help="Write .jsonl (or .ndjson) instead of printing.")] = None,
+    prefix: Annotated[str, flag(help="Put before the names of the fields that are added.", show_default=False)] = "",
+    truncate: Annotated[
+        bool, flag(help="Of a text that is too long, score the first tokens; adds the field `truncated`.")
+    ] = False,
     layer: Annotated[
         int | None, flag(help="Block, or -1 for embed; by default each emotion's chosen layer.", at_least=-1)
     ] = None,
@@ -45,54 +68,73 @@ def score(
     """Project texts on the emotions' directions.
 
     A score is the distance along the direction from the mean of generic text, in units of the layer's
-    median residual norm: 0 is generic text, higher is more. The output has each line's own fields,
-    then `scores` (emotion to number), `layer` (a number, or one per emotion where they differ) and
-    `position`.
+    median residual norm: 0 is generic text, higher is more. The output has each line's own fields as
+    they were, then `scores` (emotion to number), `layer` (a number, or one per emotion where they
+    differ) and `position`.
     """
     from emotion_circuits._files import write_text
+    from emotion_circuits.models import first_tokens
+    from emotion_circuits.prompts import Row
     from emotion_circuits.scoring import score_texts
 
     if bool(text) == (input is not None):
         raise InputError("Give either --text or --input.", found="both" if text else "neither")
     if any(not t.strip() for t in text):
         raise InputError("A text is empty.", next_step="leave it out")
-    if input is not None and input.suffix != ".jsonl":
-        raise InputError("Texts are read from .jsonl files.", found=input, accepted='{"text": "..."} on each line')
-    records = [{"text": t} for t in text] if input is None else read_records(input_path(input, ".jsonl"))
+    rows = [Row(f"--text {i}", {"text": t}) for i, t in enumerate(text, 1)] if input is None else text_rows(input)
+    names = [prefix + name for name in (*FIELDS, *([TRUNCATED] if truncate else []))]
+    _refuse_clashes(rows, names, prefix)
     if output is not None:
-        output = output_path(output, ".jsonl")
+        output = output_path(output, ".jsonl", ".ndjson")
         check_writable(output)
     directions = load_vectors(vectors, model, store_options, position)
     for emotion in directions.emotions:
         directions.layer_of(emotion, layer)  # refuses one that is not there, before the model is loaded
     lm = load_model_of(directions, model, model_options)
-    scored: list[dict[str, Any]] = []
-    with progress("Scoring", len(records)) as done:
-        for first in range(0, len(records), TEXTS_AT_ONCE):
-            chunk = records[first : first + TEXTS_AT_ONCE]
-            found = score_texts(lm, directions, [record["text"] for record in chunk], layer=layer, kind=kind)
-            for record, one in zip(chunk, found, strict=True):
-                at = set(one.layers.values())
-                shown = at.pop() if len(at) == 1 else one.layers
-                scored.append({**record, "scores": one.scores, "layer": shown, "position": one.position})
+    read = [row._replace(value={"text": first_tokens(lm, row.text)}) for row in rows] if truncate else rows
+    check_lengths(lm, read, next_step="shorten it, or --truncate to score its first tokens")
+    scored: list[Score] = []
+    with progress("Scoring", len(rows)) as done:
+        for first in range(0, len(rows), TEXTS_AT_ONCE):
+            texts = [row.text for row in read[first : first + TEXTS_AT_ONCE]]
+            scored += score_texts(lm, directions, texts, layer=layer, kind=kind)
             done(len(scored))
+    layers = set(scored[0].layers.values())
+    at_layer, position = layers.pop() if len(layers) == 1 else scored[0].layers, scored[0].position
+    added = [
+        dict(zip(names, (one.scores, at_layer, position, part.text != row.text), strict=False))
+        for row, part, one in zip(rows, read, scored, strict=True)
+    ]
     if output is not None:
-        write_text(output, "".join(_line(row) for row in scored))
-        result = {"file": output, "n": len(scored), "layer": scored[0]["layer"], "position": scored[0]["position"]}
-        emit(result, json)
+        write_text(output, "".join(map(_line, rows, added)))
+        emit({"file": output, "n": len(rows), "layer": at_layer, "position": position}, json)
         return
     emotions = directions.emotions
-    rows = [(*(row["scores"][e] for e in emotions), row["text"]) for row in scored]
-    at_layer = scored[0]["layer"]
+    lines = [(*(one.scores[e] for e in emotions), row.text) for one, row in zip(scored, rows, strict=True)]
     where = f"layer {at_layer}" if isinstance(at_layer, int) else ", ".join(f"{e} {k}" for e, k in at_layer.items())
     notes = (
         f"0 is the mean of {directions.generic.n_texts} generic texts; the unit is the layer's median residual norm.",
     )
-    title = f"{lm.name}, {kind} directions at {scored[0]['position']}, {where}"
-    emit(scored, json, table=Table((*emotions, "text"), rows, title=title, notes=notes))
+    title = f"{lm.name}, {kind} directions at {position}, {where}"
+    result = [{**row.value, **own} for row, own in zip(rows, added, strict=True)]
+    emit(result, json, table=Table((*emotions, "text"), lines, title=title, notes=notes))
 
 
-def _line(row: dict[str, Any]) -> str:
+def _refuse_clashes(rows: Sequence[Row], names: Sequence[str], prefix: str) -> None:
+    """No field of a user's is ever written over."""
+    for row in rows:
+        for name in names:
+            if name in row.value:
+                raise InputError(
+                    f"{row.where}: the line has a field {name!r} already, which `score` adds.",
+                    next_step=f"give --prefix, such as --prefix {prefix}ec_, which is put before {', '.join(names)}",
+                )
+
+
+def _line(row: Row, added: dict[str, Any]) -> str:
+    """The line as it was written, with our fields at its end."""
     import json
 
-    return json.dumps(to_plain(row), ensure_ascii=False, allow_nan=False) + "\n"
+    ours = json.dumps(to_plain(added), ensure_ascii=False, allow_nan=False)
+    own = row.line or json.dumps(row.value, ensure_ascii=False, allow_nan=False)
+    return f"{own[:-1].rstrip()}, {ours[1:]}\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from emotion_circuits.cli._errors import FAILURE
 from emotion_circuits.cli._options import Json, command, flag
 from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._progress import keeping, progress
@@ -35,6 +36,7 @@ def study(
     """Run everything for the models named, and end with the claims and a report.
 
     Finished stages are kept: the same command goes on where it stopped, and does nothing when nothing changed.
+    A stage that cannot run for a model is named at the end, with exit status 1; the others are made.
     """
     from emotion_circuits.study import read_study, run_study, study_from_mapping
 
@@ -48,7 +50,7 @@ def study(
         "seed": seed,
         "batch_tokens": batch_tokens,
     }
-    base = read_study(file).model_dump() if file else {}
+    base = read_study(file).model_dump(exclude_unset=True) if file else {}
     chosen = study_from_mapping(base | {key: value for key, value in given.items() if value is not None})
     if full:
         chosen = chosen.lifted()
@@ -56,7 +58,11 @@ def study(
     with keeping(f"Finished stages are kept in {chosen.folder}; the same command goes on from there."):
         result = run_study(chosen, tell=say, progress=progress)
     emit(_plain(result), json, table=claims_table(result))
-    return None
+    for stage, why in result.failed.items():
+        say(f"failed: {stage}: {why}")
+    if result.not_run:
+        say(f"not run, because they need these: {', '.join(result.not_run)}")
+    return FAILURE if result.failed else None
 
 
 def _plain(result: StudyResult) -> dict[str, Any]:
@@ -64,6 +70,8 @@ def _plain(result: StudyResult) -> dict[str, Any]:
         "report": str(result.report),
         "computed": list(result.computed),
         "kept": list(result.kept),
+        "failed": dict(result.failed),
+        "not_run": list(result.not_run),
         "seconds": round(result.seconds, 1),
         "claims": [claim.model_dump(mode="json") for claim in result.claims],
     }

@@ -41,7 +41,7 @@ Place = Literal["before", "word", "after", "bridge", "last", "all"]
 Direction = Literal["denoising", "noising"]
 
 
-@command(example="swap --model reference/gpt2 --emotion gratitude --direction denoising")
+@command(example="swap --model reference/gpt2 --emotion gratitude --direction denoising", writes="output")
 def swap(
     *,
     model: ModelFlag,
@@ -88,6 +88,7 @@ def swap(
     """  # fmt: skip
     from emotion_circuits._files import write_json, write_table
     from emotion_circuits.components import DIRECTIONS, PLACES, SWAP_SITES, interchange, interchange_measures
+    from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.models import ModelName
     from emotion_circuits.statistics import measures_table
@@ -114,10 +115,10 @@ def swap(
                 )
             )  # fmt: skip
         rows += interchange_measures(found[-1], seed=seed)
-    if output.suffix == ".json":
+    if output.suffix.lower() == ".json":
         write_json(output, sorted(rows))
     else:
-        write_table(output, measures_table(rows))
+        write_table(output, measures_table(rows), source=source_of(lm).model_dump())
     result = {"model": str(lm.name), "file": output, "measures": sorted(rows)}
     emit(result, json, table=_table(found, rows, output))
 

@@ -11,10 +11,11 @@ from emotion_circuits.cli._inputs import (
     Vectors,
     Where,
     check_emotions,
+    check_lengths,
     check_writable,
     load_model_of,
     load_vectors,
-    read_prompts,
+    text_rows,
 )
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -26,6 +27,7 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     command,
     flag,
+    text_file,
 )
 from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._paths import output_path
@@ -40,13 +42,14 @@ if TYPE_CHECKING:
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 
 
-@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output sweep.parquet")
+@command(example="sweep --model reference/gpt2 --layers 3 5 7 --dose -.2 .2 --output sweep.parquet", writes="output")
 def sweep(
     *,
     model: DirectionModel = None,
     vectors: Vectors = None,
     prompts_file: Annotated[
-        Path | None, flag("--prompts", help="Your own prompts: .json, .jsonl with `text`, or .txt by lines.")
+        Path | None,
+        text_file("--prompts", help="Your own prompts: .jsonl, .csv (`text`), .json or .txt; - for standard input."),
     ] = None,
     layers: Annotated[
         tuple[int, ...] | None, flag("--layer", help="Blocks, counted from 0; by default five depths.", at_least=0)
@@ -108,10 +111,12 @@ def sweep(
     mark, with nothing added: after prompts that end otherwise those words are unlikely, and only
     their comparison means something.
     """
-    from emotion_circuits import __version__
+    import torch
+
     from emotion_circuits._files import write_table
+    from emotion_circuits._lock import owned
     from emotion_circuits._parts import Parts
-    from emotion_circuits.directions import generic_tokens
+    from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import (
         Controls,
@@ -141,7 +146,7 @@ def sweep(
     if not steps:
         raise InputError("Only 0 was given, which is the clean run.", accepted="at least one other number")
     check_action(action, steps)
-    own = None if prompts_file is None else read_prompts(prompts_file)
+    own = None if prompts_file is None else text_rows(prompts_file)
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)
@@ -155,7 +160,9 @@ def sweep(
         output = store_options.folder / "patching" / name
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
-    slots, continuations = sweep_material(lm, store_options.bank, own)
+    check_lengths(lm, own or [])
+    bank = store_options.bank
+    slots, continuations = sweep_material(lm, bank, None if own is None else [row.text for row in own])
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
     texts = [t.text for t in generic_sample(directions.generic.n_texts)]
     source = Controls(
@@ -174,12 +181,13 @@ def sweep(
     contexts = [c.text for c in slots.contexts]
     parts = Parts(
         output.with_name(f".{output.stem}.parts"),
-        [str(lm.name), lm.revision, str(lm.dtype), __version__, directions.data_hash, directions.position,
-         directions.cleaned, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
+        [source_of(lm).model_dump(), lm.device.type, torch.get_num_threads(), bank.hash,
+         directions.hash, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())
     forwards = batches + len(continuations.batches)
-    with counting("Sweep", variants * (len(layout.emotions) * forwards + n_controls * batches)) as add:
+    runs = variants * (len(layout.emotions) * forwards + n_controls * batches)
+    with owned(parts.folder), counting("Sweep", runs) as add:
         result = steer(
             lm, directions, slots, continuations, layers=chosen, doses=steps, emotions=layout.emotions, kind=kind,
             alpha=bool(alpha), action=action, band=band, where=at, batch_tokens=budget, on_variants=add, parts=parts,
@@ -191,9 +199,9 @@ def sweep(
                 batch_tokens=budget, on_variants=add, parts=parts,
             )  # fmt: skip
             rows = with_bands(result, found, rows)
+        write_table(output, measures_table(rows), source=source_of(lm).model_dump())
+        parts.clear()
     unit = result.unit
-    write_table(output, measures_table(rows))
-    parts.clear()
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
     plots = write_sweep_figure(rows, output.with_suffix(""), title)
     broken = [
@@ -213,7 +221,7 @@ def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
     from emotion_circuits.models import ModelName
 
     explicit = load_activations(store.folder / "activations" / ModelName.parse(directions.source.model).slug)
-    if explicit.data.hash != directions.data_hash:
+    if (explicit.source, explicit.data.hash) != (directions.source, directions.data_hash):
         raise InputError("The activations in the results folder are not those the directions were made from.")
     return explicit
 

@@ -26,7 +26,7 @@ from emotion_circuits.cli._screens import run_screen
 app = command_group("units", "MLP units (neurons): screen them, ablate them.")
 
 
-@command(app, example="units screen --model reference/gpt2 --emotion anger")
+@command(app, example="units screen --model reference/gpt2 --emotion anger", writes="output")
 def screen(
     *,
     model: ModelFlag,
@@ -53,7 +53,7 @@ def screen(
     )  # fmt: skip
 
 
-@command(app, example='units ablate --model reference/gpt2 --unit-spec "3:5,7:200" --emotion anger')
+@command(app, example='units ablate --model reference/gpt2 --unit-spec "3:5,7:200" --emotion anger', writes="output")
 def ablate(
     *,
     model: ModelFlag,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emotion_circuits.statistics import Measure
 
 
-@command(example="vectors --activations-dir activations/gpt2 --output gpt2_vectors.safetensors")
+@command(example="vectors --activations-dir activations/gpt2 --output gpt2_vectors.safetensors", writes="output")
 def vectors(
     *,
     activations_dir: Annotated[

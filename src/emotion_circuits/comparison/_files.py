@@ -36,4 +36,5 @@ def write_alignment(
     write_table(chosen, pairs_table([*chosen_rows(pair), *more]))
     write_table(layers, pairs_table(layer_rows(pair)))
     target = map_path(folder, pair.a.name, pair.b.name) if map_file is None else map_file
-    return [chosen, layers, save_aligner(pair.aligner, target, pair.route._asdict())]
+    made_from = {side: source.fit.source.model_dump() for side, source in (("source", pair.a), ("target", pair.b))}
+    return [chosen, layers, save_aligner(pair.aligner, target, pair.route._asdict() | made_from)]

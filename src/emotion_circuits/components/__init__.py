@@ -44,7 +44,7 @@ from emotion_circuits.components._components import (
     parse_head_spec,
     parse_spec,
 )
-from emotion_circuits.components._depth_files import depth_path, read_depths, write_depths
+from emotion_circuits.components._depth_files import depth_path, depths_are_of, read_depths, write_depths
 from emotion_circuits.components._depths import (
     FUNCTIONS,
     LAYER_SHARE,
@@ -228,6 +228,7 @@ __all__ = [
     "depth_measures",
     "depth_path",
     "depth_profiles",
+    "depths_are_of",
     "direct_effects",
     "dose_response_table",
     "dose_responses",

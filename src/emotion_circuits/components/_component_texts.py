@@ -17,10 +17,10 @@ from torch import Tensor
 
 from emotion_circuits.components._ablate import N_RANDOM, GenericValues, constant_values, points_of, random_sets
 from emotion_circuits.components._components import Component, check_components, head_spec
-from emotion_circuits.components._methods import ABLATED_AT, ROWS_AT_ONCE
+from emotion_circuits.components._methods import ABLATED_AT
 from emotion_circuits.components._pairs import PairSet
 from emotion_circuits.components._runs import edits_for
-from emotion_circuits.engine import Point, generate_finite, row_seeds
+from emotion_circuits.engine import ROWS_AT_ONCE, Point, generate_finite, row_seeds
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import (

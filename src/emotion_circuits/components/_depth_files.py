@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emotion_circuits._files import read_table, write_table
+from emotion_circuits._parts import key_of
 from emotion_circuits.components._depths import DepthProfiles, depth_measures, depth_profiles
 from emotion_circuits.components._head_functions import head_functions, head_functions_table
 from emotion_circuits.components._screen import Screen
 from emotion_circuits.models import ModelName
 from emotion_circuits.statistics import measures_table
+
+_KEY = "emotion_circuits_key"
 
 
 def depth_path(folder: Path, model: str) -> Path:
@@ -27,13 +31,23 @@ def read_depths(folder: Path, model: str) -> DepthProfiles:
     return DepthProfiles.of_table(read_table(depth_path(folder, model)))
 
 
-def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> list[Path]:
+def depths_are_of(folder: Path, model: str, revision: str, texts: str) -> bool:
+    """Whether what `write_depths` has kept is of this revision of the model and of these texts (`Bank.hash`)."""
+    path = depth_path(folder, model)
+    return path.is_file() and read_table(path).attrs.get(_KEY) == key_of([revision, texts])
+
+
+def write_depths(
+    folder: Path, screens: Sequence[Screen], source: Mapping[str, Any], texts: str, *, seed: int = 0
+) -> list[Path]:
     """Write a model's profiles over depth from its screens of heads and units.
 
     Args:
         folder: `results/<profile>`.
-        screens: of one model, heads and units, one for each emotion.
+        screens: of one model, heads and units, one for each emotion, on bundled texts.
         seed: of everything random.
+        source: which model, and how it was run.
+        texts: `Bank.hash` of the texts.
 
     Returns:
         `heads/depth_values_<slug>.parquet` (every scenario), `heads/depths_<slug>.parquet` (measures by layer) and
@@ -45,8 +59,10 @@ def write_depths(folder: Path, screens: Sequence[Screen], *, seed: int = 0) -> l
         depth_path(folder, profiles.model),
         *(folder / "heads" / f"{n}_{slug}.parquet" for n in ("depths", "functions")),
     ]
-    write_table(files[0], profiles.table())
-    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)))
+    table = profiles.table()
+    table.attrs[_KEY] = key_of([source["revision"], texts])
+    write_table(files[0], table, source=source)
+    write_table(files[1], measures_table(depth_measures(profiles, seed=seed)), source=source)
     best = [row for s in screens if s.kind == "head" for row in head_functions(s, seed=seed)]
-    write_table(files[2], head_functions_table(best))
+    write_table(files[2], head_functions_table(best), source=source)
     return files

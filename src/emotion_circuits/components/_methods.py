@@ -18,6 +18,7 @@ from emotion_circuits.components._modulation import Modulation
 from emotion_circuits.components._pairs import PairSet
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.engine import (
+    ROWS_AT_ONCE,
     Edit,
     Pushes,
     Schedule,
@@ -44,7 +45,6 @@ SWAP, SWAP_LAST, PROMPTED, CIRCUIT = "swap", "swap, last token", "prompted", "ci
 ONLY_PROMPT, ONLY_GENERATED = Schedule(every=0), Schedule(prompt=False)
 ABLATED_AT = -1.0
 """The dose that ablated text is listed under: all of the component is taken away."""
-ROWS_AT_ONCE = 256
 
 
 class Setting(NamedTuple):
@@ -240,7 +240,7 @@ def _donors(pairs: PairSet, way: Way, n: int, n_samples: int) -> list[tuple[list
 
 def _modulated(
     lm: LoadedModel, prompts: Sequence[Encoded], circuit: Modulation, sign: int, how: Mapping[str, Any]
-) -> Iterator[tuple[str, float, list[str | None]]]:
+) -> Iterator[tuple[str, float, Sequence[str | None]]]:
     """Every circuit at every strength, several side by side."""
     every = [(number, sign * s) for number in range(len(circuit.circuits)) for s in circuit.strengths]
     at_once = max(1, ROWS_AT_ONCE // len(prompts))

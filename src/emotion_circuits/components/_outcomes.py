@@ -138,13 +138,14 @@ class WordSetOutcome(Outcome):
         self.ids_a = tuple(p.ids_a for p in pairs.pairs)
         self.ids_b = tuple(p.ids_b for p in pairs.pairs)
         self.pair_of, self.weights = np.arange(len(pairs)), np.ones(len(pairs))
-        self._slot = slot_tokens(lm, word_sets, pairs.bridge.slot)
-        self._tokens = sorted(t for own in self._slot.tokens.values() for t in own)
-        self._column = column_of(tuple(self._slot.tokens), pairs.emotion)
+        prompts = ([p.text_a for p in pairs.pairs], [p.text_b for p in pairs.pairs])
+        self._slots = slot_tokens(lm, word_sets, pairs.bridge.slot, *prompts)
+        self._tokens = sorted({t for slot in self._slots for own in slot.tokens.values() for t in own})
+        self._column = column_of(tuple(self._slots[0].tokens), pairs.emotion)
 
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))
-        return log_odds(logits, [self._slot] * len(batch.texts), self._tokens)[..., self._column]
+        return log_odds(logits, [self._slots[i] for i in batch.texts], self._tokens)[..., self._column]
 
     def reads(self, batch: Batch) -> list[int]:
         return batch.last()
@@ -224,13 +225,20 @@ class ContinuationOutcome(Outcome):
         self.ids_a, self.ids_b = sides[0].ids, sides[1].ids
         if any(len(x) != len(y) for x, y in zip(self.ids_a, self.ids_b, strict=True)):
             raise InputError("A continuation joins with the two prompts of a pair into different numbers of tokens.")
+        if _scored(sides[0]) != _scored(sides[1]):
+            raise InputError("A continuation joins with the two prompts of a pair into different tokens.")
         self.pair_of = np.repeat(np.arange(len(pairs)), len(chosen))
         signs = [1 / len(own)] * len(own) + [-1 / len(others)] * len(others)
         self.weights = np.tile(np.array(signs), len(pairs))
 
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
-        task = self._tasks[0]  # the scored tokens are the continuations' own, on both sides alike
+        task = self._tasks[0]  # the scored tokens are the same on both sides
         return task.score(batch, logits_of(lm, states[:, task.read(batch)]))
 
     def reads(self, batch: Batch) -> list[int]:
         return list(self._tasks[0].read(batch))
+
+
+def _scored(task: ContinuationTask) -> list[list[tuple[int, int]]]:
+    """Of every text, the places and ids of the tokens that count."""
+    return [[(k, ids[k]) for k in places] for ids, places in zip(task.ids, task.scored, strict=True)]

@@ -3,11 +3,9 @@
 from emotion_circuits._rooms import callable_room
 from emotion_circuits.directions._activations import (
     Activations,
-    Source,
     extract,
     load_activations,
     save_activations,
-    source_of,
 )
 from emotion_circuits.directions._centroids import CentroidAccuracy, centroid_accuracy
 from emotion_circuits.directions._cleaning import (
@@ -81,6 +79,7 @@ from emotion_circuits.directions._sets import (
     load_directions,
     save_directions,
 )
+from emotion_circuits.directions._source import Source, source_of
 
 __all__ = [
     "CLAIM_BOOTSTRAP",

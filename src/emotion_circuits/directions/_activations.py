@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.directions._generic import FILE_NAME, GenericStatistics, load_generic
 from emotion_circuits.directions._positions import POSITIONS, SpanPart, check_position, token_positions
+from emotion_circuits.directions._source import Source, source_of
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Point, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -21,31 +22,6 @@ from emotion_circuits.prompts import Dataset, Text
 
 SCHEMA = "activations-1"
 FloatArray = NDArray[np.float32]
-
-
-class Source(BaseModel):
-    """Which model made the activations, and how it was run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    revision: str
-    dtype: str
-    bos: bool
-    site: str = "resid_post"
-    centred_norm: bool
-    """The model's norms subtract the mean over dimensions: it cannot see the all-ones direction."""
-
-
-def source_of(lm: LoadedModel) -> Source:
-    """The `Source` of what a model computes."""
-    return Source(
-        model=str(lm.name),
-        revision=lm.revision,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        bos=lm.bos,
-        centred_norm=lm.family.centred_norm,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +124,7 @@ def save_activations(activations: Activations, folder: Path) -> list[Path]:
             "schema": SCHEMA,
             "source": activations.source.model_dump_json(),
             "data": json.dumps({"name": part.data.name, "texts": [_text_fields(t) for t in part.data]}),
+            "data_hash": activations.data.hash,
             "match_rate": json.dumps({emotion: activations.match_rate.get(emotion)}),
         }
         path = folder / f"activations_{emotion}.safetensors"
@@ -183,21 +160,35 @@ def load_activations(folder: Path) -> Activations:
             accepted="a folder with activations_<class>.safetensors",
             next_step="run `emotion-circuits extract` first",
         )
-    parts = [_read(path) for path in paths]
+    read = [_read(path) for path in paths]
+    parts = [part for part, _ in read]
     first = parts[0]
-    for path, part in zip(paths, parts, strict=True):
-        if (part.source, part.data.name, set(part.values)) != (first.source, first.data.name, set(first.values)):
-            raise InputError(f"{path.name} comes from another model or run than {paths[0].name}.", found=folder)
+    runs = [(part.source, part.data.name, set(part.values), data_hash) for part, data_hash in read]
+    generic = load_generic(folder) if (folder / FILE_NAME).is_file() else None
+    for path, run in zip(paths, runs, strict=True):
+        if run != runs[0]:
+            raise _another_run(path, paths[0])
+    if generic is not None and generic.source not in (None, first.source):
+        raise _another_run(folder / FILE_NAME, paths[0])
     return Activations(
         first.source,
         Dataset(first.data.name, tuple(t for part in parts for t in part.data)),
         {p: np.concatenate([part.values[p] for part in parts], axis=1) for p in first.values},
         {k: v for part in parts for k, v in part.match_rate.items()},
-        load_generic(folder) if (folder / FILE_NAME).is_file() else None,
+        generic,
     )
 
 
-def _read(path: Path) -> Activations:
+def _another_run(path: Path, other: Path) -> InputError:
+    return InputError(
+        f"{path.name} comes from another model or run, or other texts, than {other.name}.",
+        found=path.parent,
+        next_step="run `emotion-circuits extract` again",
+    )
+
+
+def _read(path: Path) -> tuple[Activations, str | None]:
+    """One class's activations, and the hash of the whole data set they were recorded with."""
     tensors, header = read_tensors(path, SCHEMA)
     try:
         data = json.loads(header["data"])
@@ -218,4 +209,4 @@ def _read(path: Path) -> Activations:
     if not tensors or any(values.ndim != 3 or values.shape[1] != len(texts) for values in tensors.values()):
         shapes = {position: values.shape for position, values in tensors.items()}
         raise InputError(f"{path} lacks what an activations file holds.", found=f"{shapes} for {len(texts)} texts")
-    return Activations(source, Dataset(data["name"], texts), tensors, rates)
+    return Activations(source, Dataset(data["name"], texts), tensors, rates), header.get("data_hash")

@@ -134,9 +134,10 @@ def export_gguf(
     found = to_repeng(directions, emotion, dose=dose, kind=kind, layers=layers)
     written = {layer: vector for layer, vector in found.items() if layer >= FIRST_LAYER}
     if not written:
+        last = directions.n_layers - 1
         raise InputError(
             "Nothing is left to export: a control vector file has no slot for layer 0.",
-            accepted=f"layers {FIRST_LAYER} to {directions.n_layers - 1}",
+            accepted=f"layers {FIRST_LAYER} to {last}" if last >= FIRST_LAYER else "a model of two layers or more",
         )
     hint = _hint_of(directions.source.model) if model_hint is None else model_hint
     _write(path, hint, written)

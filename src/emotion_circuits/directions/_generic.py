@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits._files import read_tensors, write_tensors
+from emotion_circuits.directions._source import Source, source_of
 from emotion_circuits.engine import EMBED, Point, point_of, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Encoded, LoadedModel
@@ -34,6 +35,7 @@ class GenericStatistics:
         components: per layer (k, d), orthonormal, largest variance first.
         shares: per layer (k,), share of variance up to and with each component.
         n_texts: how many texts.
+        source: the model; None where that is not known.
     """
 
     mean: FloatArray
@@ -41,6 +43,7 @@ class GenericStatistics:
     components: tuple[FloatArray, ...]
     shares: tuple[FloatArray, ...]
     n_texts: int
+    source: Source | None = None
 
     def clean(self, values: NDArray[Any], row: int, share: float) -> NDArray[np.float64]:
         """Project the fewest top components that hold `share` of the variance out of (..., d) values.
@@ -65,11 +68,19 @@ class GenericStatistics:
         return {"mean": self.mean, "norm": self.norm, "counts": counts, **joined}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, FloatArray], n_texts: int) -> GenericStatistics:
-        """The inverse of `tensors`."""
+    def from_tensors(
+        cls, tensors: Mapping[str, FloatArray], n_texts: int, source: Source | None = None
+    ) -> GenericStatistics:
+        """The inverse of `tensors`; KeyError or ValueError for others."""
+        rows, width = tensors["mean"].shape
+        n = int(tensors["counts"].sum())
+        wanted = {"norm": (rows,), "counts": (rows,), "components": (n, width), "shares": (n,)}
+        for name, values in tensors.items():
+            if values.shape != wanted.get(name, (rows, width)) or not np.isfinite(values).all():
+                raise ValueError(f"{name} of generic text has another shape, or values that are not finite")
         ends = np.cumsum(tensors["counts"].astype(int))[:-1]
         components, shares = np.split(tensors["components"], ends), np.split(tensors["shares"], ends)
-        return cls(tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts)
+        return cls(tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts, source)
 
 
 def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatistics:
@@ -92,6 +103,7 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
         tuple(components),
         tuple(shares),
         sum(len(e) > 1 for e in lm.encode(texts)),
+        source_of(lm),
     )
 
 
@@ -121,7 +133,10 @@ def _sampled(lm: LoadedModel, texts: Sequence[str], points: Sequence[Point]) -> 
 def save_generic(generic: GenericStatistics, folder: Path) -> Path:
     """Write `generic.safetensors` into a folder of activations, beside the files of the classes."""
     path = folder / FILE_NAME
-    write_tensors(path, generic.tensors(), {"schema": SCHEMA, "n_texts": str(generic.n_texts)})
+    header = {"schema": SCHEMA, "n_texts": str(generic.n_texts)}
+    if generic.source is not None:
+        header["source"] = generic.source.model_dump_json()
+    write_tensors(path, generic.tensors(), header)
     return path
 
 
@@ -140,7 +155,8 @@ def load_generic(folder: Path) -> GenericStatistics:
         )
     tensors, header = read_tensors(path, SCHEMA)
     try:
-        return GenericStatistics.from_tensors(tensors, int(header["n_texts"]))
+        source = Source.model_validate_json(header["source"]) if "source" in header else None
+        return GenericStatistics.from_tensors(tensors, int(header["n_texts"]), source)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{path} lacks what statistics of generic text hold.", found=error) from error
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
-from emotion_circuits.directions._activations import Activations, Source
+from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, RESCALINGS, Cleaning, clean_layers
 from emotion_circuits.directions._direction import Direction, Provenance
 from emotion_circuits.directions._estimators import ESTIMATORS
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._positions import check_position
+from emotion_circuits.directions._source import Source
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import EMBED_LAYER
@@ -134,6 +137,31 @@ class DirectionSet:
         """The emotions, so that `dict(directions)` works."""
         return self.emotions
 
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits that change with any number in the set."""
+        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True).encode())
+        for name, values in sorted(self.tensors().items()):
+            digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:16]
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """For saving."""
+        own = {f"{kind}.{emotion}": v for kind, found in self.vectors.items() for emotion, v in found.items()}
+        return own | {f"generic.{name}": value for name, value in self.generic.tensors().items()}
+
+    def header(self) -> dict[str, str]:
+        """For saving, beside the tensors."""
+        return {
+            "schema": SCHEMA,
+            "source": self.source.model_dump_json(),
+            "position": self.position,
+            "data_hash": self.data_hash,
+            "cleaned": str(self.cleaned),
+            "n_generic": str(self.generic.n_texts),
+            "chosen_layer": json.dumps(dict(self.chosen_layer), sort_keys=True),
+        }
+
     def with_layers(self, chosen: Mapping[str, int]) -> DirectionSet:
         """The same set with the chosen layers filled in."""
         return replace(self, chosen_layer=dict(chosen))
@@ -145,7 +173,7 @@ class DirectionSet:
                 "These directions belong to another model.",
                 found=f"{self.source.model} ({self.source.revision})",
                 accepted=f"{lm.name} ({lm.revision})",
-                next_step=f"emotion-circuits vectors --model {lm.name}",
+                next_step=f"emotion-circuits extract --model {lm.name}, then vectors --model {lm.name}",
             )
         if self.source.bos != lm.bos:
             raise InputError(
@@ -194,18 +222,7 @@ def fit_directions(
 
 def save_directions(directions: DirectionSet, path: Path) -> None:
     """Write one safetensors file with its metadata."""
-    tensors = {f"{kind}.{emotion}": v for kind, found in directions.vectors.items() for emotion, v in found.items()}
-    tensors |= {f"generic.{name}": value for name, value in directions.generic.tensors().items()}
-    header = {
-        "schema": SCHEMA,
-        "source": directions.source.model_dump_json(),
-        "position": directions.position,
-        "data_hash": directions.data_hash,
-        "cleaned": str(directions.cleaned),
-        "n_generic": str(directions.generic.n_texts),
-        "chosen_layer": json.dumps(dict(directions.chosen_layer), sort_keys=True),
-    }
-    write_tensors(path, tensors, header)
+    write_tensors(path, directions.tensors(), directions.header())
 
 
 def load_directions(path: Path) -> DirectionSet:
@@ -224,15 +241,20 @@ def load_directions(path: Path) -> DirectionSet:
         for name in sorted(tensors):
             kind, emotion = name.split(".", 1)
             vectors.setdefault(kind, {})[emotion] = tensors[name]
-        if not vectors:
-            raise ValueError("no directions")
+        chosen = {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()}
+        if not vectors or len({tuple(found) for found in vectors.values()}) > 1:
+            raise ValueError("no directions, or not the same emotions for every kind")
+        if any(v.shape != generic.mean.shape for found in vectors.values() for v in found.values()):
+            raise ValueError("directions of another shape than generic text")
+        if not all(-1 <= layer < len(generic.mean) - 1 for layer in chosen.values()):
+            raise ValueError("a chosen layer that is not there")
         return DirectionSet(
             Source.model_validate_json(header["source"]),
-            header["position"],
+            check_position(header["position"]),
             header["data_hash"],
             vectors,
             generic,
-            {k: int(v) for k, v in json.loads(header["chosen_layer"]).items()},
+            chosen,
             _read_cleaned(header["cleaned"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:

@@ -4,10 +4,18 @@ from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._branches import plan_branches
 from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
-from emotion_circuits.engine._generate import Schedule, generate, generate_finite, prompt_values, row_seeds
+from emotion_circuits.engine._generate import (
+    ROWS_AT_ONCE,
+    Schedule,
+    Written,
+    generate,
+    generate_finite,
+    prompt_values,
+    row_seeds,
+)
 from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients, pulled_back
-from emotion_circuits.engine._precision import PrecisionProbe, matmul_precision, probe_precision
+from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
 from emotion_circuits.engine._replay import PrefixReplay, final_states, in_chunks, logits_at, run_from
@@ -20,6 +28,7 @@ from emotion_circuits.engine._verify import Check, Verification, load_verified, 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
     "EMBED",
+    "ROWS_AT_ONCE",
     "SITES",
     "Attention",
     "Batch",
@@ -28,7 +37,6 @@ __all__ = [
     "Edit",
     "Gradients",
     "Point",
-    "PrecisionProbe",
     "PrefixReplay",
     "Push",
     "Pushes",
@@ -38,6 +46,7 @@ __all__ = [
     "SuffixReplay",
     "TailBatch",
     "Verification",
+    "Written",
     "ablate_direction",
     "add",
     "added",
@@ -66,7 +75,6 @@ __all__ = [
     "plan_batches",
     "plan_branches",
     "point_of",
-    "probe_precision",
     "prompt_values",
     "pulled_back",
     "record",

@@ -87,9 +87,11 @@ def attention_of(lm: LoadedModel, batch: Batch) -> list[Attention]:
     for layer in range(lm.n_layers):
         if layer not in weights:
             raise MeasurementError(f"{lm.name} shows no attention weights in layer {layer}.")
+        lost = ~torch.isfinite(outputs[layer]).all(dim=-1)
+        outputs[layer] = outputs[layer].masked_fill(lost.unsqueeze(-1), 0.0)
         one = Attention(weights[layer], split_values(lm, projected[layer]))
-        z = (one.weights @ one.values).transpose(1, 2).flatten(2)
+        z = (one.weights @ one.values).transpose(1, 2).flatten(2).masked_fill(lost.unsqueeze(-1), 0.0)
         if not torch.allclose(z, outputs[layer], rtol=1e-3, atol=1e-3 * float(outputs[layer].abs().max())):
             raise MeasurementError(f"Attention weights times values are not what the heads of layer {layer} give.")
-        found.append(one)
+        found.append(one._replace(weights=one.weights.masked_fill(lost[:, None, :, None], torch.nan)))
     return found

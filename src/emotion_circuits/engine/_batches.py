@@ -1,8 +1,9 @@
-"""How texts become forward passes: packed rows, or rows of one length. Never padding inside a text's own row.
+"""How texts become forward passes: packed rows, or rows of one text each.
 
-Packing puts several texts side by side in one row, under a block mask and positions that start again with each text, so
-that no multiplication is spent on padding. It goes through the model's own forward pass, and is used where `verify`
-has shown that the family takes such masks (see `engine.verify`).
+Packing puts several short texts side by side in one row, under a block mask and positions that start again with each
+text, so that little is spent on filling. It goes through the model's own forward pass, and is used where `verify` has
+shown that the family takes such masks (see `engine.verify`). A mask takes the square of a row's length, so long texts
+have rows of their own and none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from emotion_circuits.models import LoadedModel
 DEFAULT_BATCH_TOKENS = 2048
 ROW_TOKENS = 128
 """Long enough that rows fill well, short enough that attention over a row costs little beside the products."""
+MOST_FILLING = 1 / 8
+"""Of a long text's row, behind the text: long texts of about one length share a batch."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,14 @@ class Batch:
 
     @cached_property
     def plain(self) -> bool:
-        """Every row holds exactly one text that fills it: no mask and no positions need be given."""
-        return len(self.texts) == self.shape[0] and all(len(ids) == self.shape[1] for ids in self.ids)
+        """Every row holds exactly one text that fills it."""
+        return self.unmasked and all(len(ids) == self.shape[1] for ids in self.ids)
+
+    @property
+    def unmasked(self) -> bool:
+        """Every row holds one text from its first token on, and filling behind it, which no token of it looks at: no
+        mask and no positions need be given."""
+        return len(self.texts) == self.shape[0] and not any(self.start)
 
     @cached_property
     def owner(self) -> NDArray[np.int64]:
@@ -120,7 +129,7 @@ class Batch:
     def inputs(self, lm: LoadedModel, copies: int = 1) -> dict[str, Any]:
         """Keyword arguments for the model's forward pass over this batch, repeated `copies` times along the rows."""
         tokens = torch.from_numpy(self.input_ids()).to(lm.device).repeat(copies, 1)
-        if self.plain:
+        if self.unmasked:
             return {"input_ids": tokens}
         allowed = self.allowed(lm.device).unsqueeze(1)
         mask = torch.zeros(allowed.shape, dtype=lm.dtype, device=lm.device)
@@ -138,7 +147,7 @@ class Batch:
         packed = not self.plain
         parts = []
         for chosen in (slice(None, middle), slice(middle, None)):
-            [part] = _lay_out(self.texts[chosen], self.ids[chosen], packed, batch_tokens=1 << 60)
+            [part] = lay_out(self.texts[chosen], self.ids[chosen], packed, batch_tokens=1 << 60)
             parts.append(part)
         return parts[0], parts[1]
 
@@ -150,7 +159,8 @@ def plan_batches(
 
     Args:
         ids: token ids of each text.
-        packed: several texts to a row; otherwise one text a row, all rows of a batch of one length.
+        packed: several texts to a row, long ones with filling behind them; otherwise one text a row, all rows of a
+            batch of one length.
         batch_tokens: the size of a forward pass, and so the bound on memory.
 
     Raises:
@@ -159,10 +169,11 @@ def plan_batches(
     if not all(ids):
         raise InputError("A text has no tokens.", next_step="leave out empty texts")
     texts = tuple(range(len(ids)))
-    return tuple(_lay_out(texts, tuple(tuple(i) for i in ids), packed, batch_tokens))
+    return tuple(lay_out(texts, tuple(tuple(i) for i in ids), packed, batch_tokens))
 
 
-def _lay_out(texts: Sequence[int], ids: Sequence[tuple[int, ...]], packed: bool, batch_tokens: int) -> Iterable[Batch]:
+def lay_out(texts: Sequence[int], ids: Sequence[tuple[int, ...]], packed: bool, batch_tokens: int) -> Iterable[Batch]:
+    """As `plan_batches`, for texts with numbers of their own."""
     if packed:
         return _packed(texts, ids, batch_tokens)
     return _by_length(texts, ids, batch_tokens)
@@ -187,14 +198,23 @@ def _by_length(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_token
 
 
 def _packed(texts: Sequence[int], ids: Sequence[tuple[int, ...]], batch_tokens: int) -> Iterable[Batch]:
-    rows = tight_rows(ids, _capacity(ids))
-    rows_per_batch = max(1, batch_tokens // _capacity(ids))
+    capacity = min(ROW_TOKENS, batch_tokens)
+    by_length = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+    group: list[list[int]] = []
+    for i in (i for i in by_length if len(ids[i]) > capacity):
+        longest = len(ids[group[0][0]]) if group else 0
+        full = (len(group) + 1) * longest > batch_tokens
+        if group and (full or len(ids[i]) < (1 - MOST_FILLING) * longest):
+            yield rows_to_batch(texts, ids, group)
+            group = []
+        group.append([i])
+    if group:
+        yield rows_to_batch(texts, ids, group)
+    short = [i for i in by_length if len(ids[i]) <= capacity]
+    rows = [[short[k] for k in row] for row in tight_rows([ids[i] for i in short], capacity)]
+    rows_per_batch = max(1, batch_tokens // capacity)
     for first in range(0, len(rows), rows_per_batch):
         yield rows_to_batch(texts, ids, rows[first : first + rows_per_batch])
-
-
-def _capacity(ids: Sequence[Sequence[int]]) -> int:
-    return max(ROW_TOKENS, max((len(tokens) for tokens in ids), default=0))
 
 
 def tight_rows(ids: Sequence[Sequence[int]], capacity: int) -> list[list[int]]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, ROW_TOKENS, Batch, plan_batches, tight_rows
+from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, ROW_TOKENS, Batch, lay_out, plan_batches, tight_rows
 from emotion_circuits.engine._tails import takes_packed_tails
 from emotion_circuits.models import LoadedModel
 
@@ -39,11 +39,6 @@ class BranchBatch(Batch):
     trunk: tuple[int, ...] = field(kw_only=True)
     shared: tuple[int, ...] = field(kw_only=True)
     _of_texts: ClassVar[tuple[str, ...]] = (*Batch._of_texts, "trunk", "shared")
-
-    @cached_property
-    def plain(self) -> bool:
-        """Never: the branches need their mask."""
-        return False
 
     @cached_property
     def owner(self) -> NDArray[np.int64]:
@@ -95,7 +90,7 @@ class BranchBatch(Batch):
 
 
 LONGEST_ROW = 2 * ROW_TOKENS
-"""Groups are parted that would make rows longer: attention goes over whole rows."""
+"""Groups are parted that would make rows longer, down to texts with rows of their own: attention goes over rows."""
 
 
 def plan_branches(
@@ -117,11 +112,17 @@ def plan_branches(
     """
     if not takes_packed_tails(lm):
         return plan_batches(ids, packed=lm.packing, batch_tokens=batch_tokens)
-    units = [unit for members in _members(groups) for unit in _parted(ids, members, most)]
-    rows = _cheapest_rows(lm, [unit.length for unit in units])
-    longest = max(sum(units[u].length for u in row) for row in rows)
+    places = min(LONGEST_ROW, batch_tokens)
+    units = [unit for members in _members(groups) for unit in _parted(ids, members, most, places)]
+    long = [i for unit in units if unit.length > places for i in unit.texts]
+    units = [unit for unit in units if unit.length <= places]
+    rows = _cheapest_rows(lm, [unit.length for unit in units], places)
+    longest = max((sum(units[u].length for u in row) for row in rows), default=1)
     at_once = max(1, batch_tokens // longest)
-    return tuple(_laid_out(ids, units, rows[k : k + at_once]) for k in range(0, len(rows), at_once))
+    return (
+        *lay_out(long, [tuple(ids[i]) for i in long], True, batch_tokens),
+        *(_laid_out(ids, units, rows[k : k + at_once]) for k in range(0, len(rows), at_once)),
+    )
 
 
 class _Unit(NamedTuple):
@@ -139,15 +140,15 @@ def _members(groups: Sequence[int]) -> list[list[int]]:
     return list(members.values())
 
 
-def _parted(ids: Sequence[Sequence[int]], members: Sequence[int], most: Sequence[int]) -> list[_Unit]:
-    """A group in units that a row may hold."""
+def _parted(ids: Sequence[Sequence[int]], members: Sequence[int], most: Sequence[int], places: int) -> list[_Unit]:
+    """A group in units that a row of so many places may hold, or of one text."""
     first = ids[members[0]]
     shared = min(min(most[i], len(ids[i]) - 1) for i in members)
     shared = next((k for k in range(shared) if any(ids[i][k] != first[k] for i in members)), shared)
     units: list[_Unit] = []
     for i in members:
         rest = len(ids[i]) - shared
-        if units and units[-1].length + rest <= LONGEST_ROW:
+        if units and units[-1].length + rest <= places:
             last = units[-1]
             units[-1] = _Unit((*last.texts, i), shared, last.length + rest)
         else:
@@ -155,16 +156,17 @@ def _parted(ids: Sequence[Sequence[int]], members: Sequence[int], most: Sequence
     return units
 
 
-def _cheapest_rows(lm: LoadedModel, lengths: Sequence[int]) -> list[list[int]]:
+def _cheapest_rows(lm: LoadedModel, lengths: Sequence[int], most: int) -> list[list[int]]:
     """Which units share a row: rows of the length that leaves little filling, and little for attention to pass over."""
+    if not lengths:
+        return []
     stand_ins = [range(length) for length in lengths]  # only lengths count
 
     def cost(rows: list[list[int]]) -> int:
         tokens = max(sum(lengths[u] for u in row) for row in rows)
         return len(rows) * tokens * (2 * lm.d_model + tokens)
 
-    longest = max(lengths)
-    return min((tight_rows(stand_ins, n) for n in range(longest, max(longest, LONGEST_ROW) + 1)), key=cost)
+    return min((tight_rows(stand_ins, n) for n in range(max(lengths), most + 1)), key=cost)
 
 
 def _laid_out(ids: Sequence[Sequence[int]], units: Sequence[_Unit], rows: Sequence[Sequence[int]]) -> BranchBatch:

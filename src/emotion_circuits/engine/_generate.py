@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from emotion_circuits.engine._batches import ROW_TOKENS
 from emotion_circuits.engine._edits import Edit, touches_of
 from emotion_circuits.engine._run import forward, hooks, logits_of
 from emotion_circuits.engine._sites import Point, Touch
@@ -23,8 +24,25 @@ from emotion_circuits.models import Encoded, LoadedModel
 
 STREAMS = 2**32
 """Random streams that there are: torch's generator on the processor reads the low 32 bits of its seed only."""
+ROWS_AT_ONCE = 256
+"""Texts that are generated together."""
+PROMPT_TOKENS = 8192
+"""Of prompts that are continued together, padding included."""
 APART = 0x9E3779B1
 """The odd number nearest to STREAMS over the golden ratio: its multiples, modulo STREAMS, stay far from each other."""
+
+
+class Written(str):
+    """A continuation as text, and the tokens that the model wrote it in."""
+
+    ids: tuple[int, ...]
+    """Without the end-of-text token. Text alone may have other tokens than those it was written in."""
+
+    def __new__(cls, text: str, ids: Sequence[int]) -> Written:
+        """A text with its tokens."""
+        written = super().__new__(cls, text)
+        written.ids = tuple(ids)
+        return written
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,9 @@ def generate(
     top_k: int | None = None,
     seeds: Sequence[int] | None = None,
     schedule: Schedule | None = None,
-) -> list[str]:
+    rows_at_once: int | None = None,
+    on_rows: Callable[[int], None] | None = None,
+) -> list[Written]:
     """Continue each prompt; only the continuation is returned, without special tokens.
 
     Args:
@@ -68,19 +88,47 @@ def generate(
         top_k: sample from the k likeliest tokens only.
         seeds: one per prompt, for sampling; 0, 1, 2 … if not given.
         schedule: when edits are made; None for the prompt and every generated token.
+        rows_at_once: at most so many are continued together, those of about one length; None for all at once, as edits
+            with values for every row need it.
+        on_rows: called with the number of texts done.
 
     Raises:
         InputError: no new tokens or no room for them, a temperature below 0, not one seed per prompt, two edits at
             one point.
         MeasurementError: the logits are not finite (an edit that overflows).
     """
-    texts = generate_finite(
-        lm, prompts, max_tokens=max_tokens, edits=edits, temperature=temperature, top_k=top_k, seeds=seeds,
-        schedule=schedule,
-    )  # fmt: skip
-    if None in texts:
-        raise MeasurementError("The model's logits are not finite.", next_step="use a smaller dose")
-    return [text for text in texts if text is not None]
+    if prompts:
+        check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
+    own = range(len(prompts)) if seeds is None else seeds
+    found: dict[int, Written] = {}
+    for group in [range(len(prompts))] if rows_at_once is None else length_groups(prompts, rows_at_once):
+        texts = generate_finite(
+            lm, [prompts[i] for i in group], max_tokens=max_tokens, edits=edits, temperature=temperature, top_k=top_k,
+            seeds=[own[i] for i in group], schedule=schedule,
+        )  # fmt: skip
+        if None in texts:
+            lost = [f"prompt {i}" for i, text in zip(group, texts, strict=True) if text is None]
+            raise MeasurementError(
+                "The model's logits are not finite.",
+                found=", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else ""),
+                next_step="use a smaller dose, or leave these prompts out",
+            )
+        found.update((i, text) for i, text in zip(group, texts, strict=True) if text is not None)
+        if on_rows:
+            on_rows(len(found))
+    return [found[i] for i in range(len(prompts))]
+
+
+def length_groups(prompts: Sequence[Encoded], rows_at_once: int) -> list[list[int]]:
+    """Which prompts are continued together, the longest first, so that a long one lengthens no other's row."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i)):
+        longest = len(prompts[groups[-1][0]]) if groups else 0
+        full = bool(groups) and len(groups[-1]) >= max(1, min(rows_at_once, PROMPT_TOKENS // longest))
+        if not groups or full or max(ROW_TOKENS, 2 * len(prompts[i])) < longest:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
 def generate_finite(
@@ -93,7 +141,7 @@ def generate_finite(
     top_k: int | None = None,
     seeds: Sequence[int] | None = None,
     schedule: Schedule | None = None,
-) -> list[str | None]:
+) -> list[Written | None]:
     """As `generate`, with None for a row whose logits overflow, so that rows with edits of their own share a run."""
     if not prompts:
         return []
@@ -110,7 +158,7 @@ def generate_finite(
     sampling = Sampling(temperature, top_k, range(len(prompts)) if seeds is None else seeds)
     touches = touches_of(edits, everywhere)
     return decode(
-        lm, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
+        lm, prompts, final[:, -1], cache, mask, max_tokens, sampling, lambda step: touches if plan.active(step) else {}
     )
 
 
@@ -188,16 +236,19 @@ def check_generation(
 
 def decode(
     lm: LoadedModel,
+    prompts: Sequence[Encoded],
     final: Tensor,
     cache: DynamicCache,
     mask: Tensor,
     max_tokens: int,
     sampling: Sampling,
     touches: Callable[[int], Mapping[Point, Touch]],
-) -> list[str | None]:
+) -> list[Written | None]:
     """Generate from filled caches; None for a row whose logits stopped being finite (an edit that overflows).
 
     Args:
+        lm: the model.
+        prompts: of the rows, which the texts go on from.
         final: (rows, d) normed states of the prompts' last tokens.
         cache: keys and values of the prompts; it grows.
         mask: (rows, tokens) 1 for the prompts' tokens, 0 for padding.
@@ -233,18 +284,21 @@ def decode(
     drop = set(stop_ids.tolist()) | {-1}
     kept = [[t for t in row if t not in drop] for row in tokens]
     return [
-        None if lost else str(lm.tokenizer.decode(row, skip_special_tokens=True))
-        for row, lost in zip(kept, overflown.tolist(), strict=True)
+        None if lost else Written(lm.text_after(prompt.ids, row), row)
+        for prompt, row, lost in zip(prompts, kept, overflown.tolist(), strict=True)
     ]
 
 
 def padded_left(lm: LoadedModel, prompts: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, mask and position ids, (rows, tokens) each, of prompts that end together."""
+    """Token ids, mask and position ids, (rows, tokens) each, of prompts that end together.
+
+    Padding repeats a prompt's first token: padding of which nothing is finite would spoil its row.
+    """
     longest = max(len(p) for p in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt.ids)
+        ids[row] = torch.tensor([prompt.ids[0]] * (longest - len(prompt)) + [*prompt.ids])
         mask[row, longest - len(prompt) :] = 1
     ids, mask = ids.to(lm.device), mask.to(lm.device)
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
@@ -260,9 +314,11 @@ def _choose(logits: Tensor, temperature: float, top_k: int | None, streams: Sequ
     if temperature == 0:
         return logits.argmax(-1)
     device = logits.device  # every row has a stream of its own, and streams are the processor's
-    logits, largest = logits.cpu() / temperature, logits.cpu().double()
-    if not torch.isfinite(logits).all():  # so low a temperature that only the largest can be drawn
-        logits = (largest - largest.amax(dim=-1, keepdim=True)) / temperature
+    given = logits.cpu()
+    logits = given / temperature
+    lost = ~torch.isfinite(logits).all(dim=-1)  # so low a temperature that only the largest can be drawn
+    exact = given[lost].double()
+    logits[lost] = ((exact - exact.amax(dim=-1, keepdim=True)) / temperature).to(logits.dtype)
     if top_k is not None:
         kept = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)

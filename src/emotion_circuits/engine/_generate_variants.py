@@ -13,15 +13,23 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from emotion_circuits.engine._generate import Sampling, Schedule, check_generation, decode, padded_left
+from emotion_circuits.engine._generate import (
+    PROMPT_TOKENS,
+    ROWS_AT_ONCE,
+    Sampling,
+    Schedule,
+    Written,
+    check_generation,
+    decode,
+    length_groups,
+    padded_left,
+)
 from emotion_circuits.engine._pushes import Pushes, n_variants, point_of
 from emotion_circuits.engine._replay import pushing
 from emotion_circuits.engine._run import forward, hooks, only_blocks
 from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.engine._suffix import keys_and_values
 from emotion_circuits.models import Encoded, LoadedModel
-
-ROWS_AT_ONCE = 256
 
 
 def generate_variants(
@@ -36,7 +44,7 @@ def generate_variants(
     schedule: Schedule | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
     on_rows: Callable[[int], None] | None = None,
-) -> list[list[str | None]]:
+) -> list[list[Written | None]]:
     """Continue every prompt under every variant.
 
     Args:
@@ -46,7 +54,7 @@ def generate_variants(
         max_tokens, temperature, top_k: as for `generate`.
         seeds: one per prompt, the same for all variants.
         schedule: when changes are made; None for the prompt and every generated token.
-        rows_at_once: how many texts are generated together (memory); at least one variant's prompts are.
+        rows_at_once: how many texts are generated together (memory), of prompts of about one length.
         on_rows: called with the number of texts done.
 
     Returns:
@@ -61,20 +69,26 @@ def generate_variants(
     check_generation(lm, prompts, max_tokens, temperature, top_k, seeds)
     plan = Schedule() if schedule is None else schedule
     firsts = _first_layers(pushes, lm.n_layers) if plan.prompt else [lm.n_layers] * n
-    clean = _Prefill(lm, prompts, sorted({layer for layer in firsts if layer < lm.n_layers}))
-    sampling = Sampling(temperature, top_k, list(range(len(prompts)) if seeds is None else seeds))
+    own_seeds = range(len(prompts)) if seeds is None else seeds
     order = sorted(range(n), key=lambda v: firsts[v])
-    at_once = max(1, rows_at_once // len(prompts))
-    results: list[list[str | None]] = [[] for _ in range(n)]
-    for start in range(0, n, at_once):
-        chosen = order[start : start + at_once]
-        rows = {layer: push.rows(torch.tensor(chosen)) for layer, push in pushes.items()}
-        rows = {layer: push for layer, push in rows.items() if bool(push.active().any())}
-        texts = _generated(clean, rows, [firsts[v] for v in chosen], max_tokens, sampling, plan)
-        for place, variant in enumerate(chosen):
-            results[variant] = texts[place * len(prompts) : (place + 1) * len(prompts)]
-        if on_rows:
-            on_rows((start + len(chosen)) * len(prompts))
+    results: list[list[Written | None]] = [[None] * len(prompts) for _ in range(n)]
+    done = 0
+    for group in length_groups(prompts, rows_at_once):
+        together = [prompts[i] for i in group]
+        clean = _Prefill(lm, together, sorted({layer for layer in firsts if layer < lm.n_layers}))
+        sampling = Sampling(temperature, top_k, [own_seeds[i] for i in group])
+        at_once = max(1, min(rows_at_once, PROMPT_TOKENS // max(map(len, together))) // len(group))
+        for start in range(0, n, at_once):
+            chosen = order[start : start + at_once]
+            rows = {layer: push.rows(torch.tensor(chosen)) for layer, push in pushes.items()}
+            rows = {layer: push for layer, push in rows.items() if bool(push.active().any())}
+            texts = iter(_generated(clean, rows, [firsts[v] for v in chosen], max_tokens, sampling, plan))
+            for variant in chosen:
+                for i in group:
+                    results[variant][i] = next(texts)
+            done += len(chosen) * len(group)
+            if on_rows:
+                on_rows(done)
     return results
 
 
@@ -90,7 +104,7 @@ class _Prefill:
     """The clean run over the prompts: keys and values, last states, and what leaves some layers."""
 
     def __init__(self, lm: LoadedModel, prompts: Sequence[Encoded], layers: Sequence[int]):
-        self.lm = lm
+        self.lm, self.prompts = lm, prompts
         self.ids, self.mask, self.positions = padded_left(lm, prompts)
         self.editable = (self.mask.bool() & (self.positions > 0)).unsqueeze(-1)
         self.states: dict[int, Tensor] = {}
@@ -139,7 +153,7 @@ class _Prefill:
 
 def _generated(
     clean: _Prefill, pushes: Pushes, firsts: Sequence[int], max_tokens: int, sampling: Sampling, schedule: Schedule
-) -> list[str | None]:
+) -> list[Written | None]:
     """Texts of some variants, prompts fastest; `firsts` is sorted."""
     finals, caches = [], []
     start = 0
@@ -159,6 +173,6 @@ def _generated(
     touches = {point_of(layer): pushing(push, everywhere) for layer, push in pushes.items()}
     wide = sampling._replace(seeds=list(sampling.seeds) * len(firsts))
     return decode(
-        clean.lm, final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
+        clean.lm, [*clean.prompts] * len(firsts), final, cache, clean.mask.repeat(len(firsts), 1), max_tokens, wide,
         lambda step: touches if schedule.active(step) else {},
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def gradients(
     for point in (*points, *([] if read is None else [read])):
         check_point(lm, point)
     values: dict[Point, Tensor] = {}
-    seen: list[Tensor] = []
+    seen: deque[Tensor] = deque(maxlen=1)
 
     def open_graph(hidden: Tensor) -> Tensor | None:
         # The parameters carry no gradient, so the graph has to begin at the embeddings: once, also when what enters
@@ -114,7 +115,7 @@ def pulled_back(
     if onto.site not in ("resid_pre", "resid_mid", "resid_post") or (read is not None and read.layer < onto.layer):
         raise InputError("Gradients go back from a point to the stream before it.", found=f"{read} to {onto}")
     leaf = states.detach().clone().requires_grad_(True)
-    seen: list[Tensor] = []
+    seen: deque[Tensor] = deque(maxlen=1)
     touches: dict[Point, Touch] = {onto: lambda _: leaf}
     if read is not None:
         touches[read] = seen.append

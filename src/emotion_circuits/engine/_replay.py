@@ -6,6 +6,7 @@ variant costs the remaining blocks only. Logits are computed at the tokens that 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -193,7 +194,7 @@ def run_from(
     Returns:
         (copies, rows · tokens, d).
     """
-    seen: list[Tensor] = []
+    seen: deque[Tensor] = deque(maxlen=1)
     repeated = states.repeat(copies, 1, 1)
     touches: dict[Point, Touch] = {Point("resid_pre", layer): lambda _: repeated}
     touches.update(touches_of(edits, batch.editable(lm.device).repeat(copies, 1, 1)))

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from emotion_circuits.engine._isolation import all_finite, isolated, kept_layers
 from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._sites import Point, Touch, attach
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import LoadedModel
+
+_counts: ContextVar[tuple[dict[Point, int], ...]] = ContextVar("counts", default=())
+"""How often each hook of the enclosing `hooks` fired."""
 
 
 @contextmanager
 def hooks(lm: LoadedModel, touches: Mapping[Point, Touch], firings: int = 1) -> Iterator[None]:
     """Attach hooks for the duration of the block and check on leaving that each fired as often as asked.
 
-    A hook that never fires would leave every later number silently wrong, so it is an error here.
+    A hook that never fires would leave every later number silently wrong, so it is an error here. A pass in which
+    states stop being finite runs twice and counts once (see `forward`): hooks that keep what they see keep the last.
 
     Args:
         lm: the model.
@@ -40,6 +46,7 @@ def hooks(lm: LoadedModel, touches: Mapping[Point, Touch], firings: int = 1) -> 
         return call
 
     with ExitStack() as stack:
+        stack.callback(_counts.reset, _counts.set((*_counts.get(), fired)))
         for point, touch in touches.items():
             stack.callback(attach(lm, point, counted(point, touch)).remove)
         yield
@@ -103,10 +110,22 @@ def mlp_only_at(lm: LoadedModel, layer: int, tokens: Tensor) -> Iterator[None]:
 
 
 def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
-    """The base model's last hidden state (after the final norm), without the LM head; shape (rows, tokens, d)."""
+    """The base model's last hidden state (after the final norm), without the LM head; shape (rows, tokens, d).
+
+    Where states stop being finite, the texts beside them in a row and the tokens before them keep theirs (see
+    `engine._isolation`). Rows that were padded on the left hold one text each and are left as they are.
+    """
     model_inputs.setdefault("use_cache", False)
-    with matmul_precision(lm.device):
+    mask, cache = model_inputs.get("attention_mask"), model_inputs.get("past_key_values")
+    fired, kept = [dict(counts) for counts in _counts.get()], kept_layers(cache)
+    with matmul_precision(lm):
         hidden: Tensor = lm.base(input_ids=input_ids, **model_inputs)[0]
+        shared = cache is None if mask is None else mask.ndim == 4
+        if shared and not all_finite(hidden):
+            for counts, before in zip(_counts.get(), fired, strict=True):
+                counts.update(before)
+            with isolated(lm, mask, cache, kept):
+                hidden = lm.base(input_ids=input_ids, **model_inputs)[0]
         return hidden
 
 
@@ -121,7 +140,7 @@ def logits_of(lm: LoadedModel, normed: Tensor, tokens: Tensor | None = None) -> 
     Returns:
         (..., vocabulary), or (..., len(tokens)) in their order.
     """
-    with matmul_precision(lm.device):
+    with matmul_precision(lm):
         if tokens is None:
             logits: Tensor = lm.lm_head(normed)
             return logits

@@ -56,7 +56,9 @@ def width(lm: LoadedModel, site: Site) -> int:
     return lm.d_model
 
 
-def _hook_input(module: nn.Module, touch: Touch) -> RemovableHandle:
+def hook_input(module: nn.Module, touch: Touch, first: bool = False) -> RemovableHandle:
+    """Call `touch` with the hidden states that a module is given; `first` before hooks that are there already."""
+
     def pre_hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
             new = touch(args[0])
@@ -64,7 +66,7 @@ def _hook_input(module: nn.Module, touch: Touch) -> RemovableHandle:
         new = touch(kwargs["hidden_states"])
         return None if new is None else (args, {**kwargs, "hidden_states": new})
 
-    return module.register_forward_pre_hook(pre_hook, with_kwargs=True)
+    return module.register_forward_pre_hook(pre_hook, prepend=first, with_kwargs=True)
 
 
 def _hook_output(module: nn.Module, touch: Touch) -> RemovableHandle:
@@ -95,7 +97,7 @@ def attach(lm: LoadedModel, point: Point, touch: Touch) -> RemovableHandle:
     site, layer = point
     match site:
         case "embed" | "resid_pre":
-            return _hook_input(lm.blocks[layer], touch)
+            return hook_input(lm.blocks[layer], touch)
         case "resid_post":
             return _hook_output(lm.blocks[layer], touch)
         case "resid_mid":
@@ -105,6 +107,6 @@ def attach(lm: LoadedModel, point: Point, touch: Touch) -> RemovableHandle:
         case "mlp_out":
             return _hook_output(lm.mlp(layer), touch)
         case "mlp_act":
-            return _hook_input(lm.mlp_out(layer), touch)
+            return hook_input(lm.mlp_out(layer), touch)
         case "z":
-            return _hook_input(lm.attention_out(layer), touch)
+            return hook_input(lm.attention_out(layer), touch)

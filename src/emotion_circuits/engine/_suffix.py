@@ -38,12 +38,11 @@ class SharedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
-        self._prefix = (keys, values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The prefix's keys and values before the given ones, (rows, heads, tokens, d_head) each."""
-        copies = key_states.shape[0] // self._prefix[0].shape[0]
-        before = (part.repeat(copies, 1, 1, 1) for part in self._prefix)
+        copies = key_states.shape[0] // cast(Tensor, self.keys).shape[0]
+        before = (cast(Tensor, part).repeat(copies, 1, 1, 1) for part in (self.keys, self.values))
         keys, values = (torch.cat(pair, dim=-2) for pair in zip(before, (key_states, value_states), strict=True))
         return keys, values
 

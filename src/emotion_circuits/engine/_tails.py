@@ -7,6 +7,7 @@ A `TailBatch` is a batch like any other for whatever runs a pass: recording, edi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -148,7 +149,8 @@ def tails(
         copies: about how many variants each will serve, to weigh small groups against many passes.
 
     Returns:
-        one batch where texts may share a row, else one for texts of a length (and of about the same `firsts`).
+        one batch where texts may share a row (long ones have theirs), else one for texts of a length (and of about
+        the same `firsts`).
 
     Raises:
         InputError: no token before, or none after.
@@ -157,7 +159,9 @@ def tails(
         if not 0 < first < len(ids):
             raise InputError("No token lies before the edit, or none after.", found=f"token {first} of {len(ids)}")
     if takes_packed_tails(lm):
-        return [_kept(lm, batch, firsts, _cheapest_rows(lm, batch.ids, firsts), read)]
+        long = max(map(len, batch.ids)) > ROW_TOKENS
+        rows = [[i] for i in range(len(firsts))] if long else _cheapest_rows(lm, batch.ids, firsts)
+        return [_kept(lm, batch, firsts, rows, read)]
     return [
         _kept(lm, batch, [first] * len(batch.ids), [[i] for i in members], read)
         for first, members in _groups(batch, firsts, copies)
@@ -200,7 +204,7 @@ def _kept(
     before = rows_to_batch(batch.texts, [ids[:first] for ids, first in zip(batch.ids, firsts, strict=True)], rows)
     after = rows_to_batch(batch.texts, [ids[first:] for ids, first in zip(batch.ids, firsts, strict=True)], rows)
     cache = shared_cache(())
-    seen: list[Tensor] = []
+    seen: deque[Tensor] = deque(maxlen=1)
     touches = {} if read is None else {read: seen.append}
     stop = None if read is None else read.layer + 1
     with torch.no_grad(), hooks(lm, touches), only_blocks(lm, stop=stop):

@@ -15,9 +15,9 @@ from emotion_circuits.engine._batches import Batch, plan_batches
 from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._record import record, record_tokens
 from emotion_circuits.engine._replay import PrefixReplay, final_states
-from emotion_circuits.engine._run import count_hooks, forward, hooks
-from emotion_circuits.engine._sites import SITES, Point, Site
-from emotion_circuits.errors import MeasurementError
+from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of
+from emotion_circuits.engine._sites import Point, Site
+from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import LoadedModel
 
 PROBE_TEXTS = (
@@ -26,6 +26,8 @@ PROBE_TEXTS = (
     "Rain.",
     "We meet at the corner of the market square at half past nine tomorrow morning.",
 )
+NO_OVERFLOW = "points where ordinary text overflows"
+_COMPUTED: tuple[Site, ...] = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post")
 _MIDDLE: tuple[Site, Site] = ("resid_mid", "attn_out")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05, torch.float16: 0.01}
 
@@ -68,6 +70,10 @@ def _batches(lm: LoadedModel, packed: bool) -> tuple[Batch, ...]:
     return plan_batches([e.ids for e in lm.encode(PROBE_TEXTS)], packed=packed)
 
 
+def _proof_batch(lm: LoadedModel) -> Batch:
+    return (_batches(lm, packed=True) if lm.packing else _batches(lm, packed=False)[-1:])[0]
+
+
 def packing_error(lm: LoadedModel) -> float:
     """How far packed rows are from one text a row, over all layers' `resid_post` and every token."""
     encoded = lm.encode(PROBE_TEXTS)
@@ -81,7 +87,7 @@ def packing_error(lm: LoadedModel) -> float:
 def _hidden_states_error(lm: LoadedModel, batch: Batch) -> float:
     """Our `resid_post` and `embed` against transformers' own `output_hidden_states`, same batch: 0 is exact."""
     points = [Point("embed", 0), *(Point("resid_post", layer) for layer in range(lm.n_layers - 1))]
-    with torch.inference_mode(), matmul_precision(lm.device):
+    with torch.inference_mode(), matmul_precision(lm):
         theirs = lm.base(**batch.inputs(lm), output_hidden_states=True, use_cache=False).hidden_states
     ours = record_tokens(lm, batch, points)
     return max(_difference(ours[p], theirs[i]) for i, p in enumerate(points))
@@ -106,7 +112,7 @@ def _parts_error(lm: LoadedModel, batch: Batch) -> float:
         sites.append("resid_mid")
     seen = record_tokens(lm, batch, [Point(site, layer) for layer in range(lm.n_layers) for site in sites])
     worst = 0.0
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         for layer in range(lm.n_layers):
             at = {site: seen[Point(site, layer)] for site in sites}
             parts = [
@@ -137,7 +143,7 @@ def _logits_error(lm: LoadedModel, batch: Batch) -> float:
     """Final norm and LM head on the last layer's `resid_post` against the logits that transformers gives."""
     point = Point("resid_post", lm.n_layers - 1)
     last = record_tokens(lm, batch, [point])[point]
-    with torch.no_grad(), matmul_precision(lm.device):
+    with torch.no_grad(), matmul_precision(lm):
         ours = lm.lm_head(lm.final_norm(last))
         theirs = lm.hf(**batch.inputs(lm), use_cache=False).logits
     return _difference(ours, theirs)
@@ -186,15 +192,27 @@ def _hooks_left_after_an_exception(lm: LoadedModel, batch: Batch) -> float:
     return float(count_hooks(lm) - before)
 
 
-def _all_sites_fire(lm: LoadedModel, batch: Batch) -> float:
-    """How many points did not fire exactly once (0), over every site of every layer."""
-    points = [
-        Point(site, layer)
-        for layer in range(lm.n_layers)
-        for site in SITES
-        if not (site == "embed" and layer) and not (site == "resid_mid" and lm.parallel)
+def _points(lm: LoadedModel) -> list[Point]:
+    """Every site of every layer, in the order in which a forward pass comes to them."""
+    sites = [site for site in _COMPUTED if not (site == "resid_mid" and lm.parallel)]
+    return [Point("embed", 0), *(Point(site, layer) for layer in range(lm.n_layers) for site in sites)]
+
+
+def _all_sites_fire(lm: LoadedModel, seen: dict[Point, Tensor]) -> float:
+    """How many points did not fire exactly once (0)."""
+    return float(len(_points(lm)) - len(seen))
+
+
+def _overflows(lm: LoadedModel, seen: dict[Point, Tensor]) -> list[str]:
+    """Where values are not finite, or so large that their squares are not, which norms sum: first come first."""
+    found = [
+        f"{point.site} of layer {point.layer}"
+        for point in _points(lm)
+        if not bool(seen[point].float().square().sum(-1).isfinite().all())
     ]
-    return float(len(points) - len(record_tokens(lm, batch, points)))
+    with torch.no_grad():
+        last = lm.final_norm(seen[Point("resid_post", lm.n_layers - 1)][:, -1:])
+        return found if bool(logits_of(lm, last).isfinite().all()) else [*found, "logits"]
 
 
 def verify(lm: LoadedModel, *, quick: bool = False) -> Verification:
@@ -205,12 +223,14 @@ def verify(lm: LoadedModel, *, quick: bool = False) -> Verification:
         quick: only the proofs that run at every load: hooks fire, the stream adds up, the sites of a block fit
             together, a zero edit is nothing and a replay equals the forward pass at one layer, no hook remains.
     """
-    [packed] = _batches(lm, packed=True) if lm.packing else _batches(lm, packed=False)[-1:]
+    packed = _proof_batch(lm)
     near = TOLERANCE[lm.dtype]
     hooks_before = count_hooks(lm)
     middle = lm.n_layers // 2
+    seen = record_tokens(lm, packed, _points(lm))
     values: list[tuple[str, float, float]] = [
-        ("points that did not fire once", _all_sites_fire(lm, packed), 0.0),
+        ("points that did not fire once", _all_sites_fire(lm, seen), 0.0),
+        (NO_OVERFLOW, float(len(_overflows(lm, seen))), 0.0),
         ("residual stream adds up", _addition_error(lm, packed), near),
         ("parts of every block fit together", _parts_error(lm, packed), near),
         ("zero edit equals the clean run, bit for bit", _replay_error(lm, packed, middle, 0.0), 0.0),
@@ -246,11 +266,19 @@ def load_verified(name: str, **options: Any) -> LoadedModel:
         options: as for `models.load`.
 
     Raises:
+        InputError: numbers overflow on ordinary text.
         MeasurementError: a proof failed, so no number from this model could be trusted.
     """
     lm = with_packing(models.load(name, **options))
     verification = verify(lm, quick=True)
     failed = [c for c in verification.checks if not c.ok]
+    if any(c.name == NO_OVERFLOW for c in failed):
+        first = _overflows(lm, record_tokens(lm, _proof_batch(lm), _points(lm)))[0]
+        raise InputError(
+            f"{lm.name} overflows on ordinary text.",
+            found=f"numbers too large to square in the {first}",
+            next_step="its weights there are damaged or far too large: fetch or convert the model again",
+        )
     if failed:
         raise MeasurementError(
             f"The engine is not exact on {lm.name}: {failed[0].name}.",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from emotion_circuits.directions import DirectionSet
-from emotion_circuits.engine import added, generate, generate_variants, joined
+from emotion_circuits.engine import ROWS_AT_ONCE, added, generate, generate_variants, joined
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._actions import line, own_lines, pushes_along
 from emotion_circuits.interventions._sweep import Choice
@@ -70,13 +70,14 @@ def text_arms(
     # The clean run is one more variant, which changes nothing.
     sets.append(added(layer, torch.zeros(1, lm.d_model, dtype=torch.float64)))
     found = generate_variants(lm, lm.encode(prompts), joined(sets), max_tokens=max_tokens, on_rows=on_rows)
-    rows: list[tuple[str | None, str, list[str | None]]] = [(None, CLEAN, found[-1])]
+    rows: list[tuple[str | None, str, Sequence[str | None]]] = [(None, CLEAN, found[-1])]
     done = len(prompts) * len(sets)
     for place, emotion in enumerate(random):
         rows += [(emotion, STEERED, found[2 * place]), (emotion, RANDOM, found[2 * place + 1])]
         if emotion in requests:
             asked = [f"{requests[emotion]} {prompt}" for prompt in prompts]
-            rows.append((emotion, PROMPTED, [*generate(lm, lm.encode(asked), max_tokens=max_tokens)]))
+            prompted = generate(lm, lm.encode(asked), max_tokens=max_tokens, rows_at_once=ROWS_AT_ONCE)
+            rows.append((emotion, PROMPTED, prompted))
             done += len(prompts)
         if on_rows:
             on_rows(done)

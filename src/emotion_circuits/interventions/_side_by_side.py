@@ -36,6 +36,10 @@ class SideBySide(NamedTuple):
     random: Continued
 
 
+def _counted(on_rows: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda done: on_rows(before + done)
+
+
 def steering_edit(layer: int, vector: np.ndarray) -> Edit:
     """Add a vector (d,) to the residual stream after a layer; -1 is `embed`."""
     return add(point_of(layer), torch.from_numpy(np.ascontiguousarray(vector, dtype=np.float64)))
@@ -96,20 +100,11 @@ def side_by_side(
     seeds = row_seeds(seed, len(rows))
     arms = []
     for number, edits in enumerate([[], [steering_edit(at, length * unit)], [steering_edit(at, length * control)]]):
-        texts: list[str] = []
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            chunk = rows[first : first + ROWS_AT_ONCE]
-            texts += generate(
-                lm,
-                lm.encode(chunk),
-                max_tokens=max_tokens,
-                edits=edits,
-                temperature=temperature,
-                seeds=seeds[first : first + len(chunk)],
-                schedule=schedule,
-            )
-            if on_rows:
-                on_rows(number * len(rows) + len(texts))
+        texts = generate(
+            lm, lm.encode(rows), max_tokens=max_tokens, edits=edits, temperature=temperature, seeds=seeds,
+            schedule=schedule, rows_at_once=ROWS_AT_ONCE,
+            on_rows=None if on_rows is None else _counted(on_rows, number * len(rows)),
+        )  # fmt: skip
         surprise = continuation_perplexities(lm, rows, texts)
         arms.append([Continued(t, float(p) if np.isfinite(p) else None) for t, p in zip(texts, surprise, strict=True)])
     return [

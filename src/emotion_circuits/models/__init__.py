@@ -4,12 +4,14 @@ from emotion_circuits.models._cache import cache_folder
 from emotion_circuits.models._catalogue import ModelInfo, catalogue
 from emotion_circuits.models._classifiers import classifier_folder
 from emotion_circuits.models._families import FAMILIES, Family, family_of
-from emotion_circuits.models._load import family_of_model, load, resolve_device, revision_of
-from emotion_circuits.models._loaded import Encoded, LoadedModel
+from emotion_circuits.models._identity import revision_of
+from emotion_circuits.models._load import family_of_model, load, resolve_device
+from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
 from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._smollm2 import get_smollm2
 from emotion_circuits.models._sources import get, is_available
+from emotion_circuits.models._truncate import first_tokens
 
 __all__ = [
     "FAMILIES",
@@ -17,6 +19,7 @@ __all__ = [
     "SMOLLM2",
     "Encoded",
     "Family",
+    "Float32Products",
     "LoadedModel",
     "ModelInfo",
     "ModelName",
@@ -25,6 +28,7 @@ __all__ = [
     "classifier_folder",
     "family_of",
     "family_of_model",
+    "first_tokens",
     "get",
     "get_smollm2",
     "is_available",

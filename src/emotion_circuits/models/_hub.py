@@ -8,7 +8,8 @@ from threading import Thread
 from typing import Any
 
 from emotion_circuits.errors import EmotionCircuitsError, InputError
-from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
+from emotion_circuits.models._checks import ADAPTER, adapter_beside
+from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName, config_advice
 from emotion_circuits.models._weights import INDEX, SINGLE, TOKENIZER_FILES, pickled_only, weight_files
 
 CONNECT_SECONDS = 5.0
@@ -70,6 +71,8 @@ def download(name: ModelName, *, weights: bool = True) -> Path:
     files = [sibling.rfilename for sibling in info.siblings or ()]
     if "config.json" not in files:
         raise InputError(f"{name} is not a transformers model: it has no config.json.")
+    if weights and ADAPTER in files:
+        raise adapter_beside(name)
     if weights and SINGLE not in files and INDEX not in files:
         pickled = [file for file in files if file.endswith((".bin", ".pt", ".pth"))]
         raise pickled_only(str(name), pickled[0]) if pickled else InputError(f"{name} has no safetensors weights.")
@@ -112,6 +115,8 @@ def _ask(name: ModelName, question: Callable[[], Any]) -> Any:
 def _explain(name: ModelName, error: Exception) -> EmotionCircuitsError:
     from huggingface_hub import errors
 
+    folder = Path(name.source)
+    local = f"if you mean the folder, it has no config.json: {config_advice(folder)}" if folder.is_dir() else None
     if isinstance(error, errors.GatedRepoError):
         return InputError(
             f"{name.source} is gated.",
@@ -125,7 +130,7 @@ def _explain(name: ModelName, error: Exception) -> EmotionCircuitsError:
         return InputError(
             "The hub has no such model, or it is private.",
             found=name.source,
-            next_step="check the spelling; for a private model set HF_TOKEN",
+            next_step=local or "check the spelling; for a private model set HF_TOKEN",
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return InputError(f"{name} could not be stored.", found=error, next_step="free disk space or set HF_HOME")
@@ -136,7 +141,5 @@ def _explain(name: ModelName, error: Exception) -> EmotionCircuitsError:
         if status is None
         else f"The model hub answered with an error for {name}.",
         found=f"{type(error).__name__}: {reason}",
-        next_step="the local folder of this name has no config.json: give one that has"
-        if Path(name.source).is_dir()
-        else f"check the connection, or use {REFERENCE_NAMES[0]}, {SMOLLM2} or a local folder",
+        next_step=local or f"check the connection, or use {REFERENCE_NAMES[0]}, {SMOLLM2} or a local folder",
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -12,21 +12,25 @@ import torch
 
 from emotion_circuits._files import read_json
 from emotion_circuits.errors import InputError
+from emotion_circuits.models._checks import check_files, check_finite, check_tokens
 from emotion_circuits.models._families import Family, family_of
-from emotion_circuits.models._loaded import LoadedModel
+from emotion_circuits.models._identity import revision_of
+from emotion_circuits.models._loaded import Float32Products, LoadedModel
 from emotion_circuits.models._names import ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._sources import find, is_available
 from emotion_circuits.models._weights import (
     TOKENIZER_FILES,
     check_memory,
-    content_hash,
     count_parameters,
     weight_files,
 )
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_OLD_BUFFERS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$|rotary_emb\.inv_freq$")
+"""Causal masks and rotary frequencies, which transformers once kept among the weights and now computes."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -38,6 +42,7 @@ def load(
     dtype: Literal["float32", "bfloat16"] = "float32",
     bos: bool | Literal["auto"] = "auto",
     threads: int | None = None,
+    float32_products: Float32Products = "highest",
 ) -> LoadedModel:
     """Load a causal language model for measurement: eval mode, no parameter gradients, no code from the model's author.
 
@@ -45,32 +50,39 @@ def load(
         name: see `ModelName`; `?init=random&seed=0` gives the untrained twin.
         device: a torch device, or "auto" for CUDA where there is one, else the CPU.
         dtype: precision of the weights. Below a billion parameters measure in float32.
-        bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, off for the others.
+        bos: whether texts get a BOS token. "auto" means on for the reference models and GPT-2, and for the others where
+            their tokenizer puts one before a text by itself.
         threads: number of torch's threads, for the whole process; None leaves it as it is.
+        float32_products: "medium" lets some processors multiply faster, with bfloat16's digits.
 
     Weights that are stored in the precision asked for are mapped from the file, not copied: replace a weight file by
     renaming another onto it, never by writing into it, while a model is loaded from it.
 
     Raises:
-        InputError: the model cannot be found, fetched or used, or memory is short.
+        InputError: the model cannot be found, fetched or used, its files do not belong together or hold NaN, or memory
+            is short.
     """
     name = ModelName.parse(name)
     torch_dtype = _dtype(dtype)
     torch_device = resolve_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    folder, _ = find(name)
+    folder = find(name).path
     config, family = _configuration(folder)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         tokenizer = _tokenizer(folder)
         if name.seed is not None:
             hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
         else:
+            check_files(folder)
             files = weight_files(folder)
             check_memory(str(name), count_parameters(files), torch_dtype, torch_device)
             hf = _trained(folder, config, family, torch_dtype)
     module = cast(torch.nn.Module, hf)
     module.requires_grad_(False).eval().to(torch_device)
+    if name.seed is None:
+        check_finite(folder, module)
+    check_tokens(folder, tokenizer, len(cast(torch.Tensor, hf.get_input_embeddings().weight)))
     return LoadedModel(
         name=name,
         revision=revision_of(name),
@@ -80,20 +92,8 @@ def load(
         bos=_use_bos(bos, name, family, tokenizer),
         device=torch_device,
         dtype=torch_dtype,
+        float32_products=float32_products,
     )
-
-
-def revision_of(name: str | ModelName) -> str:
-    """The revision that `load` would give, without loading anything: part of the key of every stored result.
-
-    Raises:
-        InputError: the model cannot be found.
-    """
-    name = ModelName.parse(name)
-    folder, revision = find(name)
-    if name.seed is not None:
-        return f"init-random-seed-{name.seed}-{_config_hash(folder)}"
-    return revision or content_hash(weight_files(folder))[:16]
 
 
 def family_of_model(name: str | ModelName) -> Family:
@@ -195,6 +195,13 @@ def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> P
             found=f"{folder} lacks {len(missing)} tensors, such as {missing[0]}",
             next_step="check that config.json and the weights belong together",
         )
+    if unused := sorted(key for key in report["unexpected_keys"] if not _OLD_BUFFERS.search(key)):
+        raise InputError(  # transformers would leave these out, with a warning
+            "The weights hold more than the model.",
+            found=f"{folder} has {len(unused)} tensors that the model does not use, such as {unused[0]}",
+            accepted="the tensors of the model that config.json describes",
+            next_step="check that config.json and the weights belong together; save_pretrained leaves the rest out",
+        )
     return cast("PreTrainedModel", hf)
 
 
@@ -220,18 +227,16 @@ def _untrained(
     return cast("PreTrainedModel", hf)
 
 
-def _config_hash(folder: Path) -> str:
-    """16 hex digits that change when the architecture does; how and when the file was written does not count."""
-    written = json.loads((folder / "config.json").read_text("utf-8"))
-    for key in ("_name_or_path", "_model_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-        written.pop(key, None)
-    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _use_bos(bos: bool | Literal["auto"], name: ModelName, family: Family, tokenizer: PreTrainedTokenizerFast) -> bool:
     has_one = tokenizer.bos_token_id is not None or tokenizer.eos_token_id is not None
     if bos == "auto":
-        return has_one and (name.kind == "reference" or family.bos_auto)
+        return has_one and (name.kind == "reference" or family.bos_auto or _adds_bos(tokenizer))
     if bos and not has_one:
         raise InputError(f"The tokenizer of {name} has no BOS or EOS token.", next_step="load it with bos=False")
     return bool(bos)
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the tokenizer itself puts its BOS before a text: by its post-processor or `add_bos_token`."""
+    with_special, plain = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
+    return len(with_special) > len(plain) and with_special[0] == tokenizer.bos_token_id

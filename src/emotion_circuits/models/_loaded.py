@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import nn
@@ -16,6 +17,11 @@ from emotion_circuits.models._names import ModelName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+Float32Products = Literal["highest", "medium"]
+"""torch's setting of float32 products on the CPU. "medium" lets processors with bfloat16 arithmetic round to it; on
+others it changes nothing, or which library multiplies."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,7 @@ class LoadedModel:
 
     name: ModelName
     revision: str
-    """Hub commit; else 16 hex digits of the SHA-256 over the weight files; for untrained twins the seed and a hash of
-    the configuration. Part of the key of every stored result."""
+    """What `models.revision_of` gives: changes with every file that decides a number."""
     family: Family
     hf: PreTrainedModel = field(repr=False)
     """The causal LM as transformers made it."""
@@ -54,6 +59,7 @@ class LoadedModel:
     dtype: torch.dtype
     packing: bool = False
     """Several texts may share a row under a block mask. The engine sets it once that is proven."""
+    float32_products: Float32Products = "highest"
 
     @property
     def config(self) -> Any:
@@ -174,20 +180,13 @@ class LoadedModel:
         """Tokenize texts; no special token is added but BOS, and nothing is truncated.
 
         Raises:
-            InputError: a text has no token, or more than the model has positions.
+            InputError: a text has no token, more than the model has positions, or one without a row in the embedding.
         """
         if isinstance(texts, str):
             raise TypeError("encode takes a list of texts, not one text")
         if not texts:
             return []
-        batch = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
+        batch = self._tokenized(texts, return_offsets_mapping=True)
         head = (self.bos_id,) if self.bos else ()
         encoded = []
         for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True):
@@ -196,13 +195,63 @@ class LoadedModel:
                 offsets=(*((0, 0) for _ in head), *(_without_leading_space(text, *offset) for offset in offsets)),
                 bos_length=len(head),
             )
-            self._check_length(text, len(result))
+            self._check(text, result.ids)
             encoded.append(result)
         return encoded
 
-    def _check_length(self, text: str, length: int) -> None:
+    def tokens_after(self, contexts: Sequence[str], pieces: Sequence[str]) -> list[list[tuple[int, ...]]]:
+        """The tokens with which each piece goes on each context. Never those of the piece alone: many tokenizers put a
+        space before whatever a text begins with.
+
+        Returns:
+            contexts × pieces; no tokens where the piece changes the context's own ones, so that nothing predicts it.
+        """
+        before = self._tokenized(contexts)["input_ids"]
+        joint = iter(self._tokenized([context + piece for context in contexts for piece in pieces])["input_ids"])
+        return [
+            [tuple(ids[len(own) :]) if ids[: len(own)] == own else () for ids in islice(joint, len(pieces))]
+            for own in before
+        ]
+
+    def text_after(self, context: Sequence[int], new: Sequence[int]) -> str:
+        """The text that new tokens add to a context's, without special tokens. Never that of the new tokens alone: many
+        tokenizers drop the space that a text begins with.
+
+        An unfinished character is `\N{REPLACEMENT CHARACTER}`. Where the new tokens change how the context itself reads
+        (bytes that make its last ones invalid), they are read after the longest part of it that stays as it is.
+        """
+        for length in range(len(context), -1, -1):
+            kept = list(context[:length])
+            before, joint = self._text(kept), self._text([*kept, *new])
+            if joint.startswith(before):
+                break
+        return joint[len(before) :]
+
+    def _tokenized(self, texts: Sequence[str], **options: bool) -> Any:
+        """What the tokenizer makes of texts, each from its beginning; no special token is added."""
+        return self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **options,
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _check(self, text: str, ids: tuple[int, ...]) -> None:
+        length, rows = len(ids), len(cast(torch.Tensor, self.embedding.weight))
         if length == 0:
             raise InputError("A text has no tokens.", found=repr(text), next_step="leave out empty texts")
+        if max(ids) >= rows:  # only a padding token may be there (see `check_tokens`)
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise InputError(
+                f"A text holds a token that {self.name} has no row for in its embedding.",
+                found=f"{token!r} in {text[:40]!r}",
+                next_step="take it out of the text, or resize the model's embedding and save it",
+            )
         if length > self.max_positions:
             raise InputError(
                 f"A text is too long for {self.name}.",

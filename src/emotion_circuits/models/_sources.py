@@ -10,7 +10,7 @@ from typing import NamedTuple
 from emotion_circuits.errors import InputError
 from emotion_circuits.models._gguf import converted_source, gguf_folder
 from emotion_circuits.models._hub import cached_snapshot, download, hub_folder
-from emotion_circuits.models._names import ModelName
+from emotion_circuits.models._names import ModelName, no_config
 from emotion_circuits.models._smollm2 import get_smollm2, smollm2_folder, smollm2_path
 
 
@@ -18,8 +18,10 @@ class ModelFolder(NamedTuple):
     """A local folder in Hugging Face format."""
 
     path: Path
-    revision: str | None
-    """What identifies the weights, if that is known without reading them."""
+    commit: str | None = None
+    """Of a hub model."""
+    gguf_sha256: str | None = None
+    """Of the file that the folder was converted from."""
 
 
 def find(name: ModelName) -> ModelFolder:
@@ -31,15 +33,15 @@ def find(name: ModelName) -> ModelFolder:
         InputError: the model cannot be found or fetched.
     """
     if name.kind == "reference":
-        return ModelFolder(reference_folder(name), None)
+        return ModelFolder(reference_folder(name))
     if name.kind == "hub":
         folder = hub_folder(name, weights=not name.is_untrained)
         return ModelFolder(folder, folder.name)
     if name.kind == "folder":
-        return ModelFolder(_local_folder(name.path), None)
+        return ModelFolder(_local_folder(name.path))
     folder = smollm2_folder() if name.kind == "smollm2" else gguf_folder(name.path)
     source = converted_source(folder)
-    return ModelFolder(folder, source.gguf_sha256[:16] if source else None)
+    return ModelFolder(folder, gguf_sha256=source.gguf_sha256 if source else None)
 
 
 def get(name: ModelName | str, tell: Callable[[str], None] = lambda _: None) -> Path:
@@ -84,5 +86,5 @@ def _local_folder(path: Path) -> Path:
     if not path.is_dir():
         raise InputError("There is no such folder.", found=path, accepted="a folder in Hugging Face format")
     if not (path / "config.json").is_file():
-        raise InputError("The folder has no config.json.", found=path, accepted="a folder in Hugging Face format")
+        raise no_config(path)
     return path

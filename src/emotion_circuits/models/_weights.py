@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -17,8 +18,6 @@ from emotion_circuits.errors import InputError
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-
-_READ = 1 << 20
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -48,15 +47,22 @@ def pickled_only(where: str, found: str) -> InputError:
 
 def _shards(folder: Path) -> tuple[Path, ...]:
     try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
-        names = sorted(set(index["weight_map"].values()))
-        shards = tuple(folder / Path(name).name for name in names)
+        weight_map = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
+        listed: dict[Path, set[str]] = {}
+        for tensor, name in sorted(weight_map.items(), key=lambda item: str(item[1])):
+            listed.setdefault(folder / Path(name).name, set()).add(tensor)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise _damaged(folder / INDEX, error) from error
-    for shard in shards:
+    for shard, tensors in listed.items():
         if not shard.is_file():
             raise InputError("A weight file is missing.", found=folder, accepted=shard.name, next_step="fetch it again")
-    return shards
+        if lacking := sorted(tensors - _tensors(shard).keys()):
+            raise InputError(
+                "A weight file lacks tensors that the index lists.",
+                found=f"{shard} lacks {len(lacking)} tensors, such as {lacking[0]}",
+                next_step="fetch the files again",
+            )
+    return tuple(listed)
 
 
 def count_parameters(files: Iterable[Path]) -> int:
@@ -65,24 +71,28 @@ def count_parameters(files: Iterable[Path]) -> int:
     Raises:
         InputError: a file is damaged.
     """
-    total = 0
-    for file in files:
-        try:
-            with safe_open(str(file), framework="pt") as opened:
-                total += sum(prod(opened.get_slice(key).get_shape()) for key in opened.keys())  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise _damaged(file, error) from error
-    return total
+    return sum(prod(shape) for file in files for shape in _tensors(file).values())
 
 
-def content_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over the bytes of the files, one after the other, in hex."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(_READ):
-                digest.update(block)
-    return digest.hexdigest()
+def _tensors(file: Path) -> dict[str, list[int]]:
+    """The tensors of a safetensors file and their shapes, from its header."""
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            return {key: opened.get_slice(key).get_shape() for key in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+
+
+def content_hash(file: Path) -> str:
+    """SHA-256 of a file, in hex; read once in a process, unless its size or its time changed."""
+    status = file.stat()
+    return _sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(file: Path, size: int, mtime_ns: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_memory(what: str, parameters: int, dtype: torch.dtype, device: torch.device) -> None:

@@ -21,6 +21,7 @@ from emotion_circuits.prompts._bank import (
 )
 from emotion_circuits.prompts._build import build
 from emotion_circuits.prompts._classes import EmotionClass
+from emotion_circuits.prompts._files import Row, read_rows
 from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._read import read_dataset
@@ -57,6 +58,7 @@ __all__ = [
     "GenericText",
     "Lexicon",
     "Measure",
+    "Row",
     "Slot",
     "Span",
     "Text",
@@ -75,6 +77,7 @@ __all__ = [
     "mark",
     "neutral_first",
     "read_dataset",
+    "read_rows",
     "unmark",
     "validate",
     "write_bank",

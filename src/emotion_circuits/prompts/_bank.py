@@ -14,9 +14,10 @@ from typing import Final
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._classes import EmotionClass, Splits, read_bundled, read_own
-from emotion_circuits.prompts._files import Model, parse, read_jsonl, read_text, write_atomically
+from emotion_circuits.prompts._files import Model, parse, read_jsonl, read_text
 from emotion_circuits.prompts._lexicon import EmotionWord, emotion_words
 from emotion_circuits.prompts._schema import (
     NEUTRAL,
@@ -71,7 +72,7 @@ class _GenericRow(BaseModel):
 def _rows(file: str, model: type[Model]) -> Iterator[Model]:
     path = _DATA / file
     for row in read_jsonl(path):
-        yield parse(model, row.value, f"{path}, line {row.line}")
+        yield parse(model, row.value, row.where)
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ class Bank:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (64 hex digits) over everything that the classes hold."""
-        return hashlib.sha256(json.dumps([repr_of(own) for own in self.classes]).encode()).hexdigest()
+        """16 hex digits that change with any character of the classes' texts, words and lexicons, and of the texts that
+        belong to no class."""
+        common = [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in sorted(_DATA.glob("*.jsonl"))]
+        content = [*common, *(identity_of(own) for own in self.classes)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def profile(self, name: str) -> Dataset:
         """The explicit texts of a profile: bundled classes have 70 scenarios in `baseline`, 100 in `extended`.
@@ -197,7 +201,7 @@ class Bank:
         return _drawn(chosen, limit, seed)
 
 
-def repr_of(own: EmotionClass) -> object:
+def identity_of(own: EmotionClass) -> object:
     """What identifies a class, in terms of JSON."""
     texts = [
         [t.text, t.emotion, t.scenario, t.split, t.span]
@@ -217,7 +221,7 @@ BANK_FILE: Final = "emotions.json"
 def write_bank(folder: Path, bank: Bank) -> Path:
     """Keep the classes with all their texts in a results folder."""
     path = folder / BANK_FILE
-    write_atomically(path, TypeAdapter(Bank).dump_json(bank, indent=1).decode() + "\n")
+    write_text(path, TypeAdapter(Bank).dump_json(bank, indent=1).decode() + "\n")
     return path
 
 

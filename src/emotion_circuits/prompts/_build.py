@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._bank import Bank, bank
-from emotion_circuits.prompts._files import read_text, write_atomically
+from emotion_circuits.prompts._files import read_text
 from emotion_circuits.prompts._read import SUFFIXES, read_dataset
 from emotion_circuits.prompts._schema import Dataset
 
@@ -49,11 +50,11 @@ def build(
     else:
         texts = read_dataset(source, profile)
         files = []
-    files.append((folder / f"emotion_dataset{SUFFIXES[profile]}.jsonl", _dataset_file(texts)))
+    files.append((folder / f"emotion_dataset{SUFFIXES[profile]}.jsonl", _dataset_file(texts, bundled=source is None)))
     if not overwrite:
         _refuse_to_lose(files)
     for path, content in files:
-        write_atomically(path, content)
+        write_text(path, content)
     return tuple(path for path, _ in files)
 
 
@@ -84,9 +85,10 @@ def _columns(columns: Mapping[str, Sequence[object]]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _dataset_file(texts: Dataset) -> str:
+def _dataset_file(texts: Dataset, *, bundled: bool) -> str:
+    language = {"lang": "en"} if bundled else {}  # of a user's texts it is not known
     rows = (
-        {"text": t.text, "emotion": t.emotion, "lang": "en", "scenario": t.scenario, "split": t.split, "span": t.span}
+        {"text": t.text, "emotion": t.emotion, **language, "scenario": t.scenario, "split": t.split, "span": t.span}
         for t in texts
     )
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -166,9 +166,7 @@ def read_bundled(folder: Path, splits: Splits) -> EmotionClass:
         path = folder / file
         if not path.is_file():
             return []
-        return [
-            (parse(_Row, row.value, where), where) for row in read_jsonl(path) for where in [f"{path}, line {row.line}"]
-        ]
+        return [(parse(_Row, row.value, where), where) for row in read_jsonl(path) for where in [row.where]]
 
     explicit, implicit, foils, utterances = [], [], [], []
     for row, where in rows("explicit.jsonl"):
@@ -195,7 +193,7 @@ def read_bundled(folder: Path, splits: Splits) -> EmotionClass:
 def _series(path: Path, name: str) -> tuple[Text, ...]:
     if not path.is_file():
         return ()
-    rows = [parse(_SeriesRow, row.value, f"{path}, line {row.line}") for row in read_jsonl(path)]
+    rows = [parse(_SeriesRow, row.value, row.where) for row in read_jsonl(path)]
     rows.sort(key=lambda r: (r.series, r.step))
     return tuple(Text(r.text, name, f"{name}-{r.series}", "test") for r in rows)
 

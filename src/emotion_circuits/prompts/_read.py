@@ -14,7 +14,7 @@ from pydantic import BaseModel, StrictStr
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._bank import PROFILES, bundled_emotions
 from emotion_circuits.prompts._classes import Name
-from emotion_circuits.prompts._files import parse, read_json, read_jsonl
+from emotion_circuits.prompts._files import READ_AS_ROWS, STANDARD_INPUT, parse, read_json, read_rows, shown
 from emotion_circuits.prompts._marks import Span
 from emotion_circuits.prompts._schema import Dataset, Split, Text, neutral_first, split_in_turn
 
@@ -44,9 +44,9 @@ class _ClassPath(NamedTuple):
 
 
 def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
-    """Reads a data set from a `.jsonl` file, a folder of class files, or one class file.
+    """Reads a data set from JSON lines or a table (see `read_rows`), a folder of class files, or one class file.
 
-    A line of the JSONL file is `{"text", "emotion"}`, optionally with `"scenario"`, `"split"` and `"span"` (start and
+    A line is `{"text", "emotion"}`, optionally with `"scenario"`, `"split"` and `"span"` (start and
     end in characters); other fields are ignored. A class file is `{emotion}_prompts.json` with `{"prompts": [..]}`,
     optionally with parallel `"scenarios"`, `"spans"` and `"splits"`; of a folder, `profile` chooses these
     (`baseline`) or the files `{emotion}_prompts_extended.json` (`extended`); without it the former, if there are any.
@@ -63,24 +63,24 @@ def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
         raise InputError("unknown profile", found=repr(profile), accepted=", ".join(PROFILES))
     if path.is_dir():
         texts = _from_class_files(_class_files(path, profile))
-    elif not path.exists():
+    elif path != STANDARD_INPUT and not path.exists():
         raise InputError(
             f"there is no data set {path}",
-            accepted="a .jsonl file, or a folder of {emotion}_prompts.json files",
+            accepted="a .jsonl, .csv or .tsv file, or a folder of {emotion}_prompts.json files",
             next_step="`emotion-circuits prompts build` writes the bundled ones",
         )
-    elif path.suffix == ".jsonl":
-        texts = _from_jsonl(path)
+    elif path.suffix.lower() in READ_AS_ROWS:
+        texts = _from_rows(path)
     elif (emotion := _emotion_of(path)) is not None:
         texts = _from_class_files([_ClassPath(emotion, path)])
     else:
         raise InputError(
             f"{path} is not named like a data set",
-            accepted=".jsonl, or {emotion}_prompts.json",
+            accepted=".jsonl, .ndjson, .csv, .tsv, or {emotion}_prompts.json",
         )
     if not texts:
-        raise InputError(f"{path} holds no texts")
-    return Dataset(path.stem, tuple(_with_splits(texts)))
+        raise InputError(f"{shown(path)} holds no texts")
+    return Dataset("stdin" if path == STANDARD_INPUT else path.stem, tuple(_with_splits(texts)))
 
 
 def _emotion_of(path: Path, suffixes: Iterable[str] = SUFFIXES.values()) -> str | None:
@@ -105,11 +105,12 @@ def _class_files(folder: Path, profile: str | None) -> list[_ClassPath]:
     )
 
 
-def _from_jsonl(path: Path) -> list[Text]:
+def _from_rows(path: Path) -> list[Text]:
     texts: list[Text] = []
-    for row in read_jsonl(path):
-        where = f"{path}, line {row.line}"
-        parsed = parse(_TextRow, row.value, where)
+    for row in read_rows(path):
+        where = row.where
+        given = {name: value for name, value in row.value.items() if value != ""}  # an empty cell of a table
+        parsed = parse(_TextRow, given, where)
         if texts and (parsed.scenario is None) != (texts[0].scenario == _UNSET):
             raise InputError(f'{where}: "scenario" must be given in every line or in none')
         if texts and (parsed.split is None) != (texts[0].split == _UNSET):
@@ -155,7 +156,7 @@ def _text(
             found=list(span),
             accepted=f"[start, end] with 0 ≤ start < end ≤ {len(text)}",
         )
-    return Text(text, emotion, _UNSET if scenario is None else str(scenario), split or _UNSET, span)
+    return Text(text, emotion, _UNSET if scenario is None else str(scenario), split or _UNSET, span, where)
 
 
 def _with_scenarios(texts: list[Text]) -> list[Text]:

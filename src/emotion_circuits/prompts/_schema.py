@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
@@ -53,6 +53,8 @@ class Text:
     """`development` (layers and doses are chosen there) or `test` (values are reported from there)."""
     span: Span | None = None
     """Characters of the emotion word (in a neutral text, of the word in the same slot); None where none is marked."""
+    where: str = field(default="", compare=False, repr=False)
+    """What errors call a text of a user's file: the file and the line."""
 
     @property
     def marked_word(self) -> str | None:

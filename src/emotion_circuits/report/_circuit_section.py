@@ -31,9 +31,9 @@ _SHOWN = (
 
 
 def circuits_of(folder: Path, slug: str) -> CircuitFile | None:
-    """A model's circuits; None where nothing computed them."""
-    path = folder / CIRCUITS.format(slug)
-    return read_circuits(path) if path.is_file() else None
+    """A model's circuits, the study's or else those of the command; None where nothing computed them."""
+    paths = [folder / CIRCUITS.format(name) for name in (slug, f"{slug}_own")]
+    return next((read_circuits(path) for path in paths if path.is_file()), None)
 
 
 def circuits_caption(found: CircuitFile) -> str:
@@ -108,7 +108,7 @@ def write_circuit_pictures(file: Path) -> list[Path]:
     """Draw a file of circuits beside it: the curves under its own name, what feeds what with `_edges` behind it.
 
     Args:
-        file: `circuits/<model>.json`.
+        file: `circuits/<model>_own.json`.
     """
     found = read_circuits(file)
     path = file.with_suffix("")

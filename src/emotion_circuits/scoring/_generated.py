@@ -73,31 +73,26 @@ class Cell(NamedTuple):
         return " ".join(part for part in parts if part)
 
 
-def parse_generated(records: Sequence[Mapping[str, Any]], source: str) -> list[GeneratedText]:
-    """Records of a JSONL file as texts.
+def parse_generated(record: Mapping[str, Any], where: str) -> GeneratedText:
+    """A record of a file as a text; optional fields may be empty strings, as they are in a table.
 
     Args:
-        records: one mapping per text. source: what errors call the file.
+        record: the fields. where: what errors call it.
 
     Raises:
-        InputError: a field that is missing or of another kind, naming the text.
+        InputError: a field that is missing or of another kind.
     """
-    found = []
-    for number, record in enumerate(records, 1):
-        try:
-            found.append(GeneratedText.model_validate(record))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "line"
-            raise InputError(
-                f"{source}: text {number} has no usable {field!r}.",
-                found=first["msg"] if first["type"] == "missing" else repr(first["input"]),
-                accepted='{"prompt": "...", "text": "...", "arm": "clean"}; optional emotion, dose, layer, sample, '
-                "perplexity",
-            ) from error
-    if not found:
-        raise InputError(f"{source} holds no texts.")
-    return found
+    given = {name: value for name, value in record.items() if value != "" or name in ("prompt", "text", "arm")}
+    try:
+        return GeneratedText.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "line"
+        raise InputError(
+            f"{where}: no usable {field!r}.",
+            found=first["msg"] if first["type"] == "missing" else repr(first["input"])[:120],
+            accepted='{"prompt": "...", "text": "...", "arm": "clean"}; also emotion, dose, layer, sample, perplexity',
+        ) from error
 
 
 def cells_of(texts: Sequence[GeneratedText]) -> dict[Cell, NDArray[np.intp]]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, final_states, for_each_batch, logits_of, plan_batches
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Written,
+    final_states,
+    for_each_batch,
+    logits_of,
+    plan_batches,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Encoded, LoadedModel
 
@@ -25,6 +34,9 @@ def continuation_perplexities(
     on_texts: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Perplexity of each text after its prompt: exp of the mean negative log probability of the text's own tokens.
+
+    A text that comes from `generate` is judged in the tokens that it was written in, if they are this model's too, any
+    other in those of prompt and text together.
 
     Equal pairs are computed once, and texts share rows where the model allows it.
 
@@ -43,13 +55,12 @@ def continuation_perplexities(
     """
     if len(prompts) != len(texts):
         raise InputError("Prompts and texts differ in number.", found=f"{len(prompts)} prompts, {len(texts)} texts")
-    found: dict[tuple[str, str], float] = dict.fromkeys(zip(prompts, texts, strict=True), float("nan"))
-    pairs, encoded, own = [], [], []
-    for (prompt, text), tokens in zip(found, _encode(lm, [p + t for p, t in found]), strict=True):
-        scored = [k for k, (a, _) in enumerate(tokens.offsets) if k > 0 and a >= len(prompt)]
-        if text and scored:
-            pairs.append((prompt, text))
-            encoded.append(tokens.ids)
+    found = {_key(prompt, text): float("nan") for prompt, text in zip(prompts, texts, strict=True)}
+    keys, encoded, own = [], [], []
+    for key, (ids, scored) in zip(found, _scored(lm, list(found)), strict=True):
+        if key.text and scored:
+            keys.append(key)
+            encoded.append(ids)
             own.append(scored)
     done = 0
 
@@ -72,13 +83,38 @@ def continuation_perplexities(
         with np.errstate(over="ignore", invalid="ignore"):
             values = np.exp(-np.bincount(owner, log_p) / lengths)
         for i, value in zip(batch.texts, values, strict=True):
-            found[pairs[i]] = float(value) if np.isfinite(value) else float("nan")
+            found[keys[i]] = float(value) if np.isfinite(value) else float("nan")
         done += len(batch.texts)
         if on_texts:
             on_texts(done)
 
     for_each_batch(plan_batches(encoded, packed=lm.packing, batch_tokens=batch_tokens), run)
-    return np.array([found[pair] for pair in zip(prompts, texts, strict=True)], dtype=np.float64)
+    return np.array([found[_key(*pair)] for pair in zip(prompts, texts, strict=True)], dtype=np.float64)
+
+
+class _Key(NamedTuple):
+    """What decides a perplexity; `ids` are the tokens that a text was written in, where they are known."""
+
+    prompt: str
+    text: str
+    ids: tuple[int, ...] | None
+
+
+def _key(prompt: str, text: str) -> _Key:
+    return _Key(prompt, str(text), text.ids if isinstance(text, Written) else None)
+
+
+def _scored(lm: LoadedModel, keys: Sequence[_Key]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Of each text with its prompt the tokens, and the places of those that are the text's own."""
+    before = _encode(lm, [key.prompt for key in keys])
+    found = []
+    for key, prompt, joint in zip(keys, before, _encode(lm, [key.prompt + key.text for key in keys]), strict=True):
+        ids, scored = joint.ids, [k for k, (a, _) in enumerate(joint.offsets) if k > 0 and a >= len(key.prompt)]
+        if key.ids and prompt.ids and lm.text_after(prompt.ids, key.ids) == key.text:
+            ids = (*prompt.ids, *key.ids)
+            scored = list(range(len(prompt), len(ids))) if len(ids) <= lm.max_positions else []
+        found.append((ids, scored))
+    return found
 
 
 def _encode(lm: LoadedModel, texts: Sequence[str]) -> list[Encoded]:

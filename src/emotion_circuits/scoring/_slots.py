@@ -19,12 +19,13 @@ MIN_CHARACTERS = 3
 
 @dataclass(frozen=True)
 class SlotTokens:
-    """For one kind of slot, the token with which each class's words begin.
+    """After one context, the token with which each class's words go on.
 
     Attributes:
         slot: `opening` (directly after a quotation mark) or `adjective` (after a space).
         tokens: class → token ids, disjoint between classes.
-        dropped: words left out because their first token is shared with another class or too short to tell.
+        dropped: words left out because their first token is shared with another class or too short to tell, or because
+            they share a token with the context.
     """
 
     slot: str
@@ -32,44 +33,66 @@ class SlotTokens:
     dropped: tuple[str, ...]
 
 
-def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str) -> SlotTokens:
-    """First tokens of the words of each class at a slot.
+def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str, *contexts: Sequence[str]) -> tuple[SlotTokens, ...]:
+    """The tokens with which the words of each class go on contexts that end in a slot.
 
     A first token counts if it belongs to one class only and shows the whole word or at least three letters of it.
 
+    Args:
+        lm: the model.
+        word_sets: the words.
+        slot: what kind the contexts end in.
+        contexts: texts; of several sequences, those at one place are read together, and a word counts only if it goes
+            on all of them with the same token.
+
+    Returns:
+        one for each place; contexts that words go on alike share one object.
+
     Raises:
-        InputError: a class keeps no word under this tokenizer.
+        InputError: a class keeps no word after a context.
     """
     lead = " " if slot == "adjective" else ""
-    first: dict[str, dict[str, int]] = {}
-    classes = word_sets.classes(slot)  # type: ignore[arg-type]
-    for emotion in classes:
-        words = word_sets.words(emotion, slot)  # type: ignore[arg-type]
-        ids = [lm.tokenizer(lead + word, add_special_tokens=False)["input_ids"] for word in words]
-        first[emotion] = {
-            word: tokens[0]
-            for word, tokens in zip(words, ids, strict=True)
-            if len(tokens) == 1 or len(str(lm.tokenizer.decode([tokens[0]])).strip()) >= MIN_CHARACTERS
-        }
+    words = [(own.emotion, word) for own in word_sets if own.slot == slot for word in own.words]
+    sides = [lm.tokens_after(texts, [lead + word for _, word in words]) for texts in contexts]
+    letters: dict[int, int] = {}
+    known: dict[tuple[int | None, ...], SlotTokens] = {}
+    found = []
+    for texts, *joined in zip(zip(*contexts, strict=True), *sides, strict=True):
+        first: list[int | None] = []
+        for tokens, *others in zip(*joined, strict=True):
+            alike = tokens and all(other[:1] == tokens[:1] for other in others)
+            if alike and len(tokens) > 1 and tokens[0] not in letters:
+                [context] = lm.encode(texts[:1])
+                letters[tokens[0]] = len(lm.text_after(context.ids, tokens[:1]).strip())
+            told = alike and (len(tokens) == 1 or letters[tokens[0]] >= MIN_CHARACTERS)
+            first.append(tokens[0] if told else None)
+        key = tuple(first)
+        if key not in known:
+            known[key] = _own_tokens(lm, slot, words, key, texts[0])
+        found.append(known[key])
+    return tuple(found)
+
+
+def _own_tokens(
+    lm: LoadedModel, slot: str, words: Sequence[tuple[str, str]], first: Sequence[int | None], context: str
+) -> SlotTokens:
+    """What is left when tokens of several classes are taken out; `first` is each word's token, None if it has none."""
     owners: dict[int, set[str]] = {}
-    for emotion, found in first.items():
-        for token in found.values():
+    for (emotion, _), token in zip(words, first, strict=True):
+        if token is not None:
             owners.setdefault(token, set()).add(emotion)
     kept = {
-        emotion: tuple(sorted({t for t in found.values() if len(owners[t]) == 1})) for emotion, found in first.items()
+        own: tuple(sorted(token for token, classes in owners.items() if classes == {own}))
+        for own in dict.fromkeys(emotion for emotion, _ in words)
     }
-    dropped = tuple(
-        word
-        for emotion in classes
-        for word in word_sets.words(emotion, slot)  # type: ignore[arg-type]
-        if first[emotion].get(word) not in kept[emotion]
-    )
     for emotion, tokens in kept.items():
         if not tokens:
             raise InputError(
                 f"No word of {emotion} at the slot {slot!r} begins with a token of its own in {lm.name}.",
-                next_step="use other word sets",
+                found=f"the context {context!r}",
+                next_step="use other word sets or other contexts",
             )
+    dropped = tuple(w for (c, w), token in zip(words, first, strict=True) if token is None or token not in kept[c])
     return SlotTokens(slot, kept, dropped)
 
 
@@ -160,12 +183,16 @@ def slot_task(lm: LoadedModel, contexts: Sequence[Context], word_sets: WordSets)
     """Lay contexts out for scoring.
 
     Raises:
-        InputError: no contexts, or a class without words under this tokenizer.
+        InputError: no contexts, or a class without words after one of them.
     """
     if not contexts:
         raise InputError("No contexts to steer in.")
-    kinds = {slot: slot_tokens(lm, word_sets, slot) for slot in sorted({c.slot for c in contexts})}
+    slots: dict[int, SlotTokens] = {}
+    for slot in sorted({c.slot for c in contexts}):
+        own = [i for i, context in enumerate(contexts) if context.slot == slot]
+        found = slot_tokens(lm, word_sets, slot, [contexts[i].text for i in own])
+        slots |= dict(zip(own, found, strict=True))
     ids = [e.ids for e in lm.encode([c.text for c in contexts])]
     return SlotTask(
-        tuple(contexts), plan_batches(ids, packed=lm.packing), tuple(kinds[context.slot] for context in contexts)
+        tuple(contexts), plan_batches(ids, packed=lm.packing), tuple(slots[i] for i in range(len(contexts)))
     )

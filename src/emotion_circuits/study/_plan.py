@@ -8,11 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits import prompts
-from emotion_circuits.comparison import fit_texts, pair_slug
-from emotion_circuits.engine import probe_precision
+from emotion_circuits.comparison import pair_slug
 from emotion_circuits.models import resolve_device, revision_of
-from emotion_circuits.prompts import Bank
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
@@ -42,12 +39,14 @@ class Stage:
         parameters: JSON values that decide its result, besides its inputs.
         inputs: names of the stages it reads.
         run: does the work and returns the files it wrote.
+        partial: it runs with what there is of its inputs, where one of them could not.
     """
 
     name: str
     parameters: dict[str, Any]
     inputs: tuple[str, ...]
     run: Callable[[Workshop], list[Path]]
+    partial: bool = False
 
 
 def plan_study(study: Study) -> tuple[Stage, ...]:
@@ -65,15 +64,11 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "batch_tokens": study.batch_tokens,
         "seed": study.seed,
         "profile": study.profile,
-        "float32_products": probe_precision().chosen,
-    }
-    texts = {
-        "explicit": study.bank.profile(study.profile).hash,
-        "implicit": study.bank.implicit().hash,
-        "real_world": study.bank.real_world().hash,
+        "float32_products": study.float32_products,
+        "texts": study.bank.hash,
     }
     for name in study.models:
-        recorded = _recording(study, name, common | texts, stages)
+        recorded = _recording(study, name, common, stages)
         fit = Stage(f"directions/{slug(name)}", common, (recorded[0],), lambda w, m=name: fit_model(w, m))  # type: ignore[misc]
         effects = study.effects.model_dump()
         quality = Stage(
@@ -81,30 +76,27 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
         )  # fmt: skip
         plan = study.steering.model_dump(mode="json")
-        material = _steering_material(study.bank)
         sweep = Stage(
-            f"sweep/{slug(name)}", common | {"steering": plan, "material": material}, (fit.name,),
+            f"sweep/{slug(name)}", common | {"steering": plan}, (fit.name,),
             lambda w, m=name: sweep_development(w, m),  # type: ignore[misc]
         )  # fmt: skip
         steer = Stage(
-            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects, "material": material},
+            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects},
             (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
         )  # fmt: skip
         text = Stage(
-            f"text/{slug(name)}", common | {"steering": plan, "material": material},
+            f"text/{slug(name)}", common | {"steering": plan},
             (recorded[0], fit.name, steer.name),
             lambda w, m=name: write_and_score(w, m),  # type: ignore[misc]
         )  # fmt: skip
         swap = Stage(
             f"swap/{slug(name)}",
             common
-            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name),
-               "explicit": texts["explicit"], "material": material},
+            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name)},
             (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
         )  # fmt: skip
         of_pairs = common | {
             "components": study.components.model_dump(mode="json"), "revision": revision_of(name),
-            "explicit": texts["explicit"], "material": material,
         }  # fmt: skip
         heads = Stage(
             f"heads/{slug(name)}", of_pairs | {"untrained": twin_names(study, name)}, (fit.name,),
@@ -119,28 +111,22 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
             methods = study.methods.model_dump(mode="json") | {"position": study.steering.position}
             stages.append(
                 Stage(
-                    f"methods/{slug(name)}", common | texts | {"methods": methods, "material": material},
+                    f"methods/{slug(name)}", common | {"methods": methods},
                     (fit.name, sweep.name), lambda w, m=name: set_beside(w, m),  # type: ignore[misc]
                 )
             )  # fmt: skip
-    stages += _sharing(study, common | texts)
-    judged = tuple(s.name for s in stages if s.name.startswith(("quality/", "steering/", "maps/", "circuits/")))
-    stages.append(Stage("claims", {}, judged, judge_all))
-    stages.append(Stage("report", {"beside": tables_beside(study)}, tuple(s.name for s in stages), write_report))
+    stages += _sharing(study, common)
+    stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
+    inputs = tuple(s.name for s in stages)
+    stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
     return tuple(stages)
 
 
 def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
     """Add the recording stages of a model and its twins; return their names, the model's own first."""
-    texts = {
-        "generic_texts": study.generic_texts,
-        "revision": revision_of(name),
-        "foils": study.bank.foils().hash,
-        "intensity": study.bank.intensity_series().hash,
-    }
     own = Stage(
         f"activations/{slug(name)}",
-        parameters | texts,
+        parameters | {"generic_texts": study.generic_texts, "revision": revision_of(name)},
         (),
         lambda w, m=name: record_model(w, m),  # type: ignore[misc]
     )
@@ -163,8 +149,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         Stage(
             f"fit_texts/{slug(name)}",
             parameters
-            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]],
-               "fit_texts": fit_texts(study.bank, study.sharing.fit, study.sharing.n_fit).hash},
+            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]]},
             (), lambda w, m=name: record_for_maps(w, m),  # type: ignore[misc]
         )
         for name in names
@@ -189,7 +174,7 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
         maps = [f"maps/{pair_slug(a, b)}" for a, b in pairs_of(study) if b == name]
         stages.append(
             Stage(
-                f"mapped_steering/{slug(name)}", parameters | {"material": _steering_material(study.bank)},
+                f"mapped_steering/{slug(name)}", parameters,
                 (f"directions/{slug(name)}", f"sweep/{slug(name)}", *maps),
                 lambda w, m=name: steer_mapped(w, m),  # type: ignore[misc]
             )
@@ -197,18 +182,16 @@ def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
     return stages
 
 
-def _steering_material(of: Bank) -> str:
-    """Changes when contexts, continuations or word sets do."""
-    import hashlib
-
-    content = repr((prompts.contexts(), of.continuations(), tuple(of.word_sets())))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def claim_files(study: Study) -> dict[str, str]:
+    """Stage that makes claims → the name of its file of them."""
+    of_models = {"quality": "rq1", "steering": "rq3", "circuits": "rq4"}
+    names = {f"{kind}/{slug(m)}": f"{rq}_{slug(m)}" for m in study.models for kind, rq in of_models.items()}
+    return names | {f"maps/{pair_slug(a, b)}": f"maps_{pair_slug(a, b)}" for a, b in pairs_of(study)}
 
 
 def judge_all(work: Workshop) -> list[Path]:
     """All models' claims, judged together, in claims.json."""
-    names = [f"{question}_{slug(name)}" for name in work.study.models for question in ("rq1", "rq3", "rq4")]
-    names += [f"maps_{pair_slug(a, b)}" for a, b in pairs_of(work.study)]
+    names = [file for stage, file in claim_files(work.study).items() if stage not in work.missing]
     path = work.folder / "claims.json"
     write_claims(path, judge(read_unjudged(work.folder, names)))
     return [path]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
 
+from emotion_circuits._lock import owned
 from emotion_circuits._parts import Parts
+from emotion_circuits.errors import EmotionCircuitsError, WriteError
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._plan import keys_of, plan_study
-from emotion_circuits.study._store import Stopwatch, Store
+from emotion_circuits.study._plan import Stage, keys_of, plan_study
+from emotion_circuits.study._store import Stopwatch, Store, stage_key
 from emotion_circuits.study._workshop import Progress, Workshop, no_progress
 
 
@@ -25,6 +27,8 @@ class StudyResult:
         claims: all judged claims.
         report: path of the HTML report.
         computed, kept: names of the stages that ran and that were found finished.
+        failed: stage that could not run → why, in one line; the next run tries it again.
+        not_run: names of the stages that need one of those.
         seconds: of this run.
     """
 
@@ -32,6 +36,8 @@ class StudyResult:
     report: Path
     computed: tuple[str, ...]
     kept: tuple[str, ...]
+    failed: Mapping[str, str]
+    not_run: tuple[str, ...]
     seconds: float
 
 
@@ -40,43 +46,83 @@ def run_study(
 ) -> StudyResult:
     """Run every stage that is not finished.
 
+    A stage that cannot run is reported, and so are those that need it; the others go on, and claims and report are
+    made from what there is.
+
     Args:
         study: what to do.
         tell: called with a line when a stage starts, is kept or is done.
         progress: shows long steps.
 
     Raises:
-        EmotionCircuitsError: a stage failed; the stages before it are kept.
+        InputError: a model that cannot be found; another run at work in the folder.
+        WriteError: a result that cannot be kept; the stages before it are.
     """
     watch = Stopwatch()
-    store = Store(study.folder)
-    store.check_writable()  # before anything is computed that could not be kept
-    work = Workshop(study, tell, progress)
-    computed: list[str] = []
-    kept: list[str] = []
-    # torch's threads decide the last digits of its sums, and which kind of product the probe finds faster. numpy's
-    # products here are small: one thread is as fast, never waits for a busy core, and always sums in the same order.
+    # torch's threads decide the last digits of its sums. numpy's products here are small: one thread is as fast, never
+    # waits for a busy core, and always sums in the same order.
     torch.set_num_threads(study.threads)
-    with threadpool_limits(1, user_api="blas"):
+    with owned(study.folder), threadpool_limits(1, user_api="blas"):
+        store = Store(study.folder)
         stages = plan_study(study)
-        keys = keys_of(stages)
+        run = _Run(store, Workshop(study, tell, progress), keys_of(stages))
         for place, stage in enumerate(stages, 1):
-            label = f"[{place}/{len(stages)}] {stage.name}"
-            if store.finished(stage.name, keys[stage.name]):
-                kept.append(stage.name)
-                tell(f"{label}: kept")
-                continue
-            own = Stopwatch()
-            work.parts = Parts(study.folder / ".parts" / stage.name.replace("/", "_"), keys[stage.name])
-            files = stage.run(work)
-            store.finish(stage.name, keys[stage.name], files, own.seconds, stage.parameters)
-            work.parts.clear()
-            computed.append(stage.name)
-            tell(f"{label}: {own.seconds:.1f} s")
+            run.take(stage, f"[{place}/{len(stages)}] {stage.name}")
+        claims = () if "claims" in run.failed else read_claims(study.folder / "claims.json")
     return StudyResult(
-        claims=read_claims(study.folder / "claims.json"),
+        claims=claims,
         report=study.folder / "report" / "index.html",
-        computed=tuple(computed),
-        kept=tuple(kept),
+        computed=tuple(run.computed),
+        kept=tuple(run.kept),
+        failed=run.failed,
+        not_run=tuple(run.not_run),
         seconds=watch.seconds,
     )
+
+
+@dataclass
+class _Run:
+    """What has become of the stages so far."""
+
+    store: Store
+    work: Workshop
+    keys: dict[str, str]
+    computed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    not_run: list[str] = field(default_factory=list)
+
+    def take(self, stage: Stage, label: str) -> None:
+        """Keep a finished stage, run another, and note why it cannot run."""
+        work, tell = self.work, self.work.tell
+        lacking = [name for name in stage.inputs if name in work.missing]
+        if lacking and not stage.partial:
+            self.not_run.append(stage.name)
+            self._lose(stage, f"{label}: not run, for want of {', '.join(lacking)}")
+            return
+        if lacking:  # it is another result than with all of its inputs
+            inputs = [self.keys[name] for name in stage.inputs if name not in lacking]
+            self.keys[stage.name] = stage_key(stage.name, stage.parameters | {"without": lacking}, inputs)
+        key, watch = self.keys[stage.name], Stopwatch()
+        if self.store.finished(stage.name, key):
+            self.kept.append(stage.name)
+            tell(f"{label}: kept")
+            return
+        work.parts = Parts(work.folder / ".parts" / stage.name.replace("/", "_"), key)
+        try:
+            files = stage.run(work)
+        except WriteError:  # the next stage could not be kept either
+            raise
+        except EmotionCircuitsError as error:
+            self.failed[stage.name] = " ".join(str(error).split())
+            self._lose(stage, f"{label}: failed. {self.failed[stage.name]}")
+            return
+        self.store.finish(stage.name, key, files, watch.seconds, stage.parameters)
+        work.parts.clear()
+        self.computed.append(stage.name)
+        tell(f"{label}: {watch.seconds:.1f} s")
+
+    def _lose(self, stage: Stage, why: str) -> None:
+        self.work.missing.add(stage.name)
+        self.store.forget(stage.name)
+        self.work.tell(why)

@@ -39,7 +39,7 @@ from emotion_circuits.components import (
     read_depths,
     write_depths,
 )
-from emotion_circuits.directions import load_directions
+from emotion_circuits.directions import load_directions, source_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import Claim, smallest_from_se, weighted_bootstrap
@@ -98,12 +98,12 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
         for what, kind in kinds.items()
     }
     examples = examples_of(lm, [s for s in screens if s.kind == "head"], tables["screen"], n_examples=plan.examples)
-    files = write_depths(work.folder, screens, seed=seed)
+    files = write_depths(work.folder, screens, source_of(lm).model_dump(), work.bank.hash, seed=seed)
     for what, untrained in _untrained(work, name, sets).items():
         tables[what][UNTRAINED] = tables[what]["emotion"].map(untrained)
     for what, table in tables.items():
         files.append(folder / f"{what}_{slug(name)}.parquet")
-        write_table(files[-1], table)
+        write_table(files[-1], table, source=source_of(lm).model_dump())
     files.append(folder / f"examples_{slug(name)}.json")
     write_text(files[-1], examples.model_dump_json(indent=1) + "\n")
     return files

@@ -7,7 +7,6 @@ keeps the stages it had finished. A stage is finished if its key is the same and
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits._files import read_json, whole_file, write_json
+from emotion_circuits._files import read_json, write_json
+from emotion_circuits._parts import NUMERIC_PACKAGES, key_of
 from emotion_circuits.errors import InputError
 
 SCHEMA = 1
-NUMERIC_PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "emotion-circuits")
 
 
 def file_hash(path: Path) -> str:
@@ -37,9 +36,7 @@ def stage_key(name: str, parameters: Mapping[str, Any], inputs: Sequence[str]) -
         parameters: JSON values.
         inputs: keys of the stages it reads.
     """
-    versions = {package: version(package) for package in NUMERIC_PACKAGES}
-    content = json.dumps([name, parameters, list(inputs), versions], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return key_of([name, parameters, list(inputs)])
 
 
 class Store:
@@ -55,18 +52,25 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         self._path = folder / "manifest.json"
-        self._stages: dict[str, dict[str, Any]] = {}
-        if self._path.exists():
-            found = read_json(self._path)
-            schema = found.get("schema") if isinstance(found, dict) else None
-            if schema != SCHEMA:
-                raise InputError(
-                    f"{folder} holds results of another version.",
-                    found=f"schema {schema}",
-                    accepted=f"schema {SCHEMA}",
-                    next_step="give another folder with --results, or move this one away",
-                )
-            self._stages = found["stages"]
+        self._stages = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        if not self._path.exists():
+            return {}
+        found = read_json(self._path)
+        schema = found.get("schema") if isinstance(found, dict) else None
+        if schema != SCHEMA:
+            raise InputError(
+                f"{self.folder} holds results of another version.",
+                found=f"schema {schema}",
+                accepted=f"schema {SCHEMA}",
+                next_step="give another folder with --results, or move this one away",
+            )
+        stages: dict[str, dict[str, Any]] = found["stages"]
+        return stages
+
+    def _write(self) -> None:
+        write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
 
     def finished(self, stage: str, key: str) -> bool:
         """Whether the stage was finished under this key and its files are as they were."""
@@ -78,16 +82,11 @@ class Store:
             for name, digest in entry["files"].items()
         )
 
-    def check_writable(self) -> None:
-        """Raise `InputError` unless files can be made here."""
-        with whole_file(self.folder / ".writable") as part:
-            part.touch()
-        (self.folder / ".writable").unlink()
-
     def finish(
         self, stage: str, key: str, files: Sequence[Path], seconds: float, parameters: Mapping[str, Any]
     ) -> None:
-        """Record a finished stage and what made its files."""
+        """Record a finished stage and what made its files, beside whatever is recorded by now."""
+        self._stages = self._read()
         self._stages[stage] = {
             "key": key,
             "parameters": dict(parameters),
@@ -97,7 +96,15 @@ class Store:
             "versions": {package: version(package) for package in NUMERIC_PACKAGES}
             | {"python": platform.python_version()},
         }
-        write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
+        self._write()
+
+    def forget(self, stage: str) -> None:
+        """Remove what an earlier run left of a stage that cannot run now, so that nobody takes it for this study's."""
+        entry = self._stages.pop(stage, None)
+        if entry is not None:
+            self._write()
+            for name in entry["files"]:
+                (self.folder / name).unlink(missing_ok=True)
 
 
 class Stopwatch:

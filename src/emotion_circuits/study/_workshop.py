@@ -35,12 +35,14 @@ class Workshop:
         tell: called with one line for the user.
         progress: shows long steps.
         parts: keeps what the running stage has done so far.
+        missing: stages that could not run, or that need one of those.
     """
 
     study: Study
     tell: Callable[[str], None] = lambda _: None
     progress: Progress = no_progress
     parts: Parts | None = None
+    missing: set[str] = field(default_factory=set)
     _loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
     @property
@@ -59,8 +61,9 @@ class Workshop:
             self._loaded.clear()
             study = self.study
             self._loaded[name] = load(
-                name, device=study.device, dtype=study.dtype, bos=study.bos, threads=study.threads
-            )
+                name, device=study.device, dtype=study.dtype, bos=study.bos, threads=study.threads,
+                float32_products=study.float32_products,
+            )  # fmt: skip
         return self._loaded[name]
 
     @contextmanager

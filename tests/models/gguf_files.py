@@ -1,0 +1,146 @@
+"""Writes `.gguf` files of tiny models, in llama.cpp's layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
+from transformers import PreTrainedModel
+
+LLAMA = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+GPT2 = {
+    "transformer.wte": "token_embd",
+    "transformer.wpe": "position_embd",
+    "transformer.ln_f": "output_norm",
+    "lm_head": "output",
+    "ln_1": "attn_norm",
+    "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output",
+    "ln_2": "ffn_norm",
+    "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
+}
+
+
+def write_gguf(
+    file: Path,
+    model: PreTrainedModel,
+    tokenizer: Path | Mapping[str, Any],
+    architecture: str = "llama",
+    *,
+    keys: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, np.ndarray | None] | None = None,
+    quantized: bool = False,
+) -> None:
+    """Write a model and its tokenizer.
+
+    Args:
+        tokenizer: a byte-level tokenizer.json, or the keys after `tokenizer.ggml.`.
+        keys: changes to the metadata; None takes a key away.
+        tensors: changes to the tensors; None takes a tensor away.
+        quantized: whether matrices are stored as Q8_0.
+    """
+    written = _model_keys(model.config, architecture) | {
+        f"tokenizer.ggml.{key}": value
+        for key, value in (byte_level(tokenizer) if isinstance(tokenizer, Path) else tokenizer).items()
+    }
+    writer = GGUFWriter(file, architecture)
+    for key, value in (written | dict(keys or {})).items():
+        if value is not None:
+            _add(writer, key, value)
+    for name, tensor in (_tensors(model) | dict(tensors or {})).items():
+        if tensor is None:
+            continue
+        if quantized and tensor.ndim == 2 and tensor.shape[1] % 32 == 0:
+            kind = GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, quants.quantize(tensor, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def byte_level(tokenizer_file: Path) -> dict[str, Any]:
+    """The keys of a byte-level tokenizer.json."""
+    written = json.loads(tokenizer_file.read_text("utf-8"))
+    tokens = written["model"]["vocab"] | {added["content"]: added["id"] for added in written["added_tokens"]}
+    special = {added["id"] for added in written["added_tokens"]}
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in written["model"]["merges"]]
+    return {
+        "model": "gpt2",
+        "tokens": sorted(tokens, key=tokens.__getitem__),
+        "token_type": [3 if i in special else 1 for i in range(len(tokens))],
+        "merges": merges,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+
+
+def _model_keys(config: Any, architecture: str) -> dict[str, Any]:
+    keys = {
+        "block_count": config.num_hidden_layers,
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "attention.head_count": config.num_attention_heads,
+    }
+    if config.model_type == "gpt2":
+        keys |= {"feed_forward_length": 4 * config.hidden_size}
+        keys |= {"attention.layer_norm_epsilon": config.layer_norm_epsilon}
+    else:
+        keys |= {
+            "feed_forward_length": config.intermediate_size,
+            "attention.head_count_kv": config.num_key_value_heads,
+            "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+            "rope.freq_base": float(config.rope_parameters["rope_theta"]),
+            "rope.dimension_count": config.head_dim,
+            "vocab_size": config.vocab_size,
+        }
+    return {f"{architecture}.{key}": value for key, value in keys.items()}
+
+
+def _tensors(model: PreTrainedModel) -> dict[str, np.ndarray]:
+    config = model.config
+    parts = GPT2 if config.model_type == "gpt2" else LLAMA
+    tensors = {}
+    for key, value in model.state_dict().items():
+        path, kind = key.rsplit(".", 1)
+        tensor = value.float().numpy()
+        if path in parts:
+            if path != "lm_head" or not config.tie_word_embeddings:
+                tensors[f"{parts[path]}.{kind}"] = tensor
+            continue
+        _, _, layer, part = path.split(".", 3)
+        if config.model_type == "gpt2" and tensor.ndim == 2:
+            tensor = tensor.T
+        if part.endswith(("q_proj", "k_proj")):  # llama.cpp interleaves their rows
+            halves = tensor.reshape(-1, 2, config.head_dim // 2, *tensor.shape[1:])
+            tensor = halves.swapaxes(1, 2).reshape(tensor.shape)
+        tensors[f"blk.{layer}.{parts[part]}.{kind}"] = np.ascontiguousarray(tensor)
+    return tensors
+
+
+def _add(writer: GGUFWriter, key: str, value: Any) -> None:
+    kinds = {bool: GGUFValueType.BOOL, int: GGUFValueType.UINT32, float: GGUFValueType.FLOAT32}
+    if isinstance(value, list):
+        writer.add_array(key, value)
+    else:
+        writer.add_key_value(key, value, kinds.get(type(value), GGUFValueType.STRING))

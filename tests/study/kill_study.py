@@ -1,0 +1,111 @@
+"""Kill a small study at random moments, beside a rival in the same folder, until it is done; its claims must not care.
+
+Run by hand: `python tests/study/kill_study.py --moments 20`. The suite kills once with each signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from emotion_circuits._files import read_json
+
+SMALL = {
+    "models": "reference/gpt2",
+    "threads": 2,
+    "generic_texts": 16,
+    "steering": {
+        "depths": 1, "doses": [-0.2, 0.2], "development_contexts": 2, "continuations_per_class": 1,
+        "covariance_controls": 10, "isotropic_controls": 2, "shuffled_controls": 2, "text_tokens": 4,
+    },
+    "interchange": {"depths": 1, "places": "last"},
+    "components": {
+        "exact": 1, "examples": 1, "ranking": "attribution", "random_sizes": 0.2, "draws": 2, "dropped": 1
+    },
+}  # fmt: skip
+
+
+def start(file: Path) -> subprocess.Popen[str]:
+    """A study as a user starts it."""
+    command = [sys.executable, "-m", "emotion_circuits", "study", str(file)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def disturb(file: Path, results: Path, number: signal.Signals, moment: Callable[[], bool]) -> bool:
+    """Start two runs, and send both the signal once `moment` is true; whether the study was done before.
+
+    Raises:
+        AssertionError: a run ended otherwise than it may, or a terminated one left something half-written.
+    """
+    runs = [start(file), start(file)]
+    while not moment() and any(run.poll() is None for run in runs):
+        time.sleep(0.02)
+    for run in runs:
+        run.send_signal(number)  # does nothing to a run that has ended
+    said = [run.communicate()[1] for run in runs]
+    statuses = [run.returncode for run in runs]
+    # −15: still importing, before there was anything to tidy up.
+    assert set(statuses) <= {0, 2, -number, 128 + number}, (statuses, said)
+    for status, text in zip(statuses, said, strict=True):
+        assert status != 2 or "Another run is at work" in text, text
+        assert "Traceback" not in text, text
+    if number == signal.SIGTERM:
+        left = [path for path in results.rglob("*.part")] if results.is_dir() else []
+        assert not left and not (results / "baseline" / ".owner.json").exists(), left
+    return 0 in statuses
+
+
+def same_results(one: Path, two: Path) -> bool:
+    """Whether claims, and all tables and tensors that the manifests list, have the same bytes."""
+    stages = [read_json(folder / "baseline" / "manifest.json")["stages"] for folder in (one, two)]
+    claims = [(folder / "baseline" / "claims.json").read_bytes() for folder in (one, two)]
+    files = [{name: entry["files"] for name, entry in found.items()} for found in stages]
+    return claims[0] == claims[1] and files[0] == files[1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moments", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+
+        def study(name: str) -> Path:
+            file = folder / f"{name}.yaml"
+            file.write_text(yaml.safe_dump(SMALL | {"results": str(folder / name)}))
+            return file
+
+        clock = time.monotonic()
+        assert start(study("undisturbed")).wait() == 0
+        whole = time.monotonic() - clock
+        print(f"undisturbed: {whole:.0f} s", flush=True)
+        made = number = 0
+        while made < arguments.moments:
+            number += 1
+            file, results = study(str(number)), folder / str(number)
+            done = False
+            while not done and made < arguments.moments:
+                sent = (signal.SIGKILL, signal.SIGTERM)[made % 2]
+                end = time.monotonic() + rng.uniform(0, whole)
+                done = disturb(file, results, sent, lambda end=end: time.monotonic() > end)  # type: ignore[misc]
+                made += not done
+                print(f"study {number}, moment {made}: {'done before' if done else sent.name}", flush=True)
+            assert start(file).wait() == 0
+            assert same_results(folder / "undisturbed", results), f"study {number} differs"
+            print(f"study {number}: the same bytes", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
