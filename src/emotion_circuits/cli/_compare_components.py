@@ -112,7 +112,7 @@ def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) 
         note(f"there are directions of {name} now: its profiles are made again with what is written along them")
     lm = load(name, options)
     screens = _screens(lm, directions_if_any(lm, None, store), store)
-    write_depths(store.folder, screens, source_of(lm).model_dump(), texts, seed=seed)
+    write_depths(store.folder, screens, source_of(lm).model_dump(), store.bank.hash, seed=seed)
     return read_depths(store.folder, name)
 
 
