@@ -102,7 +102,7 @@ def score(
             done(len(scored))
     for row, one in zip(rows, scored, strict=True):
         if not all(map(math.isfinite, one.scores.values())):
-            note(f"{row.where}: the model's numbers for this text are not finite, so it has no score")
+            note(f"{row.where}: no score; the text lacks the position, or the model's numbers for it are not finite")
     layers = set(scored[0].layers.values())
     at_layer, position = layers.pop() if len(layers) == 1 else scored[0].layers, scored[0].position
     added = [
