@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,13 @@ NUMERIC_PACKAGES = (
 
 def key_of(content: Any) -> str:
     """What a result is recognised by: everything that decides it, as JSON values, and the packages that compute."""
-    versions = {package: version(package) for package in NUMERIC_PACKAGES}
-    return hashlib.sha256(json.dumps([content, versions], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([content, _versions()], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    """Of what computes; looking one up takes milliseconds, and a study has hundreds of keys."""
+    return tuple(f"{package} {version(package)}" for package in NUMERIC_PACKAGES)
 
 
 class Parts:

@@ -162,7 +162,8 @@ lines = st.sampled_from(ODD_LINES) | objects.map(json.dumps) | texts | texts.map
 def contents(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=200))
-    many = draw(st.lists(lines, max_size=5))
+    good = objects.map(json.dumps) | texts.map(lambda t: json.dumps({"text": t, "prompt": "p", "emotion": "anger"}))
+    many = draw(st.lists(good if draw(st.booleans()) else lines, max_size=5))
     if draw(st.booleans()):
         many = ['{"text": "fine"}', *many] if draw(st.booleans()) else ["text,id", *many]
     content = draw(st.sampled_from(["\n", "\n", "\r\n", "\r", "\n\n"])).join(many)

@@ -68,6 +68,24 @@ def test_lines_keep_their_own_fields(run, argv, recorded, tmp_path):
     assert one["scores"] == pytest.approx(written[1]["scores"], abs=1e-5)
 
 
+def test_a_text_without_a_score_is_named(run, argv, tmp_path, monkeypatch):
+    from emotion_circuits import scoring
+
+    whole = scoring.score_texts
+
+    def first_lost(lm, directions, texts, **options):
+        found = whole(lm, directions, texts, **options)
+        lost = found[0]._replace(scores=dict.fromkeys(found[0].scores, float("nan")))
+        return [lost, *found[1:]]
+
+    monkeypatch.setattr(scoring, "score_texts", first_lost)
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS[:2]))
+    outcome = run(*argv, "--input", tmp_path / "in.jsonl", "--json")
+    assert outcome.status == 0
+    assert "in.jsonl, line 1" in outcome.err and "not finite" in outcome.err and "line 2" not in outcome.err
+    assert [None in row["scores"].values() for row in json.loads(outcome.out)] == [True, False]
+
+
 @pytest.mark.parametrize(("chosen", "shown"), [({"anger": 2, "apology": 2, "gratitude": 2}, 2), (None, None)])
 def test_layer_is_a_number_unless_emotions_differ(run, argv, recorded, tmp_path, chosen, shown):
     chosen = chosen or {"anger": 2, "apology": 5, "gratitude": 2}

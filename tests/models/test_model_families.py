@@ -1,4 +1,4 @@
-"""One battery over all families. It is driven by `FAMILIES`: a new entry is tested as soon as it has a tiny config."""
+"""One battery over all families, driven by `FAMILIES`: a new entry is tested as soon as it is there."""
 
 from __future__ import annotations
 

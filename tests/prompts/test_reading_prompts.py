@@ -102,7 +102,7 @@ BAD_LINES = [
     ('{"emotion": "anger"}', "text"),
     ('{"text": 3, "emotion": "anger"}', "text"),
     ('{"text": "  ", "emotion": "anger"}', "empty"),
-    ('{"text": "a", "emotion": "joy"}', "'neutral', 'gratitude', 'anger' or 'apology'"),
+    ('{"text": "a", "emotion": "Joy!"}', "emotion"),
     ('{"text": "a", "emotion": "anger", "span": [0, 9]}', "span"),
     ('{"text": "a", "emotion": "anger", "span": [0]}', "span"),
     ('{"text": "a", "emotion": "anger", "split": "train"}', "split"),

@@ -13,15 +13,17 @@ import yaml
 from kill_study import disturb, same_results
 
 from emotion_circuits import prompts
-from emotion_circuits._files import read_json, read_table
+from emotion_circuits._files import read_json, read_table, write_table
 from emotion_circuits.cli import main
 from emotion_circuits.directions import load_directions
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.interventions import control_slopes
+from emotion_circuits.models import ModelName, model_label
 from emotion_circuits.prompts import bank
+from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
-from emotion_circuits.statistics import read_claims
+from emotion_circuits.statistics import Claim, read_claims, write_claims
 from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study, _plan, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
@@ -158,6 +160,22 @@ def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
         *(f"{stage}/reference--gpt2" for stage in ("sweep", "steering", "text")), "claims", "report"
     }  # fmt: skip
     assert (tmp_path / "baseline" / "claims.json").read_bytes() == (undisturbed / "claims.json").read_bytes()
+
+
+def test_a_model_in_a_folder_has_claims_and_tables_under_one_name(undisturbed: Path, tmp_path: Path) -> None:
+    """Tables hold its path; claims, which name no place on a machine, and the report its slug."""
+    name = str(tmp_path / "models" / "gpt2")
+    slug = ModelName.parse(name).slug
+    for path in undisturbed.rglob("*reference--gpt2*.parquet"):
+        table = read_table(path)
+        new = tmp_path / path.relative_to(undisturbed).as_posix().replace("reference--gpt2", slug)
+        write_table(new, table.replace({"model": {"reference/gpt2": name}}))
+    claims = [c.model_copy(update={"model": model_label(name), "evidence": ()})
+              for c in read_claims(undisturbed / "claims.json")]  # fmt: skip
+    write_claims(tmp_path / "claims.json", [Claim.model_validate(claim.model_dump()) for claim in claims])
+    [model] = (results := read_results(tmp_path)).models
+    assert model.name == model.slug == slug and len(model.claims) == len(claims)
+    assert all(model.measures.values()) and not any("do not cover" in note for note in results.notes)
 
 
 def test_a_study_of_which_nothing_can_run_still_ends_with_a_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +30,7 @@ from emotion_circuits.cli._options import (
     flag,
     text_file,
 )
-from emotion_circuits.cli._output import Table, emit
+from emotion_circuits.cli._output import Table, emit, note
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
@@ -99,6 +100,9 @@ def score(
             texts = [row.text for row in read[first : first + TEXTS_AT_ONCE]]
             scored += score_texts(lm, directions, texts, layer=layer, kind=kind)
             done(len(scored))
+    for row, one in zip(rows, scored, strict=True):
+        if not all(map(math.isfinite, one.scores.values())):
+            note(f"{row.where}: no score; the text lacks the position, or the model's numbers for it are not finite")
     layers = set(scored[0].layers.values())
     at_layer, position = layers.pop() if len(layers) == 1 else scored[0].layers, scored[0].position
     added = [

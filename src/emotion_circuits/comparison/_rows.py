@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emotion_circuits.models import ModelName
+from emotion_circuits.models import ModelName, model_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def pairs_table(rows: Sequence[PairMeasure]) -> pd.DataFrame:
 
 def pair_name(a: str, b: str) -> str:
     """How claims name an ordered pair of models."""
-    return f"{a} → {b}"
+    return f"{model_label(a)} → {model_label(b)}"
 
 
 def pair_slug(a: str, b: str) -> str:

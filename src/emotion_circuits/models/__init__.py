@@ -7,7 +7,7 @@ from emotion_circuits.models._families import FAMILIES, Family, family_of
 from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._load import family_of_model, load, resolve_device
 from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
-from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName
+from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName, model_label
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._smollm2 import get_smollm2
 from emotion_circuits.models._sources import get, is_available
@@ -33,6 +33,7 @@ __all__ = [
     "get_smollm2",
     "is_available",
     "load",
+    "model_label",
     "quiet_transformers",
     "resolve_device",
     "revision_of",

@@ -26,6 +26,11 @@ _REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,62}[A-Za-z0-9_])?")
 _QUERY = re.compile(r"init=random(?:&seed=(\d{1,9}))?")
 
 
+def model_label(name: str) -> str:
+    """What claims and reports call a model: its name, or of a path the slug, since claims name no place on a machine."""
+    return ModelName.parse(name).slug if Path(name).is_absolute() else name
+
+
 @dataclass(frozen=True)
 class ModelName:
     """A parsed model name. Make one with `ModelName.parse`; `str()` gives the canonical string back."""

@@ -100,6 +100,7 @@ def validate(
     seed: int = 0,
     words: tuple[int, int] = (8, 24),
     of: Bank | None = None,
+    implicit_texts: Dataset | None = None,
 ) -> ValidationReport:
     """Looks for defects and measures what tells the classes apart.
 
@@ -109,8 +110,8 @@ def validate(
             classifier can be found to tell the classes apart.
         seed: of the permutations and bootstraps.
         words: the fewest and the most words a text may have.
-        of: the classes' bank, for its lexicons and for its implicit texts, which classifiers trained on `dataset` are
-            tested on besides; None for the bundled default.
+        of: the classes' bank, for its lexicons; None for the bundled default.
+        implicit_texts: what classifiers trained on `dataset` are tested on besides; by default the bank's.
 
     Numbers are balanced accuracies (chance is 1 / number of classes): `nuisance` (the better of two classifiers that
     see counts, punctuation, person words, sentence type and the span's place) and `bag of words` (descriptive: it is
@@ -133,7 +134,7 @@ def validate(
         found = f"{len(dataset.scenarios)} scenarios, {len(dataset.classes)} classes"
         warnings.append(Finding("too-few", 1, f"too few to test what tells the classes apart: {found}"))
     else:
-        numbers, found_problems, found_warnings = _separability(dataset, of.implicit(), n_permutations, seed)
+        numbers, found_problems, found_warnings = _separability(dataset, of.implicit() if implicit_texts is None else implicit_texts, n_permutations, seed)
         problems += found_problems
         warnings += found_warnings
     return ValidationReport(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from emotion_circuits._files import read_json
 from emotion_circuits.components import Edge, EdgeTarget
 from emotion_circuits.errors import InputError
+from emotion_circuits.models import model_label
 from emotion_circuits.statistics import Measure
 
 
@@ -61,7 +62,7 @@ def read_circuits(path: Path) -> CircuitFile:
     try:
         own, edges, targets = found["circuits"], found.get("edges", {}), found.get("edge_targets", {})
         return CircuitFile(
-            model=str(found["model"]),
+            model=model_label(str(found["model"])),
             ranking=str(found["ranking"]),
             size=float(found["size"]),
             controls=int(found["controls"]),

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion_circuits._files import read_table
 from emotion_circuits.comparison import (
     ALL,
     ALL_FUNCTIONS,
@@ -22,6 +21,7 @@ from emotion_circuits.comparison import (
 from emotion_circuits.components import FUNCTIONS, LAYER_SHARE, NOTHING, HeadFunction
 from emotion_circuits.errors import InputError
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series, finite_range
+from emotion_circuits.report._labels import read_table
 from emotion_circuits.report._results import in_order
 from emotion_circuits.report._style import equals, interval, number, p_value
 from emotion_circuits.statistics import ALPHA, Measure

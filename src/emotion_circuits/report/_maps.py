@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion_circuits._files import read_table
 from emotion_circuits.comparison import (
     DETECTION,
     DETECTION_SHARE,
@@ -23,6 +22,7 @@ from emotion_circuits.comparison import (
     PairMeasure,
 )
 from emotion_circuits.errors import InputError
+from emotion_circuits.report._labels import read_table
 from emotion_circuits.report._static import WIDTH, cell_axes, new_figure
 from emotion_circuits.report._style import interval, layer_name, light, number, p_value
 

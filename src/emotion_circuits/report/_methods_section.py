@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from emotion_circuits._files import read_table
 from emotion_circuits.components import WAYS, MethodRow, title_of
 from emotion_circuits.errors import InputError
+from emotion_circuits.report._labels import read_table
 from emotion_circuits.report._style import equals, interval, layer_name, number, p_value
 from emotion_circuits.scoring import RANDOM
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emotion_circuits._files import read_json, read_table
+from emotion_circuits._files import read_json
 from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
@@ -16,6 +16,7 @@ from emotion_circuits.prompts import bundled_emotions
 from emotion_circuits.report._circuit_file import CircuitFile
 from emotion_circuits.report._circuit_section import circuits_of
 from emotion_circuits.report._head_results import HeadResults, read_heads
+from emotion_circuits.report._labels import read_table
 from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
 from emotion_circuits.report._methods_section import METHODS_FILE, read_methods
 from emotion_circuits.report._texts import WrittenTexts, read_texts

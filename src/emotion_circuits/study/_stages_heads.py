@@ -41,7 +41,7 @@ from emotion_circuits.components import (
 )
 from emotion_circuits.directions import load_directions, source_of
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import LoadedModel
+from emotion_circuits.models import LoadedModel, model_label
 from emotion_circuits.statistics import Claim, smallest_from_se, weighted_bootstrap
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import ComponentsPlan
@@ -191,7 +191,7 @@ def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Cla
     return Claim(
         id="rq4.circuit",
         question="RQ4",
-        model=name,
+        model=model_label(name),
         emotion=found.emotion,
         layer=None,
         statistic=f"{CPR} of heads and units ranked by {found.by}, {found.areas_from}",

@@ -35,7 +35,7 @@ from emotion_circuits.directions import (
     save_generic,
 )
 from emotion_circuits.errors import MeasurementError
-from emotion_circuits.models import ModelName
+from emotion_circuits.models import ModelName, model_label
 from emotion_circuits.statistics import (
     Claim,
     Measure,
@@ -181,7 +181,7 @@ def _separability(
     return Claim(
         id="rq1.separability",
         question="RQ1",
-        model=name,
+        model=model_label(name),
         emotion=emotion,
         layer=layer,
         statistic="AUROC on implicit texts",
@@ -212,7 +212,7 @@ def _stability(
     common = {
         "id": "rq1.stability",
         "question": "RQ1",
-        "model": name,
+        "model": model_label(name),
         "emotion": emotion,
         "layer": layer,
         "statistic": "split-half cosine of the specific direction",

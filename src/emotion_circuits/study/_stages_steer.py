@@ -28,7 +28,7 @@ from emotion_circuits.interventions import (
     sweep,
     sweep_cost,
 )
-from emotion_circuits.models import LoadedModel
+from emotion_circuits.models import LoadedModel, model_label
 from emotion_circuits.prompts import Context
 from emotion_circuits.scoring import continuation_task, slot_task
 from emotion_circuits.statistics import Bootstrap, Claim, Measure, grouped_bootstrap, measures_table, smallest_from_se
@@ -211,7 +211,7 @@ def _claim(
     return Claim(
         id="rq3.steering",
         question="RQ3",
-        model=name,
+        model=model_label(name),
         emotion=emotion,
         layer=choice.layer,
         statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
