@@ -134,7 +134,8 @@ def validate(
         found = f"{len(dataset.scenarios)} scenarios, {len(dataset.classes)} classes"
         warnings.append(Finding("too-few", 1, f"too few to test what tells the classes apart: {found}"))
     else:
-        numbers, found_problems, found_warnings = _separability(dataset, of.implicit() if implicit_texts is None else implicit_texts, n_permutations, seed)
+        other = of.implicit() if implicit_texts is None else implicit_texts
+        numbers, found_problems, found_warnings = _separability(dataset, other, n_permutations, seed)
         problems += found_problems
         warnings += found_warnings
     return ValidationReport(
