@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
-from emotion_circuits.prompts import Bank, bank
+from emotion_circuits.prompts import Bank, bank, bundled_emotions
 from emotion_circuits.study._yaml import read_yaml
 
 ALL_LAYERS = 1000
@@ -181,7 +181,7 @@ class Study(Plan):
 
     profile: Literal["baseline", "extended"] = "baseline"
     emotions: Several[str] | None = None
-    """Names of bundled emotions and `.yaml` files of one's own; None for the bundled default."""
+    """Names of bundled emotions, at least two: specific directions set them against each other. None for the default."""
     models: Several[str] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
@@ -212,6 +212,13 @@ class Study(Plan):
         if len(set(names)) < len(names):
             raise ValueError("each model once")
         return names
+
+    @field_validator("emotions")
+    @classmethod
+    def _bundled(cls, emotions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if emotions is not None and (len(emotions) < 2 or not set(emotions) <= set(bundled_emotions())):
+            raise ValueError(f"two or more of {', '.join(bundled_emotions())}")
+        return emotions
 
     @field_validator("results")
     @classmethod
