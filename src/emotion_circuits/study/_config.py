@@ -181,7 +181,7 @@ class Study(Plan):
 
     profile: Literal["baseline", "extended"] = "baseline"
     emotions: Several[str] | None = None
-    """Names of bundled emotions, at least two: specific directions set them against each other. None for the default."""
+    """Names of bundled emotions, at least two: specific directions set them against each other; None: the default."""
     models: Several[str] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
