@@ -27,7 +27,7 @@ _QUERY = re.compile(r"init=random(?:&seed=(\d{1,9}))?")
 
 
 def model_label(name: str) -> str:
-    """What claims and reports call a model: its name, or of a path the slug, since claims name no place on a machine."""
+    """What claims and reports call a model: its name, of a path the slug, since claims name no place on a machine."""
     return ModelName.parse(name).slug if Path(name).is_absolute() else name
 
 
