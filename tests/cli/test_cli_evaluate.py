@@ -130,6 +130,6 @@ def test_what_evaluate_refuses(run, tmp_path, monkeypatch):
     shutil.copytree(reference_folder(ModelName.parse("reference/gpt2")), language_model)
     refused(run("evaluate", "--input", path, "--scorers", f"hf:{language_model}"), "no sequence classifier", "GPT2")
     path.write_text('{"prompt": "p", "text": "x"}\n{"text": "x"}\n')
-    refused(run("evaluate", "--input", path), "text 2", "prompt")
+    refused(run("evaluate", "--input", path), "line 2", "prompt")
     path.write_text('{"prompt": "p", "text": "x"}\n{"prompt": "p"}\n')
     refused(run("evaluate", "--input", path), "line 2")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
+from transformers import PreTrainedModel
+
 import tiny_models
 from emotion_circuits.models import ModelName
 from emotion_circuits.models._sources import reference_folder
-from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
-from transformers import PreTrainedModel
 
 TOKENIZER = reference_folder(ModelName.parse("reference/gpt2"))
 
