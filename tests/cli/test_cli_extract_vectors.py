@@ -143,7 +143,7 @@ def halves(recorded, tmp_path_factory):
 
 @pytest.mark.parametrize("show", ["cleanings", "foils", "intensity"])
 def test_every_table_of_vectors_shows_what_the_library_gives(run, halves, tmp_path, show):
-    argv = ("vectors", "--activations-dir", halves, "--output", tmp_path / "v", "--kinds", "specific")
+    argv = ("vectors", "--activations-dir", halves, "--output", tmp_path / "v.safetensors", "--kinds", "specific")
     outcome = run(*argv, "--show", show)
     assert (outcome.status, outcome.err) == (0, "")
     acts, fitted = halves, load_directions(tmp_path / "v.safetensors")
@@ -221,4 +221,4 @@ def test_texts_without_their_neutral_partners_have_no_direction(run, quick, reco
     )
     argv = ("extract", "--model", "reference/gpt2", "--dataset", tmp_path / "set.jsonl", "--positions", "mean")
     assert run(*argv, "--output", tmp_path / "a").status == 0
-    refused(run("vectors", "--activations-dir", tmp_path / "a", "--output", tmp_path / "v"))
+    refused(run("vectors", "--activations-dir", tmp_path / "a", "--output", tmp_path / "v.safetensors"))

@@ -72,17 +72,20 @@ def test_model1_and_model2(run):
     assert (given["model"], given["other"]) == ("a", "b")
 
 
+DEFAULTS = {"device": "auto", "dtype": "float32", "bos": "auto", "threads": None, "float32_products": "highest"}
+
+
 def test_shared_options_are_flat(run):
     options = ("--device", "cpu", "--dtype", "bfloat16", "--results", "r", "--profile", "extended")
     given = attempted(run, *options, "--batch_tokens", 64)
-    assert given["model_options"] == {"device": "cpu", "dtype": "bfloat16"}
+    assert given["model_options"] == DEFAULTS | {"device": "cpu", "dtype": "bfloat16"}
     assert given["store_options"] == {"results": "r", "profile": "extended"}
     assert given["batch_tokens"] == 64
 
 
 def test_shared_options_have_their_defaults(run):
     given = attempted(run)
-    assert given["model_options"] == {"device": "auto", "dtype": "float32"}
+    assert given["model_options"] == DEFAULTS
     assert given["store_options"] == {"results": "results", "profile": "baseline"}
 
 

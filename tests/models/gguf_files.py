@@ -11,6 +11,19 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
 from transformers import PreTrainedModel
 
+import tiny_models
+from emotion_circuits.models import ModelName
+from emotion_circuits.models._sources import reference_folder
+
+TOKENIZER = reference_folder(ModelName.parse("reference/gpt2"))
+
+
+def tiny_config(family: str) -> Any:
+    """Widths that quantized blocks of 32 numbers fill."""
+    sizes = {"intermediate_size": 64} if family == "llama" else {}
+    return tiny_models.tiny_config(family, max_position_embeddings=64, **sizes)
+
+
 LLAMA = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",

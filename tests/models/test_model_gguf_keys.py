@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf_files import write_gguf
+from gguf_files import TOKENIZER, tiny_config, write_gguf
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from conftest import TOKENIZER, tiny_config
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import load
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_files import byte_level, write_gguf
+from gguf_files import TOKENIZER, byte_level, tiny_config, write_gguf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from conftest import TOKENIZER, tiny_config
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel, load
 

@@ -183,7 +183,7 @@ def edits_do_nothing(patch: pytest.MonkeyPatch) -> Bench:
 
 def texts_see_each_other(patch: pytest.MonkeyPatch) -> Bench:
     """Packed rows lose their mask."""
-    patch.setattr(engine.Batch, "plain", True)
+    patch.setattr(engine.Batch, "unmasked", True)
     return spoilt(family="gpt_neox")  # GPT-2 has no positions for a whole row
 
 

@@ -70,8 +70,8 @@ def test_a_plan_changes_only_its_stage_and_the_report() -> None:
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ({"doses": [0.1, 1.0]}, "between 0 and 1"),
-        ({"doses": [0.1, 0.1]}, "different"),
+        ({"doses": [0.1, 1.0]}, "less than 1"),
+        ({"doses": [0.1, 0.1]}, "each value once"),
         ({"samples": 0}, "samples"),
         ({"dosis": [0.1]}, "did you mean doses"),
     ],
