@@ -32,9 +32,7 @@ from emotion_circuits.directions import (
     save_directions,
 )
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.prompts import bank
-
-EMOTIONS = bank().emotions
+from emotion_circuits.prompts import EMOTIONS
 
 SMALL = {"n": 12, "signals": (0.0, 3.0)}
 rescaled = pytest.mark.parametrize("cleaning", RESCALINGS)

@@ -21,10 +21,7 @@ from emotion_circuits.directions import (
     save_generic,
 )
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import Dataset, Text, bank
-
-CLASSES = bank().names
-EMOTIONS = bank().emotions
+from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
 
 
 def rewrite(path, change):

@@ -6,9 +6,7 @@ import numpy as np
 import torch
 
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import bank
-
-CLASSES = bank().names
+from emotion_circuits.prompts import CLASSES
 
 
 def log_p(lm: LoadedModel, text: str, layer: int, vector: np.ndarray | None) -> np.ndarray:

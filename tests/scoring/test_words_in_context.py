@@ -12,11 +12,9 @@ from emotion_circuits.components import WordSetOutcome, matched_pairs
 from emotion_circuits.engine import Written, final_states, generate, logits_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel, load
-from emotion_circuits.prompts import WordSet, WordSets, bank
+from emotion_circuits.prompts import CLASSES, WordSet, WordSets
 from emotion_circuits.scoring import continuation_perplexities, slot_task, slot_tokens
 from tiny_tokenizers import STYLES
-
-CLASSES = bank().names
 
 PROMPTS = ("She opened the letter and said", "The parcel", "He is", "They met at the station, and he said, naïve:")
 CONTEXTS = [c for slot in prompts.SLOTS for c in [c for c in prompts.contexts("development") if c.slot == slot][:3]]
@@ -41,7 +39,7 @@ def words_after(plain, context, slot):
     """class → the tokens of its words, by the rule in `slot_tokens`' docstring."""
     before, first = plain(context)["input_ids"], {}
     for emotion in CLASSES:
-        for word in prompts.bank().word_sets().words(emotion, slot):
+        for word in prompts.word_sets().words(emotion, slot):
             joint = plain(context + (" " if slot == "adjective" else "") + word)["input_ids"]
             rest = joint[len(before) :]
             if joint[: len(before)] == before and (
@@ -54,14 +52,14 @@ def words_after(plain, context, slot):
 
 
 def test_words_are_those_of_the_joint_text(lm, plain):
-    task = slot_task(lm, CONTEXTS, prompts.bank().word_sets())
+    task = slot_task(lm, CONTEXTS, prompts.word_sets())
     for context, slot in zip(CONTEXTS, task.slots, strict=True):
         assert slot.tokens == words_after(plain, context.text, context.slot)
     assert len({id(slot) for slot in task.slots}) <= 4  # contexts with equal tokens share them
 
 
 def test_log_odds_are_those_of_transformers_logits(lm, plain):
-    task = slot_task(lm, CONTEXTS, prompts.bank().word_sets())
+    task = slot_task(lm, CONTEXTS, prompts.word_sets())
     found = np.full((len(CONTEXTS), len(CLASSES)), np.nan)
     for batch in task.batches:
         states = final_states(lm, batch).reshape(-1, lm.d_model)[batch.last()]
@@ -111,8 +109,8 @@ def test_text_without_tokens_is_judged_after_its_prompt(lm, plain):
 
 
 def test_a_pair_s_words_go_on_both_its_prompts(lm, plain):
-    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), "gratitude", split="test")
-    measured = WordSetOutcome(lm, pairs, prompts.bank().word_sets())
+    pairs = matched_pairs(lm, prompts.profile("baseline"), "gratitude", split="test")
+    measured = WordSetOutcome(lm, pairs, prompts.word_sets())
     [batch, *_] = measured.batches(lm)
     states = final_states(lm, batch.a).reshape(1, -1, lm.d_model)
     with torch.no_grad():

@@ -2,61 +2,64 @@
 
 from emotion_circuits import prompts
 
-texts = prompts.bank().profile("baseline")   # 70 scenarios × neutral and the default emotions
+texts = prompts.profile("baseline")          # 70 scenarios × 4 classes
 texts.select("gratitude", "test")            # a smaller Dataset
-prompts.bank(["joy", "mine.yaml"])           # other emotions, one's own among them
 prompts.validate(texts).table()              # every number beside its chance level
 """
 
 from emotion_circuits.prompts._bank import (
     PROFILES,
-    Bank,
-    bank,
-    bundled_emotions,
+    bank_hash,
     contexts,
+    continuations,
+    foils,
     generic,
     generic_sample,
-    kept_bank,
-    write_bank,
+    implicit,
+    intensity,
+    intensity_series,
+    profile,
+    real_world,
+    word_sets,
 )
 from emotion_circuits.prompts._build import build
-from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
-from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
+from emotion_circuits.prompts._lexicon import LEXICON, EmotionWord, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._read import read_dataset
 from emotion_circuits.prompts._schema import (
     BRIDGE,
-    NEUTRAL,
+    CLASSES,
+    EMOTIONS,
     SLOTS,
     SPLITS,
     Context,
     Continuation,
     Dataset,
     GenericText,
+    IntensityText,
     Slot,
     Text,
     WordSet,
     WordSets,
-    neutral_first,
 )
 from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
 
 __all__ = [
     "BRIDGE",
-    "NEUTRAL",
+    "CLASSES",
+    "EMOTIONS",
+    "LEXICON",
     "PROFILES",
     "SLOTS",
     "SPLITS",
-    "Bank",
     "Context",
     "Continuation",
     "Dataset",
-    "EmotionClass",
     "EmotionWord",
     "Finding",
     "GenericText",
-    "Lexicon",
+    "IntensityText",
     "Measure",
     "Row",
     "Slot",
@@ -66,19 +69,23 @@ __all__ = [
     "ValidationReport",
     "WordSet",
     "WordSets",
-    "bank",
+    "bank_hash",
     "build",
-    "bundled_emotions",
     "contexts",
+    "continuations",
     "emotion_words",
+    "foils",
     "generic",
     "generic_sample",
-    "kept_bank",
+    "implicit",
+    "intensity",
+    "intensity_series",
     "mark",
-    "neutral_first",
+    "profile",
     "read_dataset",
     "read_rows",
+    "real_world",
     "unmark",
     "validate",
-    "write_bank",
+    "word_sets",
 ]

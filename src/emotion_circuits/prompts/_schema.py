@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
@@ -13,24 +13,21 @@ from typing import Final, Literal, NamedTuple
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._marks import Span
 
-NEUTRAL: Final = "neutral"
+CLASSES: Final = ("neutral", "gratitude", "anger", "apology")
+EMOTIONS: Final = CLASSES[1:]
 SPLITS: Final = ("development", "test")
 BRIDGE = ' She said, "'
 """Neutral words after a text, so that the next one can show the text's emotion; the slot is `opening`."""
 SLOTS: Final = ("opening", "adjective")
 
 Slot = Literal["opening", "adjective"]
-Split = Literal["development", "test"]
 
 
-def neutral_first(classes: Iterable[str]) -> tuple[str, ...]:
-    """Each class once, neutral before the others, these in the order given."""
-    return tuple(sorted(dict.fromkeys(classes), key=lambda name: name != NEUTRAL))
-
-
-def split_in_turn(place: int) -> str:
-    """The split of the `place`-th item of a user's own: of every five the first two are for development."""
-    return "development" if place % 5 < 2 else "test"
+def check_emotion(emotion: str) -> str:
+    """Returns `emotion` if it is one of `CLASSES`, else raises InputError."""
+    if emotion not in CLASSES:
+        raise InputError("unknown emotion", found=repr(emotion), accepted=", ".join(CLASSES))
+    return emotion
 
 
 def check_split(split: str) -> str:
@@ -46,7 +43,7 @@ class Text:
 
     text: str
     emotion: str
-    """Its class: `neutral` or an emotion's name."""
+    """One of `CLASSES`."""
     scenario: str
     """The group that splits, resampling and permutations keep together."""
     split: str
@@ -90,8 +87,9 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes that occur, neutral first, the others in order of first appearance."""
-        return neutral_first(t.emotion for t in self.texts)
+        """The classes that occur, in the order of `CLASSES`."""
+        present = {t.emotion for t in self.texts}
+        return tuple(c for c in CLASSES if c in present)
 
     @cached_property
     def is_matched(self) -> bool:
@@ -120,10 +118,7 @@ class Dataset:
         """
         texts = self.texts
         if emotion is not None:
-            if emotion not in self.classes:
-                raise InputError(
-                    f"{self.name} has no such class", found=repr(emotion), accepted=", ".join(self.classes)
-                )
+            check_emotion(emotion)
             texts = tuple(t for t in texts if t.emotion == emotion)
         if split is not None:
             check_split(split)
@@ -165,13 +160,9 @@ class WordSet:
 
 @dataclass(frozen=True)
 class WordSets:
-    """The word sets of classes and slots."""
+    """The word sets of all classes and slots."""
 
     sets: tuple[WordSet, ...]
-
-    def classes(self, slot: Slot) -> tuple[str, ...]:
-        """The classes that have words for a slot, in order."""
-        return tuple(own.emotion for own in self.sets if own.slot == slot)
 
     def __iter__(self) -> Iterator[WordSet]:
         return iter(self.sets)
@@ -184,8 +175,19 @@ class WordSets:
         raise InputError(
             "no such word set",
             found=f"{emotion!r} for slot {slot!r}",
-            accepted=", ".join(f"{own.emotion} ({own.slot})" for own in self.sets),
+            accepted=f"{', '.join(CLASSES)}; slots {', '.join(SLOTS)}",
         )
+
+
+class IntensityText(NamedTuple):
+    """One step of a series in which an emotion grows while the sentence stays alike."""
+
+    id: str
+    emotion: str
+    series: int
+    step: int
+    """From 1 (weakest) upwards."""
+    text: str
 
 
 class GenericText(NamedTuple):

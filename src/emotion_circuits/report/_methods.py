@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _TWINS = {"swap": "P", "swap, last token": "X", "prompted": "*", CIRCUIT: "h"}
 _LOOKS = {
     # method → colour's role, marker
-    "add": ("yes", "o"),
-    "add, prompt only": ("yes", "^"),
-    "iterative": ("yes", "s"),
+    "add": ("gratitude", "o"),
+    "add, prompt only": ("gratitude", "^"),
+    "iterative": ("gratitude", "s"),
     "clamp": ("above", "D"),
     ABLATE: ("above", "v"),
-    "swap": ("no", "P"),
-    "swap, last token": ("no", "X"),
+    "swap": ("anger", "P"),
+    "swap, last token": ("anger", "X"),
     "prompted": ("all", "*"),
-    CIRCUIT: ("accent", "h"),
+    CIRCUIT: ("apology", "h"),
     RANDOM: ("null", "."),
     **{twin_of(method): ("null", marker) for method, marker in _TWINS.items()},
 }

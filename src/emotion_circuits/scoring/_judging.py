@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from emotion_circuits.prompts import NEUTRAL, Dataset, neutral_first
+from emotion_circuits.prompts import CLASSES, Dataset
 from emotion_circuits.scoring._offline import OfflineScorer
-from emotion_circuits.scoring._scorers import TextScorer, sides_of
+from emotion_circuits.scoring._scorers import TextScorer
 from emotion_circuits.statistics import (
     exceedance_p,
     grouped_auroc,
@@ -21,6 +21,8 @@ from emotion_circuits.statistics import (
 )
 
 NAN = float("nan")
+# Which way a positive–negative scale should go with an emotion; apology has no side.
+SIDES = {("gratitude", "compound"): 1, ("anger", "compound"): -1}
 
 
 class ScorerQuality(NamedTuple):
@@ -59,10 +61,9 @@ def judge_scorer(
 ) -> list[ScorerQuality]:
     """AUROC of every class that the scorer has a column for, and accuracy where it has all classes that occur.
 
-    A positive–negative scorer is judged for emotions that have a side, with its sign turned for negative ones.
+    A `compound` column is judged for gratitude, and with its sign turned for anger.
 
     Args:
-        scorer: what is judged.
         data: labelled texts the scorer has not learnt from.
 
     Raises:
@@ -71,18 +72,7 @@ def judge_scorer(
     scores = scorer.score([t.text for t in data])
     groups = np.array([t.scenario for t in data]) if data.is_matched else None
     labels = [t.emotion for t in data]
-    return _rows(
-        scorer.name,
-        data.name,
-        scorer.emotions,
-        scores,
-        labels,
-        groups,
-        sides_of(scorer),
-        n_bootstrap,
-        n_permutations,
-        seed,
-    )
+    return _rows(scorer.name, data.name, scorer.emotions, scores, labels, groups, n_bootstrap, n_permutations, seed)
 
 
 def cross_validate(
@@ -100,12 +90,12 @@ def cross_validate(
         labels = [texts[i].emotion for i in chosen]
         name = f"{source} (held out)"
         if len(set(labels)) < 2:
-            rows.append(_false_alarms(scorer.name, name, scorer.emotions, scores[chosen], n_bootstrap, seed))
+            rows.append(_false_alarms(scorer.name, name, scores[chosen], n_bootstrap, seed))
             continue
         matched = source in ("explicit", "implicit")
         groups = np.array([texts[i].scenario for i in chosen]) if matched else None
         rows += _rows(
-            scorer.name, name, scorer.emotions, scores[chosen], labels, groups, {}, n_bootstrap, n_permutations, seed
+            scorer.name, name, scorer.emotions, scores[chosen], labels, groups, n_bootstrap, n_permutations, seed
         )
     return rows
 
@@ -117,18 +107,17 @@ def _rows(
     scores: NDArray[np.float64],
     labels: Sequence[str],
     groups: npt.NDArray[np.str_] | None,
-    sides: Mapping[str, int],
     n_bootstrap: int,
     n_permutations: int,
     seed: int,
 ) -> list[ScorerQuality]:
     truth = np.asarray(labels)
     found = []
-    for emotion in neutral_first(labels):
+    for emotion in (c for c in CLASSES if c in labels):
         if emotion in emotions:
             column = scores[:, emotions.index(emotion)]
-        elif emotion in sides:
-            column = sides[emotion] * scores[:, 0]
+        elif "compound" in emotions and (emotion, "compound") in SIDES:
+            column = SIDES[emotion, "compound"] * scores[:, emotions.index("compound")]
         else:
             continue
         one = grouped_auroc(
@@ -192,10 +181,8 @@ def _accuracy(
     )
 
 
-def _false_alarms(
-    scorer: str, texts: str, classes: Sequence[str], scores: NDArray[np.float64], n_bootstrap: int, seed: int
-) -> ScorerQuality:
-    alarms = scores.argmax(axis=1) != classes.index(NEUTRAL)
+def _false_alarms(scorer: str, texts: str, scores: NDArray[np.float64], n_bootstrap: int, seed: int) -> ScorerQuality:
+    alarms = scores.argmax(axis=1) != CLASSES.index("neutral")
     boot = grouped_bootstrap(alarms.astype(float), n_draws=n_bootstrap, seed=substream(seed, 5))
     return ScorerQuality(
         scorer=scorer,
@@ -205,7 +192,7 @@ def _false_alarms(
         value=boot.value,
         ci_low=boot.interval.low,
         ci_high=boot.interval.high,
-        chance=1 - 1 / len(classes),
+        chance=1 - 1 / len(CLASSES),
         null_low=NAN,
         null_high=NAN,
         p=NAN,

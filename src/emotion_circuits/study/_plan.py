@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from emotion_circuits import prompts
 from emotion_circuits.comparison import pair_slug
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
@@ -65,7 +66,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "seed": study.seed,
         "profile": study.profile,
         "float32_products": study.float32_products,
-        "texts": study.bank.hash,
+        "texts": prompts.bank_hash(),
     }
     for name in study.models:
         recorded = _recording(study, name, common, stages)
