@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from emotion_circuits.engine import load_verified
-from emotion_circuits.models import LoadedModel
+from emotion_circuits.models import LoadedModel, load
 from tiny_models import VARIANTS, Variant, save_tiny
-from tiny_tokenizers import save_tokenizer
+from tiny_tokenizers import STYLES, save_tokenizer
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
@@ -44,6 +45,24 @@ def llama_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     [llama] = [v for v in VARIANTS if v.name == "llama"]
     base = save_tiny(llama, tmp_path_factory.mktemp("llama"))
     return cache(lambda style: save_tokenizer(style, Path(shutil.copytree(base, base.with_name(f"llama-{style}")))))
+
+
+@pytest.fixture(scope="session", params=STYLES)
+def style(request: pytest.FixtureRequest) -> str:
+    """Every layout of tokenizer in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def styled(style: str, llama_with: Callable[[str], Path]) -> LoadedModel:
+    """The tiny Llama with a tokenizer of that layout, as `load` gives it."""
+    return load(str(llama_with(style)))
+
+
+@pytest.fixture(scope="session")
+def plain(style: str, llama_with: Callable[[str], Path]) -> PreTrainedTokenizerBase:
+    """The same tokenizer as transformers gives it."""
+    return AutoTokenizer.from_pretrained(llama_with(style))
 
 
 @pytest.fixture(scope="session")

@@ -5,34 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from emotion_circuits import prompts
 from emotion_circuits.components import WordSetOutcome, matched_pairs
 from emotion_circuits.engine import Written, final_states, generate, logits_of
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import LoadedModel, load
+from emotion_circuits.models import load
 from emotion_circuits.prompts import CLASSES, WordSet, WordSets
 from emotion_circuits.scoring import continuation_perplexities, slot_task, slot_tokens
-from tiny_tokenizers import STYLES
 
 PROMPTS = ("She opened the letter and said", "The parcel", "He is", "They met at the station, and he said, naïve:")
 CONTEXTS = [c for slot in prompts.SLOTS for c in [c for c in prompts.contexts("development") if c.slot == slot][:3]]
-
-
-@pytest.fixture(scope="module", params=STYLES)
-def style(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def lm(style, llama_with) -> LoadedModel:
-    return load(str(llama_with(style)))
-
-
-@pytest.fixture(scope="module")
-def plain(style, llama_with):
-    return AutoTokenizer.from_pretrained(llama_with(style))
 
 
 def words_after(plain, context, slot):
@@ -51,24 +34,24 @@ def words_after(plain, context, slot):
     }
 
 
-def test_words_are_those_of_the_joint_text(lm, plain):
-    task = slot_task(lm, CONTEXTS, prompts.word_sets())
+def test_words_are_those_of_the_joint_text(styled, plain):
+    task = slot_task(styled, CONTEXTS, prompts.word_sets())
     for context, slot in zip(CONTEXTS, task.slots, strict=True):
         assert slot.tokens == words_after(plain, context.text, context.slot)
     assert len({id(slot) for slot in task.slots}) <= 4  # contexts with equal tokens share them
 
 
-def test_log_odds_are_those_of_transformers_logits(lm, plain):
-    task = slot_task(lm, CONTEXTS, prompts.word_sets())
+def test_log_odds_are_those_of_transformers_logits(styled, plain):
+    task = slot_task(styled, CONTEXTS, prompts.word_sets())
     found = np.full((len(CONTEXTS), len(CLASSES)), np.nan)
     for batch in task.batches:
-        states = final_states(lm, batch).reshape(-1, lm.d_model)[batch.last()]
+        states = final_states(styled, batch).reshape(-1, styled.d_model)[batch.last()]
         with torch.no_grad():
-            found[list(batch.texts)] = task.score(batch, logits_of(lm, states)).numpy()
+            found[list(batch.texts)] = task.score(batch, logits_of(styled, states)).numpy()
     for k, context in enumerate(CONTEXTS):
         ids = torch.tensor([plain(context.text)["input_ids"]])
         with torch.no_grad():
-            logits = lm.hf(ids).logits[0, -1].double()
+            logits = styled.hf(ids).logits[0, -1].double()
         sums = torch.stack(
             [logits[list(own)].logsumexp(0) for own in words_after(plain, context.text, context.slot).values()]
         )
@@ -78,12 +61,12 @@ def test_log_odds_are_those_of_transformers_logits(lm, plain):
         np.testing.assert_allclose(found[k], odds, atol=2e-4)
 
 
-def test_text_is_what_the_model_wrote_and_is_judged_in_its_own_tokens(lm, plain):
-    texts = generate(lm, lm.encode(PROMPTS), max_tokens=8)
-    judged = continuation_perplexities(lm, PROMPTS, texts)
+def test_text_is_what_the_model_wrote_and_is_judged_in_its_own_tokens(styled, plain):
+    texts = generate(styled, styled.encode(PROMPTS), max_tokens=8)
+    judged = continuation_perplexities(styled, PROMPTS, texts)
     for prompt, text, value in zip(PROMPTS, texts, judged, strict=True):
         ids = torch.tensor([plain(prompt)["input_ids"]])
-        full = lm.hf.generate(ids, max_new_tokens=8, do_sample=False, pad_token_id=0)
+        full = styled.hf.generate(ids, max_new_tokens=8, do_sample=False, pad_token_id=0)
         new = [t for t in full[0, ids.shape[1] :].tolist() if t not in (0, plain.eos_token_id)]
         before, joint = (plain.decode([*ids[0].tolist(), *x], skip_special_tokens=True) for x in ([], new))
         assert joint.startswith(before) and text == joint[len(before) :] and list(text.ids) == new
@@ -91,36 +74,36 @@ def test_text_is_what_the_model_wrote_and_is_judged_in_its_own_tokens(lm, plain)
             assert np.isnan(value)
             continue
         with torch.no_grad():
-            log_p = lm.hf(torch.cat([ids, torch.tensor([new])], dim=1)).logits[0].log_softmax(-1)
+            log_p = styled.hf(torch.cat([ids, torch.tensor([new])], dim=1)).logits[0].log_softmax(-1)
         own = [float(log_p[ids.shape[1] - 1 + k, t]) for k, t in enumerate(new)]
         assert value == pytest.approx(np.exp(-np.mean(own)), rel=1e-4)
 
 
-def test_text_without_tokens_is_judged_after_its_prompt(lm, plain):
+def test_text_without_tokens_is_judged_after_its_prompt(styled, plain):
     text = " thanked the old man"
-    [value] = continuation_perplexities(lm, PROMPTS[:1], [text])
-    [foreign] = continuation_perplexities(lm, PROMPTS[:1], [Written(text, [5, 6])])  # another tokenizer's tokens
+    [value] = continuation_perplexities(styled, PROMPTS[:1], [text])
+    [foreign] = continuation_perplexities(styled, PROMPTS[:1], [Written(text, [5, 6])])  # another tokenizer's tokens
     before, joint = (plain(PROMPTS[0] + x)["input_ids"] for x in ("", text))
     assert joint[: len(before)] == before
     with torch.no_grad():
-        log_p = lm.hf(torch.tensor([joint])).logits[0].log_softmax(-1)
+        log_p = styled.hf(torch.tensor([joint])).logits[0].log_softmax(-1)
     own = [float(log_p[k - 1, joint[k]]) for k in range(len(before), len(joint))]
     assert value == foreign == pytest.approx(np.exp(-np.mean(own)), rel=1e-4)
 
 
-def test_a_pair_s_words_go_on_both_its_prompts(lm, plain):
-    pairs = matched_pairs(lm, prompts.profile("baseline"), "gratitude", split="test")
-    measured = WordSetOutcome(lm, pairs, prompts.word_sets())
-    [batch, *_] = measured.batches(lm)
-    states = final_states(lm, batch.a).reshape(1, -1, lm.d_model)
+def test_a_pair_s_words_go_on_both_its_prompts(styled, plain):
+    pairs = matched_pairs(styled, prompts.profile("baseline"), "gratitude", split="test")
+    measured = WordSetOutcome(styled, pairs, prompts.word_sets())
+    [batch, *_] = measured.batches(styled)
+    states = final_states(styled, batch.a).reshape(1, -1, styled.d_model)
     with torch.no_grad():
-        found = measured.score(lm, batch.a, states)[0]
+        found = measured.score(styled, batch.a, states)[0]
     for place, i in enumerate(batch.a.texts[:4]):
         pair = pairs.pairs[i]
         own, other = (words_after(plain, text, "opening") for text in (pair.text_a, pair.text_b))
         assert own == other
         with torch.no_grad():
-            logits = lm.hf(torch.tensor([pair.ids_a])).logits[0, -1].double()
+            logits = styled.hf(torch.tensor([pair.ids_a])).logits[0, -1].double()
         rest = [t for c in CLASSES if c != "gratitude" for t in own[c]]
         odds = logits[list(own["gratitude"])].logsumexp(0) - logits[rest].logsumexp(0)
         assert float(found[place]) == pytest.approx(float(odds), abs=2e-4)
@@ -128,17 +111,17 @@ def test_a_pair_s_words_go_on_both_its_prompts(lm, plain):
 
 def test_words_that_merge_with_their_context_are_dropped(llama_with):
     """After `tha`, `nk` has no token of its own; a word counts for several contexts only if it does in all."""
-    lm = load(str(llama_with("byte_level")))
+    styled = load(str(llama_with("byte_level")))
     sets = WordSets(tuple(
         WordSet(c, "opening", words)
         for c, words in zip(CLASSES, (("The",), ("nk", "Thank"), ("How",), ("Sorry",)), strict=True)
     ))  # fmt: skip
-    [merging] = slot_tokens(lm, sets, "opening", ["We tha"])
-    assert merging.dropped == ("nk",) and merging.tokens["gratitude"] == lm.tokens_after(['"'], ["Thank"])[0][0][:1]
+    [merging] = slot_tokens(styled, sets, "opening", ["We tha"])
+    assert merging.dropped == ("nk",) and merging.tokens["gratitude"] == styled.tokens_after(['"'], ["Thank"])[0][0][:1]
     only = WordSets(
         tuple(s if s.emotion != "gratitude" else WordSet("gratitude", "opening", ("nk",)) for s in sets.sets)
     )
     with pytest.raises(InputError, match=r"No word of gratitude.*\n.*We tha"):
-        slot_tokens(lm, only, "opening", ["We tha"])
+        slot_tokens(styled, only, "opening", ["We tha"])
     with pytest.raises(InputError, match="No word of gratitude"):
-        slot_tokens(lm, only, "opening", ['A "'], ["We tha"])
+        slot_tokens(styled, only, "opening", ['A "'], ["We tha"])

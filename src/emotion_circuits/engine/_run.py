@@ -117,10 +117,11 @@ def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
     """
     model_inputs.setdefault("use_cache", False)
     mask, cache = model_inputs.get("attention_mask"), model_inputs.get("past_key_values")
-    fired, kept = [dict(counts) for counts in _counts.get()], kept_layers(cache)
+    shared = cache is None if mask is None else mask.ndim == 4
+    # What a second try starts from. Not kept for generation, which comes here once a token.
+    fired, kept = ([dict(counts) for counts in _counts.get()], kept_layers(cache)) if shared else ([], [])
     with matmul_precision(lm):
         hidden: Tensor = lm.base(input_ids=input_ids, **model_inputs)[0]
-        shared = cache is None if mask is None else mask.ndim == 4
         if shared and not all_finite(hidden):
             for counts, before in zip(_counts.get(), fired, strict=True):
                 counts.update(before)
