@@ -17,11 +17,12 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from emotion_circuits._files import read_json
+from tiny_models import VARIANTS, save_tiny
 
 SMALL = {
-    "models": "reference/gpt2",
-    "threads": 2,
+    "threads": 1,
     "generic_texts": 16,
     "steering": {
         "depths": 1, "doses": [-0.2, 0.2], "development_contexts": 2, "continuations_per_class": 1,
@@ -83,9 +84,11 @@ def main() -> int:
 
         def study(name: str) -> Path:
             file = folder / f"{name}.yaml"
-            file.write_text(yaml.safe_dump(SMALL | {"results": str(folder / name)}))
+            own = {"models": str(folder / "tiny"), "results": str(folder / name)}
+            file.write_text(yaml.safe_dump(SMALL | own))
             return file
 
+        save_tiny(VARIANTS[0], folder / "tiny")
         clock = time.monotonic()
         assert start(study("undisturbed")).wait() == 0
         whole = time.monotonic() - clock
