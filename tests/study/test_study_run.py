@@ -121,7 +121,7 @@ def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(undis
         (signal.SIGKILL, folder / "emotion_vectors" / "reference--gpt2_mean.safetensors"),
         (signal.SIGTERM, folder / "patching" / "reference--gpt2_sweep.parquet"),
     ):
-        assert not disturb(file, tmp_path, number, made.exists), "it was to be killed halfway"
+        assert not disturb(file, tmp_path, number, lambda runs, made=made: made.exists()), "it was to be killed halfway"
     result = run_study(small(tmp_path))
     assert {"activations/reference--gpt2", "directions/reference--gpt2"} <= {*result.kept}
     assert same_results(undisturbed.parent, tmp_path)
