@@ -89,7 +89,7 @@ KEYS = (
 )
 
 ODD_YAML = (
-    b"", b"---", b"- a", b"a: b: c", b"models: reference/gpt2", b"models: []", b"models: [./no]\nmodels: [./no]",
+    b"", b"---", b"- a", b"a: b: c", b"models: ./no", b"models: []", b"models: [./no]\nmodels: [./no]",
     b"!!python/object:os.system [x]", b"&a [*a]", b"a: &a [b]\nb: *a", b"\tx: 1", b"models: [1, null]",
     b"models: [./no]\nsteering: {doses: []}", b"[" * 3000, b"? x", b"\xff\xfe",
     b"models: [./no]\nsteering: {doses: [.nan]}", b"models: [./no]\nresults: [a]", b"models: [./no]\nseed: 1e400",
