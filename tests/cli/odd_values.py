@@ -122,7 +122,8 @@ READERS = (
     ["export", "--emotion", "anger", "--vectors"], ["vectors", "--output", "x.safetensors", "--activations-dir"],
     ["models", "verify"], ["prompts", "validate"], ["extract", "--model", MODEL, "--dataset"],
     ["score", "--vectors", VECTORS, "--text", "hi", "--model"], ["study"], ["evaluate", "--input"],
-    ["heads", "ablate", "--model", MODEL, "--head-spec", "1:1", "--prompts-file"], ["prompts", "build", "--prompts-dir"],
+    ["heads", "ablate", "--model", MODEL, "--head-spec", "1:1", "--prompts-file"],
+    ["prompts", "build", "--prompts-dir"],
 )
 
 MODEL_FILES = (
