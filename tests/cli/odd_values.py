@@ -139,7 +139,7 @@ CONFIG_KEYS = (
 )
 
 ODD_SETTINGS = (
-    None, True, False, 0, -1, 1, 3, 7, 33, 64, 5000, 1.5, "32", "", "gelu", "gpt2", "llama", "bert", "float16",
+    None, True, False, 0, -1, 1, 3, 7, 33, 64, 200, 1.5, "32", "", "gelu", "gpt2", "llama", "bert", "float16",
     "bfloat16", "nonsense", [], {}, [1], ["GPT2LMHeadModel"], {"quant_method": "bitsandbytes", "load_in_8bit": True},
     {"quant_method": "gptq", "bits": 4}, {"quant_method": "nope"}, {"AutoModelForCausalLM": "modeling.Own"},
     {"rope_type": "linear", "factor": 4.0},
