@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         WriteError: the folder cannot be written, or the disk is full.
     """
     try:
-        target = path.resolve() if path.is_symlink() else path
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
         special = target.exists() and not target.is_file() and not target.is_dir()
         part = target if special else target.with_name(PART.format(target.name, os.getpid()))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -85,7 +86,7 @@ def _owning_results(function: Callable[..., Any], always: bool) -> Callable[...,
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         folder, output = given.arguments["store_options"].folder, given.arguments.get("output")
-        inside = always or output is None or output.resolve().is_relative_to(folder.resolve())
+        inside = always or output is None or Path(realpath(output)).is_relative_to(realpath(folder))
         with owned(folder) if inside else nullcontext():
             return function(*args, **kwargs)
 

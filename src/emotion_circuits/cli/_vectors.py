@@ -124,4 +124,8 @@ def _beside(explicit: Activations, folder: Path, name: str) -> Activations:
     found = load_activations(folder / name)
     if found.source != explicit.source:
         raise InputError(f"The {name} texts were recorded in another model or run.", found=folder)
+    if name == "implicit" and (missing := sorted(set(explicit.data.classes) - set(found.data.classes))):
+        raise InputError(
+            f"The {name} texts lack {', '.join(missing)}.", found=folder / name, next_step="run `extract` again"
+        )
     return found

@@ -203,8 +203,8 @@ def _read(path: Path) -> tuple[Activations, str | None]:
             for t in data["texts"]
         )
         source = Source.model_validate_json(header["source"])
-        rates = json.loads(header["match_rate"])
-    except (KeyError, ValueError, TypeError, ValidationError) as error:
+        rates = {str(k): None if v is None else float(v) for k, v in json.loads(header["match_rate"]).items()}
+    except (AttributeError, KeyError, ValueError, TypeError, ValidationError) as error:
         raise InputError(f"{path} lacks what an activations file holds.", found=error) from error
     if not tensors or any(values.ndim != 3 or values.shape[1] != len(texts) for values in tensors.values()):
         shapes = {position: values.shape for position, values in tensors.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 
 from emotion_circuits._files import read_json
-from emotion_circuits.errors import InputError
+from emotion_circuits.errors import EmotionCircuitsError, InputError
 from emotion_circuits.models._checks import check_files, check_finite, check_tokens
 from emotion_circuits.models._families import Family, family_of
 from emotion_circuits.models._identity import revision_of
@@ -72,7 +74,8 @@ def load(
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         tokenizer = _tokenizer(folder)
         if name.seed is not None:
-            hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
+            with _usable("config.json makes no model.", folder):
+                hf = _untrained(name, config, family, torch_dtype, torch_device, name.seed)
         else:
             check_files(folder)
             files = weight_files(folder)
@@ -138,18 +141,23 @@ def _configuration(folder: Path) -> tuple[Any, Family]:
     from transformers import AutoConfig
 
     file = folder / "config.json"
-    try:
+    with _usable("config.json cannot be used.", file), quiet_transformers():
         written = json.loads(file.read_text("utf-8"))
         # The family is checked first: for an architecture that transformers lacks, its own error is a page long.
         family = family_of(SimpleNamespace(model_type=written.get("model_type")))
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except InputError:
+        return AutoConfig.from_pretrained(folder, local_files_only=True), family
+
+
+@contextmanager
+def _usable(problem: str, what: Path) -> Iterator[None]:
+    """InputError for what the block raises: transformers and tokenizers refuse files with exceptions of all kinds."""
+    try:
+        yield
+    except (EmotionCircuitsError, torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:  # transformers validates configurations with exceptions of many kinds
+    except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError("config.json cannot be used.", found=f"{file}: {reason[0][:160]}") from error
-    return config, family
+        raise InputError(problem, found=f"{what}: {reason[0][:160]}") from error
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -157,10 +165,8 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise InputError("The model has no tokenizer.", found=folder, accepted="a folder with a tokenizer.json")
-    try:
+    with _usable("The tokenizer cannot be read.", folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-    except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
-        raise InputError("The tokenizer cannot be read.", found=f"{folder}: {str(error)[:160]}") from error
     if not tokenizer.is_fast:
         raise InputError(
             "The tokenizer gives no character offsets.",
@@ -174,7 +180,7 @@ def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> P
     from transformers import AutoModelForCausalLM
 
     auto: Any = AutoModelForCausalLM
-    try:
+    with _usable("The weights cannot be used.", folder):
         hf, report = auto.from_pretrained(
             folder,
             config=config,
@@ -184,11 +190,6 @@ def _trained(folder: Path, config: Any, family: Family, dtype: torch.dtype) -> P
             local_files_only=True,
             output_loading_info=True,
         )
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError("The weights cannot be used.", found=f"{folder}: {reason[0][:160]}") from error
     if missing := sorted(report["missing_keys"]):  # transformers would leave these random, with a warning
         raise InputError(
             "The weights do not cover the model.",
