@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file or pipe; a device is refused, since some (`/dev/zero`, `/dev/full`) never end.
+
+    Raises:
+        OSError: it cannot be read, or is a device.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        raise OSError(errno.EINVAL, "it is a device, not a file")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -72,7 +85,7 @@ def read_json(path: Path) -> Any:
         InputError: missing or malformed.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"No such file: {path}.") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fresh_process import environment
@@ -109,3 +110,11 @@ def test_a_reader_that_goes_away_is_no_error(argv):
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("argv", [("prompts", "validate"), ("study",)])
+def test_a_device_that_never_ends_is_not_read(run, argv):
+    outcome = run(*argv, "/dev/full")
+    assert outcome.status == 2
+    assert outcome.error_lines[1] == "  found: it is a device, not a file"

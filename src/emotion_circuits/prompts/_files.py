@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from emotion_circuits._files import read_bytes
 from emotion_circuits.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -100,7 +101,7 @@ def read_text(path: Path) -> str:
     try:
         if path == STANDARD_INPUT and sys.stdin is None:
             raise OSError("it is closed")
-        data = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        data = sys.stdin.buffer.read() if path == STANDARD_INPUT else read_bytes(path)
     except OSError as error:
         raise InputError(f"cannot read {shown(path)}", found=error.strerror or error) from error
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from emotion_circuits._files import read_bytes
 from emotion_circuits.errors import InputError
 
 MOST_NODES = 10_000
@@ -20,7 +21,7 @@ def read_yaml(path: Path) -> Any:
         InputError: missing, not YAML, nested too deeply or too large, or with a key that stands twice.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8-sig"))
+        loader = yaml.SafeLoader(read_bytes(path).decode("utf-8-sig"))
         node = loader.get_single_node()
         if node is None:
             return None
