@@ -37,8 +37,10 @@ from emotion_circuits.components import (
 )
 from emotion_circuits.engine import Batch, logits_of, matmul_precision
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
+from emotion_circuits.prompts import bank
 from emotion_circuits.scoring import SlotTokens, log_odds
+
+CLASSES = bank().names
 
 N_PAIRS = 70
 SHARE_BEFORE, SPAN = 0.38, 2

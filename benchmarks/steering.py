@@ -22,8 +22,10 @@ from _common import Row, clock, gpt2_small, print_rows, write_rows
 from emotion_circuits.engine import Pushes, added, generate_variants, joined, matmul_precision, plan_batches
 from emotion_circuits.interventions import Where, slot_outcomes
 from emotion_circuits.models import Encoded, LoadedModel
-from emotion_circuits.prompts import CLASSES, Context
+from emotion_circuits.prompts import Context, bank
 from emotion_circuits.scoring import SlotTask, SlotTokens, log_odds
+
+CLASSES = bank().names
 
 LAYERS = tuple(range(12))
 DOSES = (-0.4, -0.2, -0.1, 0.05, 0.1, 0.2, 0.4)

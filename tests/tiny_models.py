@@ -15,8 +15,10 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
 from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
 from emotion_circuits.models._sources import reference_folder
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.prompts import bank
 from tiny_tokenizers import save_tokenizer
+
+EMOTIONS = bank().emotions
 
 WINDOW = 8
 """Of GPT-Neo's local layers: shorter than the texts of the tests."""

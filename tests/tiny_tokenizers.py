@@ -22,9 +22,9 @@ SPECIAL = ("<unk>", "<s>", "</s>")
 
 
 def _corpus() -> list[str]:
-    sets, texts = prompts.word_sets(), [t.text for t in prompts.profile("baseline")]
-    texts += [c.text for c in prompts.contexts()] + [c.text for c in prompts.continuations()]
-    for emotion in prompts.CLASSES:
+    sets, texts = prompts.bank().word_sets(), [t.text for t in prompts.bank().profile("baseline")]
+    texts += [c.text for c in prompts.contexts()] + [c.text for c in prompts.bank().continuations()]
+    for emotion in prompts.bank().names:
         texts += [f'He said, "{word} to you."' for word in sets.words(emotion, "opening")] * 6
         texts += [f"She is {word} now." for word in sets.words(emotion, "adjective")] * 6
     return texts

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from emotion_circuits import engine, interventions, scoring
-from emotion_circuits import prompts as bank
+from emotion_circuits import prompts as texts_of
 from emotion_circuits.comparison import (
     N_FIT_TEXTS,
     PairAlignment,
@@ -45,7 +45,7 @@ from emotion_circuits.directions import extract as extract_activations
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import SweepResult, check_doses, relative_layers, steering_edit, sweep_material
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Dataset, Text
+from emotion_circuits.prompts import Bank, Dataset, Text
 from emotion_circuits.scoring import Score
 
 GENERIC_TEXTS = 256
@@ -62,7 +62,7 @@ class LanguageModel(LoadedModel):
     @cached_property
     def generic(self) -> GenericStatistics:
         """What the residual stream is like on generic text; recorded when first needed."""
-        return generic_statistics(self, [t.text for t in bank.generic_sample(GENERIC_TEXTS)])
+        return generic_statistics(self, [t.text for t in texts_of.generic_sample(GENERIC_TEXTS)])
 
     @contextmanager
     def steer(
@@ -199,6 +199,7 @@ def sweep(
     directions: DirectionSet | Direction,
     *,
     prompts: Sequence[str] | None = None,
+    bank: Bank | None = None,
     layers: Sequence[int] | None = None,
     doses: Sequence[float] | None = None,
     alphas: Sequence[float] | None = None,
@@ -213,6 +214,7 @@ def sweep(
         lm: the model the directions were made from.
         directions: all of them, as `ec.directions(acts)` gives, or a single one.
         prompts: own beginnings instead of the bundled development contexts (see `interventions.contexts_of`).
+        bank: the classes whose words are compared; None for the bundled default.
         layers: block indices; by default five depths, for a single direction its own layer.
         doses: multiples of the layer's median residual norm; by default ±.1, .2 and .4.
         alphas: multiples of the raw difference vector instead.
@@ -231,7 +233,7 @@ def sweep(
         made = directions.provenance
         layers = [made.layer] if layers is None else layers
         directions, kind = _set_of_one(lm, directions), made.kind
-    slots, continuations = sweep_material(lm, prompts)
+    slots, continuations = sweep_material(lm, bank or texts_of.bank(), prompts)
     return interventions.sweep(
         lm,
         directions,
@@ -304,10 +306,6 @@ def _set_of_one(lm: LanguageModel, direction: Direction) -> DirectionSet:
     """A single direction as a set: the same vector at every layer."""
     made = direction.provenance
     _check_direction(lm, direction, made.layer)
-    if made.emotion not in CLASSES:
-        raise InputError(
-            "A sweep measures the words of one emotion.", found=made.emotion, accepted=", ".join(CLASSES[1:])
-        )
     vectors = np.tile(direction.vector.astype(np.float32), (lm.n_layers + 1, 1))
     return DirectionSet(
         source_of(lm), made.position, made.data_hash, {made.kind: {made.emotion: vectors}}, lm.generic,
@@ -340,7 +338,7 @@ def align(
         n_draws: of each null. seed: of everything.
     """
     require_same_texts(acts_a, acts_b)
-    sides, texts = [], fit_texts(fit, n_fit)
+    sides, texts = [], fit_texts(texts_of.bank(), fit, n_fit)
     for acts in (acts_a, acts_b):
         names = [acts.source.model, *twins_of(acts.source.model, range(untrained))]
         models = (engine.load_verified(name, dtype=acts.source.dtype, bos=acts.source.bos) for name in names)

@@ -20,8 +20,8 @@ def lm():
 
 @pytest.fixture(scope="module")
 def acts(lm):
-    some = set(ec.prompts.profile("baseline").scenarios[:10])
-    texts = tuple(t for t in ec.prompts.profile("baseline") if t.scenario in some)
+    some = set(ec.prompts.bank().profile("baseline").scenarios[:10])
+    texts = tuple(t for t in ec.prompts.bank().profile("baseline") if t.scenario in some)
     return ec.record(lm, ec.prompts.Dataset("few", texts), positions=["mean"])
 
 

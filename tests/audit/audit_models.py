@@ -8,7 +8,9 @@ import numpy as np
 
 from emotion_circuits.directions import Activations, Source, save_activations
 from emotion_circuits.models import ModelName
-from emotion_circuits.prompts import CLASSES, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
+
+CLASSES = bank().names
 
 
 def texts(n: int, name: str = "numbers") -> Dataset:

@@ -67,7 +67,7 @@ def shorten(one_load: Any) -> Callable[[pytest.MonkeyPatch], None]:
     """Let commands share loaded models, and record fewer of the bundled texts."""
     from emotion_circuits import engine, prompts
 
-    implicit, generic = prompts.implicit(), prompts.generic_sample(N_GENERIC)
+    implicit, generic = prompts.bank().implicit(), prompts.generic_sample(N_GENERIC)
     some = set(implicit.scenarios[:12])
     few = prompts.Dataset(implicit.name, tuple(t for t in implicit if t.scenario in some))
 
@@ -91,8 +91,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, shorten: Any) -> Path:
     from emotion_circuits import prompts
 
     folder = tmp_path_factory.mktemp("recorded")
-    few = set(prompts.profile("baseline").scenarios[:N_SCENARIOS])
-    texts = [t for t in prompts.profile("baseline") if t.scenario in few]
+    few = set(prompts.bank().profile("baseline").scenarios[:N_SCENARIOS])
+    texts = [t for t in prompts.bank().profile("baseline") if t.scenario in few]
     rows = [{f: getattr(t, f) for f in ("text", "emotion", "scenario", "split", "span")} for t in texts]
     (folder / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:

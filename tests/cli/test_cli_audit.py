@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from emotion_circuits.directions import Activations, Source, save_activations
-from emotion_circuits.prompts import CLASSES, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
+
+CLASSES = bank().names
 
 
 @pytest.fixture(scope="module")

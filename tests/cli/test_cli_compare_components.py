@@ -16,7 +16,7 @@ A, B = "reference/gpt2", "reference/gpt2-twin"
 @pytest.fixture
 def few_scenarios(monkeypatch):
     """Scenarios among which the reference models have pairs, with apology alone."""
-    data = prompts.profile("baseline")
+    data = prompts.bank().profile("baseline")
     kept = {str(k) for k in range(43, 54)}
     texts = tuple(t for t in data if t.scenario in kept and t.emotion in ("neutral", "apology"))
     monkeypatch.setattr(prompts, "profile", lambda _: prompts.Dataset(data.name, texts))

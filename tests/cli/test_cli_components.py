@@ -211,4 +211,4 @@ def test_pairs_by_place_where_files_name_no_scenarios(texts, tmp_path):
     for given in (files, files[:1]):
         found = read_texts(STORE_OPTIONS, given)
         assert found.is_matched and len(found.scenarios) == 24
-    assert prompts.profile("baseline").texts[0].text in {t.text for t in found}
+    assert prompts.bank().profile("baseline").texts[0].text in {t.text for t in found}

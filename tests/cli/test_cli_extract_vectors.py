@@ -39,7 +39,7 @@ def test_extract_writes_what_the_library_records(recorded, one_load, quick):
     order = [place[t.text] for t in saved.data]
     for position in POSITIONS:
         assert np.array_equal(saved.values[position], direct.values[position][:, order], equal_nan=True)
-    assert len(load_activations(recorded / "acts" / "implicit").data) == len(prompts.implicit())
+    assert len(load_activations(recorded / "acts" / "implicit").data) == len(prompts.bank().implicit())
 
 
 def test_generic_statistics_survive_the_file(recorded, one_load, quick):
@@ -54,7 +54,7 @@ def test_extract_says_what_it_did_and_takes_some_positions(run, quick, recorded,
     argv = ("extract", "--model", "reference/gpt2", "--dataset", recorded / "set.jsonl", "--output", tmp_path / "a")
     result = json.loads(run(*argv, "--positions", "mean", "sentence-end", "--bos", "off", "--json").out)
     assert (result["positions"], result["bos"], result["layers"]) == (["mean", "sentence_end"], False, 8)
-    assert result["texts"] == dict.fromkeys(prompts.CLASSES, 15)
+    assert result["texts"] == dict.fromkeys(prompts.bank().names, 15)
     saved = load_activations(tmp_path / "a")
     assert set(saved.values) == {"mean", "sentence_end"} and not saved.source.bos
 
@@ -111,7 +111,7 @@ def test_every_position_is_taken(run, recorded, tmp_path, position):
     assert run(*argv, "--position", position).status == 0
     found = load_directions(tmp_path / "v.safetensors")
     assert found.position == position.replace("-", "_")
-    assert set(found.chosen_layer) == set(prompts.EMOTIONS)
+    assert set(found.chosen_layer) == set(prompts.bank().emotions)
 
 
 def refused(outcome, *said):
@@ -123,7 +123,7 @@ def refused(outcome, *said):
 
 
 def test_foils_and_intensity_series_are_recorded_at_mean(recorded):
-    for name, data in (("foils", prompts.foils()), ("intensity", prompts.intensity_series())):
+    for name, data in (("foils", prompts.bank().foils()), ("intensity", prompts.bank().intensity_series())):
         found = load_activations(recorded / "acts" / name)
         assert set(found.data) == set(data) and set(found.values) == {"mean"}
 
@@ -155,7 +155,7 @@ def test_every_table_of_vectors_shows_what_the_library_gives(run, halves, tmp_pa
     }[show]()
     rows = json.loads(run(*argv, "--show", show, "--json").out)["measures"]
     assert [row["value"] for row in rows] == [m.value if m.value == m.value else None for m in expected]
-    lines = [line for line in outcome.out.splitlines() if any(f" {e} " in f" {line} " for e in prompts.EMOTIONS)]
+    lines = [line for line in outcome.out.splitlines() if any(f" {e} " in f" {line} " for e in prompts.bank().emotions)]
     assert len(lines) == {"cleanings": 18, "foils": 3 * (9 + 1), "intensity": 3 * (9 + 2)}[show]
     assert "chance" in outcome.out
 

@@ -20,7 +20,7 @@ FEW = ("--n-fit", "100", "--untrained", "1", "--draws", "99", "--layers", "-1", 
 @pytest.fixture(scope="module")
 def shorter(shorten):
     """As `shorten`, with implicit texts of both splits."""
-    implicit = prompts.implicit()
+    implicit = prompts.bank().implicit()
     some = {s for split in prompts.SPLITS for s in implicit.select(split=split).scenarios[:6]}
     few = prompts.Dataset(implicit.name, tuple(t for t in implicit if t.scenario in some))
 
@@ -35,7 +35,7 @@ def shorter(shorten):
 def pair(tmp_path_factory: pytest.TempPathFactory, shorter) -> Path:
     """A results folder with activations of two models on scenarios of both splits."""
     folder = tmp_path_factory.mktemp("pair")
-    data = prompts.profile("baseline")
+    data = prompts.bank().profile("baseline")
     few = {s for split in prompts.SPLITS for s in data.select(split=split).scenarios[:8]}
     rows = [
         {f: getattr(t, f) for f in ("text", "emotion", "scenario", "split", "span")} for t in data if t.scenario in few

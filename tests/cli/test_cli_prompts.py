@@ -22,7 +22,7 @@ def test_the_first_version_s_steps(run, tmp_path, monkeypatch):
         assert run("prompts", "build", "--profile", profile).status == 0
     assert {path.name: path.read_bytes() for path in Path("data").iterdir()} == first
     for suffix, per_class in (("", 70), ("_extended", 100)):
-        for emotion in prompts.CLASSES:
+        for emotion in prompts.bank().names:
             file = json.loads(first[f"{emotion}_prompts{suffix}.json"])
             assert len(file["prompts"]) == per_class
         assert len(first[f"emotion_dataset{suffix}.jsonl"].splitlines()) == 4 * per_class
@@ -38,12 +38,12 @@ def test_one_profile_writes_its_own_files_only(run, tmp_path):
 def test_own_prompts_in_the_first_version_s_shape(run, tmp_path):
     own = tmp_path / "own"
     own.mkdir()
-    for emotion in prompts.CLASSES:
+    for emotion in prompts.bank().names:
         (own / f"{emotion}_prompts.json").write_text(json.dumps({"prompts": [f"{emotion} one", f"{emotion} two"]}))
     outcome = run("prompts", "build", "--prompts-dir", own, "--data-dir", tmp_path / "data")
     assert outcome.status == 0
     assert {text.text for text in prompts.read_dataset(tmp_path / "data" / "emotion_dataset.jsonl")} == {
-        f"{emotion} {number}" for emotion in prompts.CLASSES for number in ("one", "two")
+        f"{emotion} {number}" for emotion in prompts.bank().names for number in ("one", "two")
     }
 
 

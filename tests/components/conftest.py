@@ -37,5 +37,5 @@ def few(pairs: PairSet, n: int = N_PAIRS) -> PairSet:
 @pytest.fixture(scope="session")
 def case(lm: LoadedModel) -> Case:
     """Every family in turn."""
-    pairs = few(matched_pairs(lm, prompts.profile("baseline"), "anger"))
-    return Case(lm, pairs, WordSetOutcome(lm, pairs, prompts.word_sets()))
+    pairs = few(matched_pairs(lm, prompts.bank().profile("baseline"), "anger"))
+    return Case(lm, pairs, WordSetOutcome(lm, pairs, prompts.bank().word_sets()))

@@ -39,7 +39,7 @@ def projections(lm: LoadedModel, where: dict[str, str]) -> list[Any]:
 
 def words_first(lm: LoadedModel, emotion: str) -> set[int]:
     found = set()
-    for word in prompts.word_sets().words(emotion, "opening"):
+    for word in prompts.bank().word_sets().words(emotion, "opening"):
         ids = lm.tokenizer(word, add_special_tokens=False)["input_ids"]
         if len(ids) == 1 or len(lm.tokenizer.decode([ids[0]]).strip()) >= 3:
             found.add(ids[0])
@@ -48,7 +48,7 @@ def words_first(lm: LoadedModel, emotion: str) -> set[int]:
 
 def log_odds(lm: LoadedModel, logits: torch.Tensor, emotion: str) -> torch.Tensor:
     """Of the last token of one text, (tokens, vocabulary)."""
-    sets = {c: words_first(lm, c) for c in prompts.CLASSES}
+    sets = {c: words_first(lm, c) for c in prompts.bank().names}
     own = {t for t in sets[emotion] if all(t not in s for c, s in sets.items() if c != emotion)}
     others = {t for c, s in sets.items() if c != emotion for t in s if sum(t in o for o in sets.values()) == 1}
     last = logits[-1]

@@ -166,7 +166,9 @@ def test_rows_hold_chance_ceiling_and_interval(case):
 def test_continuations_as_an_outcome(case):
     lm, pairs, _ = case
     two = replace(pairs, pairs=pairs.pairs[:2])
-    chosen = [c for e in ("anger", "neutral") for c in [x for x in prompts.continuations() if x.emotion == e][:2]]
+    chosen = [
+        c for e in ("anger", "neutral") for c in [x for x in prompts.bank().continuations() if x.emotion == e][:2]
+    ]
     outcome = ContinuationOutcome(lm, two, chosen)
     found = ablate(lm, outcome, NAMED[:2], "zero", n_random=0)
     expected = []

@@ -197,7 +197,7 @@ def test_what_is_refused(case, means, found):
     lm, pairs, outcome = case
     with pytest.raises(InputError, match="cannot be drawn"):
         circuit_tests(lm, outcome, found, means, most_draws=0)
-    other = WordSetOutcome(lm, replace(pairs, pairs=pairs.pairs[:3]), prompts.word_sets())
+    other = WordSetOutcome(lm, replace(pairs, pairs=pairs.pairs[:3]), prompts.bank().word_sets())
     with pytest.raises(InputError, match="other pairs"):
         circuit_tests(lm, other, found, means)
     assert isinstance(found, Faithfulness)

@@ -190,7 +190,7 @@ def test_rankings_are_made_on_one_half_and_judged_on_the_other(case, means):
 
     def outcome(some):
         asked.append(some.scenarios)
-        return WordSetOutcome(lm, some, prompts.word_sets())
+        return WordSetOutcome(lm, some, prompts.bank().word_sets())
 
     found = judged_circuit(lm, outcome, pairs, "attribution", means, n_random=2, n_dropped=1)
     assert asked == [ranking.scenarios, judging.scenarios] and found.whole.shape == (len(judging),)
@@ -217,6 +217,8 @@ def test_what_is_refused(tiny_gpt2_lm, asked, said):
     lm = tiny_gpt2_lm
     from emotion_circuits.components import matched_pairs
 
-    outcome = WordSetOutcome(lm, matched_pairs(lm, prompts.profile("baseline"), "anger"), prompts.word_sets())
+    outcome = WordSetOutcome(
+        lm, matched_pairs(lm, prompts.bank().profile("baseline"), "anger"), prompts.bank().word_sets()
+    )
     with pytest.raises(InputError, match=said):
         faithfulness(lm, outcome, ranking_of(lm), circuit_means(lm, GENERIC), **asked)

@@ -27,7 +27,7 @@ from emotion_circuits.components._components import SITE_OF
 from emotion_circuits.components._runs import edits_for
 from emotion_circuits.engine import Point, Schedule, count_hooks, generate, prompt_values, row_seeds
 from emotion_circuits.errors import InputError
-from emotion_circuits.scoring import GeneratedText, make_scorer
+from emotion_circuits.scoring import GeneratedText, Setting, make_scorer
 from emotion_circuits.selftest import Bench, bench
 from emotion_circuits.selftest._checks_components import outcome_of
 
@@ -93,7 +93,7 @@ def test_values_replaced_by_their_own_change_nothing(two):
 
 def test_prompts_samples_and_random_numbers(tiny_gpt2_lm):
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), "anger")
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), "anger")
     pairs = replace(pairs, pairs=pairs.pairs[:3])
     setting = TextSetting(max_tokens=4, n_samples=2, seed=7)
     done: list[int] = []
@@ -162,7 +162,7 @@ def test_effects_stand_beside_those_of_random_sets():
     random = [0.9, 0.8, 0.7, 0.9, 0.8, 0.8, 0.9]
     shares = {("clean", 0): 0.8, ("ablated, zero", 0): 0.2}
     shares |= {("random ablated, zero", k): share for k, share in enumerate(random)}
-    [row] = text_effects(invented(shares), [make_scorer("markers")])
+    [row] = text_effects(invented(shares), [make_scorer("markers", Setting(prompts.bank()))])
     assert row.effect == pytest.approx(-0.6) and row.clean_score == pytest.approx(0.8) == row.ceiling
     assert row.ci_low <= row.effect <= row.ci_high < 0
     assert row.chance == pytest.approx(np.mean(random) - 0.8) and row.null_low <= row.chance <= row.null_high
@@ -170,7 +170,9 @@ def test_effects_stand_beside_those_of_random_sets():
     assert row.damage == pytest.approx(1.1) == row.damage_random and row.n_prompts == 10
     assert (row.method, row.prompts, row.components) == ("zero", "emotion", "1:2")
     assert tuple(text_effects_table([row]).columns) == TextEffect._fields
-    [alone] = text_effects(invented({k: v for k, v in shares.items() if k[0][0] != "r"}), [make_scorer("markers")])
+    [alone] = text_effects(
+        invented({k: v for k, v in shares.items() if k[0][0] != "r"}), [make_scorer("markers", Setting(prompts.bank()))]
+    )
     assert np.isnan(alone.chance) and np.isnan(alone.p_random) and alone.effect == row.effect
 
 

@@ -106,7 +106,7 @@ def test_edges_are_slopes_of_the_target_s_attribution(case):
     """In float64 and plain torch: what the source itself writes is put into the stream, a thousandth of it."""
     lm, pair, step = precise(case.lm), case.pairs.pairs[0], 1e-3
     pairs = replace(case.pairs, pairs=(pair, pair))
-    found = edges(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), some(lm), steps=0)
+    found = edges(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()), some(lm), steps=0)
     with torch.no_grad():
         a, b = run(lm, pair.ids_a)[1], run(lm, pair.ids_b)[1]
     with torch.enable_grad():
@@ -169,7 +169,7 @@ def test_a_linear_outcome_has_exact_edges(case):
 def test_several_texts_for_each_pair(case):
     """Weights of the texts are in the effects once, and the layout of batches does not matter."""
     lm, pairs, _ = case
-    outcome = ContinuationOutcome(lm, pairs, prompts.continuations()[::6])
+    outcome = ContinuationOutcome(lm, pairs, prompts.bank().continuations()[::6])
     found = edges(lm, outcome, some(lm), steps=0)
     own = attribute(lm, outcome, ("head", "unit"))
     for place, target in enumerate(found.targets[:-1]):

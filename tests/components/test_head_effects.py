@@ -40,7 +40,7 @@ def test_pairs_stand_token_beside_token(case):
         assert pair.ids_a[0] == pair.ids_b[0] and pair.ids_a != pair.ids_b
         assert pair.text_a.endswith(pairs.bridge.text)
         said = lm.tokenizer.decode([pair.ids_a[k] for k in pair.span]).strip()
-        [text] = [t for t in prompts.profile("baseline") if t.text + pairs.bridge.text == pair.text_a]
+        [text] = [t for t in prompts.bank().profile("baseline") if t.text + pairs.bridge.text == pair.text_a]
         assert text.marked_word in said
     assert len(pairs) < pairs.n_scenarios
 
@@ -99,7 +99,7 @@ def test_attribution_is_the_slope_of_small_patches(case):
     lm = replace(case.lm, hf=copy.deepcopy(case.lm.hf).double(), dtype=torch.float64)
     pair, step = case.pairs.pairs[0], 1e-3
     pairs = replace(case.pairs, pairs=(pair, pair))
-    found = attribute(lm, WordSetOutcome(lm, pairs, prompts.word_sets()))
+    found = attribute(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()))
     modules = projections(lm, Z)
     with torch.no_grad():
         _, b = run(lm, pair.ids_b)
@@ -175,7 +175,7 @@ def test_the_layout_of_batches_does_not_matter(case):
 
 
 def test_too_few_pairs_are_refused(case):
-    data = prompts.profile("baseline")
+    data = prompts.bank().profile("baseline")
     alone = prompts.Dataset("one", tuple(t for t in data if t.scenario == "1"))
     with pytest.raises(InputError, match="Too few scenarios"):
         matched_pairs(case.lm, alone, "anger")

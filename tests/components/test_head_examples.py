@@ -116,7 +116,7 @@ def test_tokens_join_to_the_text_and_the_word_is_marked(case):
     lm, pairs, outcome = case
     found = head_examples(lm, outcome, all_heads(lm)[:1])
     assert [e.scenario for e in found.examples] == [p.scenario for p in pairs.pairs[:3]], "the first in order"
-    texts = {t.text + pairs.bridge.text: t for t in prompts.profile("baseline")}
+    texts = {t.text + pairs.bridge.text: t for t in prompts.bank().profile("baseline")}
     for example in found.examples:
         for prompt in (example.emotion, example.neutral):
             assert "".join(prompt.tokens) == prompt.text
@@ -137,7 +137,7 @@ def test_a_first_token_and_characters_of_several_tokens(tiny_gpt2_lm):
     )
     lm = tiny_gpt2_lm
     pairs = matched_pairs(lm, data, "anger")
-    found = head_examples(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), all_heads(lm)[:1])
+    found = head_examples(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()), all_heads(lm)[:1])
     prompt = found.examples[0].emotion
     assert len(prompt.tokens) == len(pairs.pairs[0].ids_a) > len(prompt.text.split())
     assert prompt.tokens[0] == lm.tokenizer.decode([lm.bos_id]) and "".join(prompt.tokens[1:]) == prompt.text

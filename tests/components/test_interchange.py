@@ -118,7 +118,7 @@ def test_the_whole_stream_is_everything(case):
 def test_a_run_in_itself_changes_no_bit(case, monkeypatch, packing):
     lm, pairs = replace(case.lm, packing=packing), case.pairs
     same = replace(pairs, pairs=tuple(replace(p, text_b=p.text_a, ids_b=p.ids_a) for p in pairs.pairs))
-    outcome = WordSetOutcome(lm, same, prompts.word_sets())
+    outcome = WordSetOutcome(lm, same, prompts.bank().word_sets())
     itself = interchange(lm, outcome, n_donors=0, batch_tokens=300)
     # The same runs with no token patched: products of another shape round in another way.
     monkeypatch.setattr(_interchange, "_marked", lambda lm, outcome, batch, place: batch.marked([], lm.device))
@@ -144,7 +144,7 @@ def test_neither_order_nor_layout_matters(case):
 def test_continuations_of_a_prompt_follow_its_places(case):
     lm, pairs, _ = case
     few = replace(pairs, pairs=pairs.pairs[:2])
-    known = prompts.continuations()
+    known = prompts.bank().continuations()
     outcome = ContinuationOutcome(lm, few, [next(c for c in known if c.emotion == e) for e in ("anger", "neutral")])
     found = interchange(lm, outcome, sites=["resid_post"], layers=[0])
     own = found.swapped["denoising"].own[:, 0, 0]
@@ -154,8 +154,8 @@ def test_continuations_of_a_prompt_follow_its_places(case):
 
 def test_rows_are_shares_with_their_donors(reference):
     lm = reference("gpt2")
-    pairs = matched_pairs(lm, prompts.profile("baseline"), "gratitude")
-    outcome = WordSetOutcome(lm, pairs, prompts.word_sets())
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), "gratitude")
+    outcome = WordSetOutcome(lm, pairs, prompts.bank().word_sets())
     found = interchange(lm, outcome, layers=[2, 6], sites=["resid_post"])
     assert gap_is_clear(found)
     rows = {(m.kind.split()[0], m.layer, m.position): m for m in interchange_measures(found, n_draws=200, n_flips=499)}

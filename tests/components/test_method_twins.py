@@ -31,6 +31,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import OTHER_REQUESTS, REQUESTS
 from emotion_circuits.prompts import emotion_words
 from emotion_circuits.scoring import GeneratedText, evaluate_texts, make_scorer
+from emotion_circuits.scoring import Setting as ScorerSetting
 from emotion_circuits.selftest import bench
 from emotion_circuits.selftest._checks_components import outcome_of
 from tiny_models import direction_set
@@ -99,10 +100,10 @@ def test_modulated_text_is_a_loop_of_hooks_without_a_cache(case):
 
 def test_a_strength_of_nothing_keeps_every_word_and_a_huge_one_is_marked_as_lost(tiny_gpt2_lm):
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), EMOTION)
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:3])
     whole = Circuits(np.ones((1, lm.n_layers, lm.n_heads), bool), np.ones((1, lm.n_layers, lm.d_mlp), bool))
-    own = modulation(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), by="random", n_random=0)
+    own = modulation(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()), by="random", n_random=0)
     circuit = Modulation(EMOTION, pairs.scenarios, whole, own.shifts, (0.0, 1e38))
     texts = method_texts(lm, direction_set(lm), pairs, "raise", one_direction(lm), GREEDY, circuit=circuit)
     assert of(texts, "circuit", 0.0) == of(texts, "clean")
@@ -154,13 +155,17 @@ def test_the_planted_circuit_brings_its_word_about_and_takes_it_away(family):
 def test_random_swaps_bring_another_scenario_of_the_same_class(tiny_gpt2_lm):
     """At the last layer a swapped prompt goes on with the donor's own next word."""
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), EMOTION)
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:4])
     setting = GREEDY._replace(layer=lm.n_layers - 1, max_tokens=1)
     directions = direction_set(lm)
     two = np.eye(lm.d_model)[:2]
-    texts_of = {s: text for s, text in ((t.scenario, t.text) for t in prompts.profile("baseline").select("neutral"))}
-    emotional = {s: text for s, text in ((t.scenario, t.text) for t in prompts.profile("baseline").select(EMOTION))}
+    texts_of = {
+        s: text for s, text in ((t.scenario, t.text) for t in prompts.bank().profile("baseline").select("neutral"))
+    }
+    emotional = {
+        s: text for s, text in ((t.scenario, t.text) for t in prompts.bank().profile("baseline").select(EMOTION))
+    }
     for way, side, bare in (("raise", 1, texts_of), ("lower", 0, emotional)):
         texts = method_texts(lm, directions, pairs, way, two, setting)
         assert len(texts) == n_texts(pairs, way, 2, setting)
@@ -186,7 +191,7 @@ def test_other_requests_have_the_form_and_length_of_the_emotions_and_none_of_the
         assert not emotion_words(other)
         assert min(lengths) - 2 <= len(lm.encode([other])[0]) <= max(lengths) + 2
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), EMOTION)
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:2])
     texts = method_texts(lm, direction_set(lm), pairs, "raise", one_direction(lm), GREEDY)
     asked = [f"{request} {p.text_b}" for request in OTHER_REQUESTS for p in pairs.pairs]
@@ -195,9 +200,9 @@ def test_other_requests_have_the_form_and_length_of_the_emotions_and_none_of_the
 
 def test_a_dose_and_a_strength_in_one_unit(tiny_gpt2_lm):
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), EMOTION)
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:3])
-    outcome = WordSetOutcome(lm, pairs, prompts.word_sets())
+    outcome = WordSetOutcome(lm, pairs, prompts.bank().word_sets())
     circuit = modulation(lm, outcome, size=0.3, strengths=(1e-3, 2e-3), n_random=2)
     rows = push_sizes(lm, direction_set(lm), pairs, "raise", GREEDY._replace(doses=(0.1, 0.3)), circuit)
     added = [r for r in rows if r.method == "add"]
@@ -250,7 +255,7 @@ def test_every_method_stands_beside_its_own_twin():
             ("swap, last token", None, 3): 0.5,
         }
     )
-    markers = make_scorer("markers")
+    markers = make_scorer("markers", ScorerSetting(prompts.bank()))
     rows = {title_of(r): r for r in compare_methods("m", "raise", texts, [markers])}
     chances = {"add 0.2": 0.1, "swap": 0.2, "prompted": 0.3, "circuit 1": 0.4, "circuit 2": 0.5}
     for name, chance in chances.items():

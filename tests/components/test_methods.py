@@ -25,6 +25,7 @@ from emotion_circuits.components import (
 from emotion_circuits.engine import Point, Schedule, ablate_direction, add, count_hooks, generate, row_seeds
 from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import GeneratedText, make_scorer
+from emotion_circuits.scoring import Setting as ScorerSetting
 from tiny_models import direction_set
 
 LAYER, EMOTION = 1, "apology"
@@ -34,7 +35,7 @@ GREEDY = Setting(LAYER, (0.2, 0.5), max_tokens=5, temperature=0.0, n_samples=1)
 @pytest.fixture(scope="module")
 def made(tiny_gpt2_lm):
     lm = tiny_gpt2_lm
-    pairs = matched_pairs(lm, prompts.profile("baseline"), EMOTION)
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:3])
     return lm, pairs, direction_set(lm)
 
@@ -138,8 +139,8 @@ def invented(way, arms):
                 GeneratedText(prompt=f"p{k}", text=words, arm=arm, emotion=None if arm == "clean" else "gratitude",
                               dose=dose, layer=None if arm == "clean" else 3, sample=0, perplexity=perplexity)
             )  # fmt: skip
-    return {r.method + ("" if np.isnan(r.dose) else f" {r.dose:g}"): r
-            for r in compare_methods("m", way, texts, [make_scorer("markers")])}  # fmt: skip
+    rows = compare_methods("m", way, texts, [make_scorer("markers", ScorerSetting(prompts.bank()))])
+    return {r.method + ("" if np.isnan(r.dose) else f" {r.dose:g}"): r for r in rows}
 
 
 def test_effect_chance_and_front():
@@ -194,7 +195,7 @@ def test_slopes_follow_the_dose_and_stand_beside_chance():
             words = "Thank you so much" if k < 10 * share else f"The road number {k} was long"
             texts.append(GeneratedText(prompt=f"p{k}", text=words, arm=arm, dose=dose,
                                        emotion=None if arm == "clean" else "gratitude"))  # fmt: skip
-    markers = make_scorer("markers")
+    markers = make_scorer("markers", ScorerSetting(prompts.bank()))
     add, random = dose_responses("raise", texts, [markers])
     assert (add.method, random.method) == ("add", "random")
     assert add.slope == pytest.approx(2.0) and add.rising == 1.0 and add.n_doses == 2 and add.n_prompts == 10

@@ -31,7 +31,7 @@ def outcome_of(case, name: str, lm: LoadedModel) -> Outcome:
     if name == "words":
         return case.outcome
     if name == "continuations":
-        given = prompts.continuations()
+        given = prompts.bank().continuations()
         own, neutral = ([c for c in given if c.emotion == e][:2] for e in ("anger", "neutral"))
         return ContinuationOutcome(lm, case.pairs, [*own, *neutral])
     v = np.random.default_rng(5).standard_normal(lm.d_model)
@@ -136,7 +136,7 @@ def test_a_last_mlp_at_the_tokens_read_gives_the_same_there(case):
 def test_pairs_that_differ_from_the_first_token_on_run_whole(case):
     lm, pairs, _ = case
     odd = replace(pairs.pairs[0], ids_b=(pairs.pairs[0].ids_b[0] + 1, *pairs.pairs[0].ids_b[1:]))
-    outcome = WordSetOutcome(lm, replace(pairs, pairs=(odd, pairs.pairs[1])), prompts.word_sets())
+    outcome = WordSetOutcome(lm, replace(pairs, pairs=(odd, pairs.pairs[1])), prompts.bank().word_sets())
     parts = [p for sides in outcome.batches(lm) for p in outcome.from_first_difference(lm, sides, copies=1)]
     assert any(not isinstance(part.a, TailBatch) for part in parts)
     assert np.isfinite(exact_effects(lm, outcome, [Component("head", 0, 0)]).effects).all()

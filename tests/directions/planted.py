@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_circuits.directions import Activations, GenericStatistics, Source
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 SOURCE = Source(model="m", revision="r", dtype="float32", bos=True, centred_norm=False)
 

@@ -32,7 +32,9 @@ from emotion_circuits.directions import (
     save_directions,
 )
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.prompts import bank
+
+EMOTIONS = bank().emotions
 
 SMALL = {"n": 12, "signals": (0.0, 3.0)}
 rescaled = pytest.mark.parametrize("cleaning", RESCALINGS)

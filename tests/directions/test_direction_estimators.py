@@ -18,7 +18,9 @@ from emotion_circuits.directions import (
     matched_texts,
 )
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.prompts import bank
+
+EMOTIONS = bank().emotions
 
 # The probe standardises every dimension, which no rotation leaves alone. It and the discriminant take texts unmatched.
 NOT_ROTATING = {"probe"}

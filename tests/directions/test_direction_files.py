@@ -21,7 +21,10 @@ from emotion_circuits.directions import (
     save_generic,
 )
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 
 def rewrite(path, change):

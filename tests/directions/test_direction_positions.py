@@ -125,7 +125,7 @@ def test_emotion_tokens_cover_the_marked_characters_and_touch_no_others(lm, word
 def test_bos_moves_every_position_by_one():
     """Only `mean` differs further: without BOS the first word is position 0, which is left out."""
     with_bos, without = (models.load("reference/gpt2", bos=bos) for bos in (True, False))
-    texts = prompts.profile("baseline").texts[:80]
+    texts = prompts.bank().profile("baseline").texts[:80]
     a, b = (token_positions(texts, m.encode([t.text for t in texts])).indices for m in (with_bos, without))
     for position in ("sentence_end", "last_content", "emotion_token"):
         assert a[position] == [[k + 1 for k in one] for one in b[position]]
@@ -134,17 +134,17 @@ def test_bos_moves_every_position_by_one():
 
 
 def test_the_bank_s_marked_words_are_all_found(lm):
-    texts = prompts.profile("extended").texts
+    texts = prompts.bank().profile("extended").texts
     encoded = lm.encode([t.text for t in texts])
     found = token_positions(texts, encoded)
-    assert set(found.match_rate.values()) == {1.0} and set(found.match_rate) == set(prompts.CLASSES)
+    assert set(found.match_rate.values()) == {1.0} and set(found.match_rate) == set(prompts.bank().names)
     for text, tokens, indices in zip(texts, encoded, found.indices["emotion_token"], strict=True):
         read = "".join(text.text[slice(*tokens.offsets[k])] for k in indices)
         assert text.marked_word.replace(" ", "") in read
 
 
 def test_texts_without_a_mark_have_no_emotion_token_and_no_stand_in(lm):
-    data = prompts.implicit()
+    data = prompts.bank().implicit()
     found = token_positions(data.texts[:8], lm.encode([t.text for t in data.texts[:8]]))
     assert found.indices["emotion_token"] == [[]] * 8
     assert set(found.match_rate.values()) == {None}
@@ -196,7 +196,7 @@ def test_what_is_extracted_is_the_stream_at_those_tokens(lm):
     """Against the hidden states of transformers, one text at a time."""
     import torch
 
-    data = Dataset("some", prompts.profile("baseline").texts[:12])
+    data = Dataset("some", prompts.bank().profile("baseline").texts[:12])
     found = extract(lm, data)
     assert set(found.values) == set(POSITIONS)
     encoded = lm.encode([t.text for t in data])

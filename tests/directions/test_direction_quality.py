@@ -24,8 +24,11 @@ from emotion_circuits.directions import (
 )
 from emotion_circuits.directions import _quality as quality
 from emotion_circuits.directions._quality import _cosines_from_gram, _permuted_gram, pair_cosine_null
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc, exceedance_p
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 SIGNALS = (0.0, 4.0, 1.0)
 

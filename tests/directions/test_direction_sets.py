@@ -27,9 +27,12 @@ from emotion_circuits.directions import (
 )
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import load
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc
 from tiny_models import VARIANTS, direction_set, save_tiny
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 
 def cleaned_by_hand(values, generic, row, share, centred):

@@ -25,8 +25,11 @@ from emotion_circuits.directions import (
 )
 from emotion_circuits.directions._fit import _norms_by_chance
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import permute_within_groups
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 SOURCE = Source(model="m", revision="r", dtype="float32", bos=True, centred_norm=True)
 D, LAYERS = 24, 3

@@ -18,8 +18,11 @@ from emotion_circuits.directions import (
 )
 from emotion_circuits.directions import _foils as module
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 SIGNALS = (0.0, 8.0, 1.0)
 D, ROWS = 12, len(SIGNALS)

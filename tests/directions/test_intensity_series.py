@@ -15,7 +15,9 @@ from emotion_circuits import prompts
 from emotion_circuits.directions import INTENSITY, Activations, fit_directions, intensity_rows, project
 from emotion_circuits.directions import _intensity as module
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
+
+EMOTIONS = bank().emotions
 
 D, SIGNALS = 12, (0.0, 5.0)
 
@@ -27,7 +29,7 @@ def few_draws(monkeypatch):
 
 def series(growth, seed=0, n_rows=2):
     """The bundled series, with `growth` per step along the emotion's planted vector, in noise of 1."""
-    data = prompts.intensity_series()
+    data = prompts.bank().intensity_series()
     vectors, rng = planted_vectors(D), np.random.default_rng(seed)
     steps = np.array([r.step for r in prompts.intensity()])
     values = rng.standard_normal((n_rows, len(data), D))
@@ -40,7 +42,7 @@ def directions():
     return fit_directions(planted(n=40, d=D, signals=SIGNALS), "mean", plain_generic(D, rows=2))
 
 
-EXPLICIT = Dataset("few", tuple(t for t in prompts.profile("baseline") if int(t.scenario) < 12))
+EXPLICIT = Dataset("few", tuple(t for t in prompts.bank().profile("baseline") if int(t.scenario) < 12))
 
 
 def of_directions(rows):
@@ -48,7 +50,7 @@ def of_directions(rows):
 
 
 def test_series_are_scenarios_in_rising_order():
-    data = prompts.intensity_series()
+    data = prompts.bank().intensity_series()
     assert [t.text for t in data] == [r.text for r in prompts.intensity()]
     assert len(data.scenarios) == 18 and {t.split for t in data} == {"test"}
     assert [r.step for r in prompts.intensity()] == [*range(1, 8)] * 18
@@ -74,7 +76,7 @@ def test_the_value_is_the_mean_of_scipy_s_correlations(directions, seed):
 
 
 def test_ties_and_series_that_do_not_change():
-    data = prompts.intensity_series().select(emotion="anger")
+    data = prompts.bank().intensity_series().select(emotion="anger")
     scores = np.tile([1.0, 1, 2, 3, 3, 4, 5], 6)
     by_series = module._ranks(scores, data) @ module._standard(np.arange(7.0)[None])[0]
     np.testing.assert_allclose(by_series, spearmanr(scores[:7], range(7)).statistic)

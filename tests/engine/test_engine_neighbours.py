@@ -141,13 +141,13 @@ def test_perplexity_and_generation(spoiling, texts):
 def test_slots_and_continuations_under_changes(spoiling, texts):
     lm = spoiling
     push = [added(0, torch.randn(3, lm.d_model, generator=torch.Generator().manual_seed(0)) * 0.3)]
-    said = [c for c in prompts.continuations() if c.emotion == "anger"][:2]
+    said = [c for c in prompts.bank().continuations() if c.emotion == "anger"][:2]
 
     def contexts(texts):
         return [Context(str(i), f'{text} He said, "', "opening", "test") for i, text in enumerate(texts)]
 
     def slots(texts, where):
-        task = slot_task(lm, contexts(texts), prompts.word_sets())
+        task = slot_task(lm, contexts(texts), prompts.bank().word_sets())
         return slot_outcomes(lm, task, push, where=where)[0].transpose(1, 0, 2)
 
     def continuations(texts):

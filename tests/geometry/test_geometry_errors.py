@@ -75,7 +75,7 @@ def test_texts_that_give_no_subspace(estimator: SubspaceEstimator, texts, labels
         BetweenClassSubspace(n_components=4),
         LDASubspace(n_components=4),
         PairedDifferenceSubspace(n_components=13),
-        PairedDifferenceSubspace(n_components=9, emotion="anger"),
+        PairedDifferenceSubspace(n_components=9, emotion="amber"),
         WithinClassSubspace(n_components=8),
         BetweenClassSubspace(n_components=0),
         PairedDifferenceSubspace(emotion="neutral"),
@@ -100,13 +100,13 @@ def test_rank_deficient_texts(estimator: SubspaceEstimator) -> None:
 
 def test_two_classes_with_the_same_texts() -> None:
     same = X.copy()
-    same[LABELS == "anger"] = same[LABELS == "apology"]
+    same[LABELS == "amber"] = same[LABELS == "azure"]
     with pytest.raises(MeasurementError, match="span fewer"):
         BetweenClassSubspace().fit(same, LABELS, GROUPS)
 
 
 def test_half_of_the_scenarios_must_do() -> None:
-    few = PairedDifferenceSubspace(n_components=6, emotion="anger")
+    few = PairedDifferenceSubspace(n_components=6, emotion="amber")
     few.fit(X, LABELS, GROUPS)
     with pytest.raises(InputError, match="cannot give"):
         compare_subspaces(MODELS.table_a, MODELS.table_b, few, seed=0)

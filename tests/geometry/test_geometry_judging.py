@@ -265,8 +265,8 @@ def test_gain_over_untrained_models(planted: PlantedModels) -> None:
     assert gain.p == 1 / 500
     nothing = cosine_gain(arms[0], arms[1:], n_draws=499, seed=0)
     assert nothing.interval.low < nothing.value < nothing.interval.high
-    same = cosine_gain(trained, [trained], emotion="anger", n_draws=99, seed=0)
-    assert (same.value, same.p, same.emotion) == (0.0, 1.0, "anger")
+    same = cosine_gain(trained, [trained], emotion="amber", n_draws=99, seed=0)
+    assert (same.value, same.p, same.emotion) == (0.0, 1.0, "amber")
     with pytest.raises(InputError, match="no untrained"):
         cosine_gain(trained, [], seed=0)
     with pytest.raises(InputError, match="'joy'"):

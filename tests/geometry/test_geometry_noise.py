@@ -45,7 +45,7 @@ def test_the_level_check_can_fail() -> None:
 
 @pytest.mark.parametrize(
     "estimator",
-    [BetweenClassSubspace(), LDASubspace(), PairedDifferenceSubspace(n_components=5, emotion="anger")],
+    [BetweenClassSubspace(), LDASubspace(), PairedDifferenceSubspace(n_components=5, emotion="amber")],
     ids=lambda e: type(e).__name__,
 )
 def test_overlap_of_noise(estimator: SubspaceEstimator) -> None:

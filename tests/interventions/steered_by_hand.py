@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
+from emotion_circuits.prompts import bank
+
+CLASSES = bank().names
 
 
 def log_p(lm: LoadedModel, text: str, layer: int, vector: np.ndarray | None) -> np.ndarray:

@@ -13,9 +13,12 @@ from emotion_circuits import prompts
 from emotion_circuits._parts import Parts
 from emotion_circuits.directions import DirectionSet, GenericStatistics, Source
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS
+from emotion_circuits.prompts import bank
 from emotion_circuits.scoring import continuation_task, slot_task
 from tiny_models import direction_set
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
 
@@ -27,7 +30,7 @@ def lm(request, reference):
 
 @pytest.fixture(scope="module")
 def slots(lm):
-    return slot_task(lm, CONTEXTS, prompts.word_sets())
+    return slot_task(lm, CONTEXTS, prompts.bank().word_sets())
 
 
 def odds_by_hand(lm, slots, k, changes, last):
@@ -93,9 +96,9 @@ def test_what_is_said_after_the_last_token_is_changed_too(lm):
     """Continuations under `last`: the context's last token and the continuation, against whole passes by hand."""
     directions = direction_set(lm)
     opening = next(c for c in CONTEXTS if c.slot == "opening")
-    said = prompts.continuations("development")[:2]
+    said = prompts.bank().continuations("development")[:2]
     task = continuation_task(lm, [opening], said)
-    slots = slot_task(lm, [opening], prompts.word_sets())
+    slots = slot_task(lm, [opening], prompts.bank().word_sets())
     found = iv.sweep(lm, directions, slots, task, layers=[3], doses=[0.4], emotions=["anger"], where="last")
     own = directions.direction("anger", 3)
     step = torch.from_numpy(0.4 * float(directions.generic.norm[4]) * own.unit).float()

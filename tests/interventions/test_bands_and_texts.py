@@ -16,7 +16,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._bands import Bands
 from emotion_circuits.scoring import slot_task
 
-EMOTIONS = prompts.EMOTIONS
+EMOTIONS = prompts.bank().emotions
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def lm():
 
 @pytest.fixture(scope="module")
 def slots(lm):
-    return slot_task(lm, iv.balanced_contexts(prompts.contexts("development"), 4), prompts.word_sets())
+    return slot_task(lm, iv.balanced_contexts(prompts.contexts("development"), 4), prompts.bank().word_sets())
 
 
 def direction_set(lm, vectors):
@@ -63,7 +63,7 @@ TENTHS = st.integers(-50, 50).map(lambda k: k / 10)
 @given(st.lists(TENTHS, min_size=3, max_size=30), TENTHS, st.sampled_from([-0.2, 0.2]))
 def test_p_counts_the_controls_that_reach_the_value_on_its_side(controls, value, dose):
     layout = iv.Layout((0,), (dose,), ("anger",))
-    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), ())
+    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), (), ())
     row = result._measure("anger", 0, dose, iv.WORD_SET, value, (value, value), 0.0, np.zeros(4))
     other = row._replace(statistic=iv.PERPLEXITY)
     [found, same] = iv.with_bands(result, Bands("isotropic", np.array(controls).reshape(1, 1, 1, -1)), [row, other])
@@ -77,7 +77,7 @@ def test_p_counts_the_controls_that_reach_the_value_on_its_side(controls, value,
 @pytest.mark.parametrize(("value", "controls"), [(np.nan, [0.0, 1.0]), (1.0, [0.0, np.nan]), (np.nan, [np.nan] * 2)])
 def test_what_overflows_has_no_p(value, controls):
     layout = iv.Layout((0,), (0.2,), ("anger",))
-    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), ())
+    result = iv.SweepResult("m", "mean", "specific", layout, np.zeros(0), np.zeros(0), (), ())
     row = result._measure("anger", 0, 0.2, iv.WORD_SET, value, (value, value), 0.0, np.zeros(4))
     [found] = iv.with_bands(result, Bands("isotropic", np.array(controls).reshape(1, 1, 1, -1)), [row])
     assert np.isnan(found.p)
@@ -107,13 +107,13 @@ def test_one_prompt_is_too_few():
 
 
 def test_the_bundled_material_has_both_slots_and_no_test_context(lm):
-    material = iv.sweep_material(lm)
+    material = iv.sweep_material(lm, prompts.bank())
     used = [*material.slots.contexts, *material.continuations.contexts]
     assert {c.split for c in used} == {"development"}
     assert {c.slot for c in material.slots.contexts} == set(prompts.SLOTS)
-    assert {c.emotion for c in material.continuations.continuations} == set(prompts.CLASSES)
+    assert {c.emotion for c in material.continuations.continuations} == set(prompts.bank().names)
     assert material.batches == len(material.slots.batches) + len(material.continuations.batches)
-    own = iv.sweep_material(lm, ["The train was", "The hall was", "It rained."])
+    own = iv.sweep_material(lm, prompts.bank(), ["The train was", "The hall was", "It rained."])
     assert [c.text for c in own.slots.contexts] == ["The train was", "The hall was", "It rained."]
 
 

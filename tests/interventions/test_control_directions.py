@@ -22,10 +22,13 @@ from emotion_circuits.interventions import (
     shuffled_label_directions,
     slopes,
 )
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import permute_within_groups
 from tiny_models import direction_set
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 SOURCE = Source(model="m", revision="r", dtype="float32", bos=True, centred_norm=False)
 
@@ -116,7 +119,7 @@ def test_slopes_are_per_unit_of_dose():
 def test_control_slopes_equal_a_slow_loop_and_come_in_pairs_of_signs(reference, name):
     lm = reference(name)
     contexts = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-1:])
-    task, directions = slot_task(lm, contexts, prompts.word_sets()), direction_set(lm)
+    task, directions = slot_task(lm, contexts, prompts.bank().word_sets()), direction_set(lm)
     units = isotropic_directions(3, lm.d_model, centred=True, seed=0)
     choice = Choice(4, 0.3)
     found = control_slopes(lm, directions, task, choice, "isotropic", units)

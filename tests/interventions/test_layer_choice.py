@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import Choice, Layout, SweepResult, choose_layer_and_dose
-from emotion_circuits.prompts import CLASSES, EMOTIONS
+from emotion_circuits.prompts import bank
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 
 def result_of(changes, ratios, layers, doses):
@@ -21,7 +24,7 @@ def result_of(changes, ratios, layers, doses):
         log_odds[:, j, :, 1, CLASSES.index(emotion)] = changes[:, j] + 0.5
     said = np.stack([-np.log(ratios), np.full(ratios.shape, -9.0)], axis=-1)[..., None, :]
     layout = Layout(tuple(layers), tuple(doses), EMOTIONS)
-    return SweepResult("m", "mean", "specific", layout, log_odds, said, ("neutral", "anger"))
+    return SweepResult("m", "mean", "specific", layout, log_odds, said, CLASSES, ("neutral", "anger"))
 
 
 def by_rule(changes, ratios, layers, doses):
@@ -87,6 +90,8 @@ def test_one_direction_only_is_no_choice():
 def test_without_a_measure_of_damage_nothing_is_chosen():
     """It would be the smallest dose of the first layer, whatever the effects are."""
     found = result_of(grid(1.0), grid(1.0), (2, 6), (-0.4, -0.2, 0.2, 0.4))
-    blind = SweepResult("m", "mean", "specific", found.layout, found.log_odds, np.full((2, 3, 4, 2, 0), np.nan), ())
+    blind = SweepResult(
+        "m", "mean", "specific", found.layout, found.log_odds, np.full((2, 3, 4, 2, 0), np.nan), CLASSES, ()
+    )
     with pytest.raises(InputError, match="neutral continuations"):
         choose_layer_and_dose(blind)

@@ -19,19 +19,21 @@ from emotion_circuits.interventions import (
     punctuation_control,
     token_groups,
 )
-from emotion_circuits.prompts import CLASSES, Dataset
+from emotion_circuits.prompts import Dataset, bank
 from emotion_circuits.scoring import slot_tokens
 from emotion_circuits.selftest import Bench, bench
 from emotion_circuits.selftest._run import one_thread
 from emotion_circuits.statistics import Measure, measures_table
 from tiny_models import direction_set
 
+CLASSES = bank().names
+
 BRIDGE = ' He wrote, "'
 
 
 def some_texts(n: int) -> Dataset:
     """Scenarios of the bank, as many with commas as there are."""
-    bank = prompts.profile("baseline").select(split="test")
+    bank = prompts.bank().profile("baseline").select(split="test")
     with_commas = [t.scenario for t in bank if t.emotion == "anger" and "," in t.text]
     chosen = set(list(dict.fromkeys([*with_commas, *bank.scenarios]))[:n])
     return Dataset("some", tuple(t for t in bank if t.scenario in chosen))
@@ -47,7 +49,7 @@ def group_of(text, start, end):
 
 
 def test_tokens_of_a_text_are_parted_by_their_characters(lm):
-    texts = list(prompts.profile("baseline").select(split="test"))
+    texts = list(prompts.bank().profile("baseline").select(split="test"))
     encoded = lm.encode([t.text + BRIDGE for t in texts])
     found = token_groups(texts, encoded)
     for i, (text, tokens) in enumerate(zip(texts, encoded, strict=True)):
@@ -106,7 +108,7 @@ def test_gaps_are_those_of_a_plain_loop(lm, monkeypatch, layer, onwards):
     layers = (0, 1) if onwards else (1,)
     assert found.layers == layers
     controls = isotropic_directions(20, lm.d_model, centred=lm.family.centred_norm, seed=4)
-    words = slot_tokens(lm, prompts.word_sets(), "opening", [BRIDGE])[0].tokens
+    words = slot_tokens(lm, prompts.bank().word_sets(), "opening", [BRIDGE])[0].tokens
     own = np.array(words[found.emotion])
     others = np.array([t for c in CLASSES if c != found.emotion for t in words[c]])
 
@@ -190,7 +192,7 @@ def test_the_same_seed_gives_the_same_rows(planted):
 
 def test_a_chosen_last_layer_gives_way_to_the_one_before(planted):
     lm = planted.twin.lm
-    directions = planted.twin.directions().with_layers(dict.fromkeys(prompts.EMOTIONS, lm.n_layers - 1))
+    directions = planted.twin.directions().with_layers(dict.fromkeys(prompts.bank().emotions, lm.n_layers - 1))
     bank = planted.twin.planted.bank
     found = punctuation_control(
         lm, directions, "anger", data=bank.explicit.select(split="test"), word_sets=bank.word_sets, bridge=' "'

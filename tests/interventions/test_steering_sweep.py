@@ -28,13 +28,16 @@ from emotion_circuits.interventions import (
     sweep,
     sweep_cost,
 )
-from emotion_circuits.prompts import CLASSES, EMOTIONS
+from emotion_circuits.prompts import bank
 from emotion_circuits.scoring import continuation_task, slot_task
 from tiny_models import direction_set
 
+CLASSES = bank().names
+EMOTIONS = bank().emotions
+
 CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
 OPENINGS = tuple(c for c in CONTEXTS if c.slot == "opening")
-SAID = tuple(next(c for c in prompts.continuations("development") if c.emotion == e) for e in CLASSES)
+SAID = tuple(next(c for c in prompts.bank().continuations("development") if c.emotion == e) for e in CLASSES)
 DOSES, LAYERS = (-0.4, 0.7), (1, 5)
 
 
@@ -45,14 +48,14 @@ def lm(request, reference):
 
 @pytest.fixture(scope="module")
 def material(lm):
-    return slot_task(lm, CONTEXTS, prompts.word_sets()), continuation_task(lm, OPENINGS, SAID)
+    return slot_task(lm, CONTEXTS, prompts.bank().word_sets()), continuation_task(lm, OPENINGS, SAID)
 
 
 @pytest.fixture(scope="module")
 def small(reference):
     """One model and its material, where all models take the same path."""
     model = reference("gpt2")
-    return model, slot_task(model, CONTEXTS, prompts.word_sets()), continuation_task(model, OPENINGS, SAID)
+    return model, slot_task(model, CONTEXTS, prompts.bank().word_sets()), continuation_task(model, OPENINGS, SAID)
 
 
 @pytest.mark.parametrize("alpha", [False, True])

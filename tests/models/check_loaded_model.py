@@ -21,8 +21,10 @@ import emotion_circuits as ec
 from emotion_circuits.engine import Point, Push, record
 from emotion_circuits.interventions import continuation_outcomes, slot_outcomes
 from emotion_circuits.models import Family, family_of
-from emotion_circuits.prompts import CLASSES, Context, Continuation
+from emotion_circuits.prompts import Context, Continuation, bank
 from emotion_circuits.scoring import continuation_perplexities, continuation_task, slot_task
+
+CLASSES = bank().names
 
 TEXTS = (
     "The parcel arrived on Tuesday, and nobody asked who had sent it or why.",
@@ -142,7 +144,7 @@ class Plain:
         head, lead = self.ids(context.text), " " if context.slot == "adjective" else ""
         before, found = len(self.tokenizer.decode(head)), {}
         for emotion in CLASSES:
-            words = [context.text + lead + word for word in ec.prompts.word_sets().words(emotion, context.slot)]
+            words = [context.text + lead + word for word in ec.prompts.bank().word_sets().words(emotion, context.slot)]
             found[emotion] = set()
             for ids in self.tokenizer(words, add_special_tokens=False)["input_ids"]:
                 ids = [*self.head, *ids]
@@ -204,7 +206,7 @@ def _nothing(lm: ec.LanguageModel) -> list[dict[int, Push]]:
 def check_slots(lm: ec.LanguageModel, plain: Plain, tolerance: float) -> None:
     """Which tokens count where, and the log-odds of each class's words."""
     contexts = [c for slot in ec.prompts.SLOTS for c in [x for x in ec.prompts.contexts() if x.slot == slot][:2]]
-    words = ec.prompts.word_sets()
+    words = ec.prompts.bank().word_sets()
     counted = {context: plain.word_tokens(context) for context in contexts}
     expected = {}
     for context, tokens in counted.items():
@@ -227,7 +229,7 @@ def check_slots(lm: ec.LanguageModel, plain: Plain, tolerance: float) -> None:
 def check_continuations(lm: ec.LanguageModel, plain: Plain, tolerance: float) -> None:
     """Mean log probability of continuations' tokens, without masked words, after every context."""
     contexts = [c for c in ec.prompts.contexts() if c.slot == "opening"][:2]
-    said = ec.prompts.continuations("test")
+    said = ec.prompts.bank().continuations("test")
     chosen = [c for e in CLASSES for c in [x for x in said if x.emotion == e][:1]]
     assert any(c.masked for c in chosen)
 

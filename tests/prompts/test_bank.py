@@ -10,17 +10,21 @@ import pytest
 
 from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text, emotion_words
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.prompts._duplicates import exact_duplicates, near_duplicates
 from emotion_circuits.prompts._nuisance import span_place
 
-EXPLICIT = prompts.profile("extended")
-IMPLICIT = prompts.implicit()
+BANK = bank()
+CLASSES, EMOTIONS = BANK.names, BANK.emotions
+emotion_words = BANK.emotion_words
+
+EXPLICIT = BANK.profile("extended")
+IMPLICIT = BANK.implicit()
 CARD = Path(__file__).parents[2] / "docs" / "data-card.md"
 
 
 def test_sizes_and_splits():
-    baseline = prompts.profile("baseline")
+    baseline = BANK.profile("baseline")
     assert (len(baseline), len(EXPLICIT), len(IMPLICIT)) == (280, 400, 160)
     assert baseline.texts == EXPLICIT.texts[:280]
     assert EXPLICIT.scenarios == tuple(str(i) for i in range(1, 101))
@@ -67,8 +71,8 @@ def test_contexts_and_their_splits():
 
 def test_continuations_and_what_they_mask():
     for split, per_class in (("development", 12), ("test", 18)):
-        assert Counter(c.emotion for c in prompts.continuations(split)) == dict.fromkeys(CLASSES, per_class)
-    for c in prompts.continuations():
+        assert Counter(c.emotion for c in BANK.continuations(split)) == dict.fromkeys(CLASSES, per_class)
+    for c in BANK.continuations():
         assert c.text == c.text.strip()
         masked = {i for start, end in c.masked for i in range(start, end)}
         assert all(word.start in masked for word in emotion_words(c.text)), c
@@ -76,7 +80,7 @@ def test_continuations_and_what_they_mask():
 
 
 def test_word_sets():
-    sets = prompts.word_sets()
+    sets = BANK.word_sets()
     words = Counter(word.lower() for s in sets for word in s.words if s.slot == "adjective")
     assert [(s.emotion, s.slot) for s in sets] == [(c, slot) for c in CLASSES for slot in prompts.SLOTS]
     assert max(words.values()) == 1  # a word of two classes would say nothing
@@ -84,29 +88,27 @@ def test_word_sets():
 
 
 def test_real_world_texts_and_foils():
-    assert len(prompts.real_world()) == 35
-    assert set(prompts.real_world().classes) == set(CLASSES)
-    assert {(t.emotion, t.split) for t in prompts.foils()} == {(e, s) for e in EMOTIONS for s in prompts.SPLITS}
-    assert all(t.marked_word for t in prompts.foils())
+    assert len(BANK.real_world()) == 35
+    assert set(BANK.real_world().classes) == set(CLASSES)
+    assert {(t.emotion, t.split) for t in BANK.foils()} == {(e, s) for e in EMOTIONS for s in prompts.SPLITS}
+    assert all(t.marked_word for t in BANK.foils())
 
 
-def test_intensity_steps_rise_by_one():
-    series = Counter((text.emotion, text.series) for text in prompts.intensity())
-    assert {emotion for emotion, _ in series} == set(EMOTIONS)
-    for key, steps in series.items():
-        own = [t.step for t in prompts.intensity() if (t.emotion, t.series) == key]
-        assert own == list(range(1, steps + 1))
-    assert {t.emotion for t in prompts.intensity("anger")} == {"anger"}
+def test_every_emotion_has_six_series_of_seven_steps():
+    series = BANK.intensity_series()
+    assert Counter(series.scenarios) == Counter(f"{e}-{k}" for e in EMOTIONS for k in range(1, 7))
+    assert set(Counter(t.scenario for t in series).values()) == {7}
+    assert all(t.scenario.startswith(t.emotion) for t in series)
 
 
 def test_no_text_occurs_in_two_collections():
     other = [
         *IMPLICIT,
-        *prompts.real_world(),
-        *prompts.foils(),
-        *(Text(x.text, "neutral", x.id, "test") for x in (*prompts.contexts(), *prompts.continuations())),
+        *BANK.real_world(),
+        *BANK.foils(),
+        *(Text(x.text, "neutral", x.id, "test") for x in (*prompts.contexts(), *BANK.continuations())),
         # Within a series the steps are variants of one sentence.
-        *(Text(x.text, x.emotion, f"{x.emotion}-{x.series}", "test") for x in prompts.intensity()),
+        *BANK.intensity_series(),
     ]
     everything = Dataset("all", (*EXPLICIT, *(replace(t, split="test") for t in other)))
     assert exact_duplicates(everything) == near_duplicates(everything) == ()
@@ -120,7 +122,7 @@ def test_generic_draws_are_fixed_and_nested():
     assert len({text.kind for text in sample}) > 5
     assert prompts.generic(limit=50, seed=1) != sample[:50]
     assert {t.kind for t in prompts.generic(["joy"], limit=20)} == {"joy"}
-    assert not any(emotion_words(t.text) for t in prompts.generic(["neutral"], without_emotion_words=True))
+    assert not any(emotion_words(t.text) for t in BANK.generic(["neutral"], without_emotion_words=True))
     for wrong in ({"kinds": ["boredom"]}, {"limit": 0}, {"limit": 10**6}):
         with pytest.raises(InputError):
             prompts.generic(**wrong)
@@ -128,9 +130,9 @@ def test_generic_draws_are_fixed_and_nested():
 
 def test_an_unknown_profile():
     with pytest.raises(InputError, match="baseline"):
-        prompts.profile("huge")
+        BANK.profile("huge")
 
 
-@pytest.mark.parametrize("dataset", [prompts.profile("baseline"), EXPLICIT, IMPLICIT], ids=lambda d: d.name)
+@pytest.mark.parametrize("dataset", [BANK.profile("baseline"), EXPLICIT, IMPLICIT], ids=lambda d: d.name)
 def test_the_data_card_describes_these_very_texts(dataset):
     assert dataset.hash[:12] in CARD.read_text(encoding="utf-8")

@@ -7,7 +7,9 @@ import pytest
 
 from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, build, read_dataset
+from emotion_circuits.prompts import bank, build, read_dataset
+
+CLASSES = bank().names
 
 PROFILES = [("baseline", "", 70), ("extended", "_extended", 100)]
 
@@ -35,7 +37,7 @@ def test_the_written_files_hold_the_profile(tmp_path, profile, suffix, scenarios
 @pytest.mark.parametrize(("profile", "suffix", "scenarios"), PROFILES)
 def test_what_is_built_reads_back_as_the_same_data_set(tmp_path, profile, suffix, scenarios):
     build(profile, tmp_path)
-    expected = prompts.profile(profile).hash
+    expected = prompts.bank().profile(profile).hash
     assert read_dataset(tmp_path / f"emotion_dataset{suffix}.jsonl").hash == expected
     assert read_dataset(tmp_path, profile).hash == expected
 

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emotion_circuits.prompts import EMOTIONS, LEXICON, emotion_words
+from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import Lexicon, bank
+
+BANK = bank()
+emotion_words = BANK.emotion_words
 
 WORDS = {
     "gratitude": [
@@ -62,7 +66,7 @@ def test_a_word_inside_another_is_not_found(word):
 @given(st.sampled_from(CASES), st.text("abcxyz", min_size=1, max_size=4))
 def test_letters_in_front_always_hide_a_word(case, letters):
     emotion, word = case
-    assert LEXICON[emotion].search(letters + word) is None
+    assert BANK[emotion].lexicon.words(letters + word) == []
 
 
 def test_words_come_in_order_and_can_be_restricted():
@@ -71,7 +75,12 @@ def test_words_come_in_order_and_can_be_restricted():
     assert [w.word for w in emotion_words(text, "anger")] == ["furious"]
 
 
-def test_the_lexicon_covers_the_emotions_and_cannot_be_changed():
-    assert tuple(LEXICON) == EMOTIONS
-    with pytest.raises(TypeError):
-        LEXICON["joy"] = LEXICON["anger"]
+def test_every_emotion_has_a_lexicon_and_neutral_has_none():
+    assert all(BANK[emotion].lexicon.patterns for emotion in BANK.emotions)
+    assert not BANK["neutral"].lexicon.patterns
+
+
+def test_words_without_a_lexicon_are_taken_as_they_are_and_bad_expressions_are_refused():
+    assert [w.word for w in Lexicon("x", ("a.b",), are_words=True).words("a.b axb")] == ["a.b"]
+    with pytest.raises(InputError, match="lexicon of x"):
+        Lexicon("x", ("(",)).words("text")

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, Dataset, Text, ValidationReport, validate
+from emotion_circuits.prompts import Dataset, Text, ValidationReport, bank, validate
 from emotion_circuits.prompts._duplicates import exact_duplicates, near_duplicates
 from emotion_circuits.prompts._language import is_english
 from emotion_circuits.prompts._nuisance import _permuted, nuisance_features, span_place
 
-BANK = prompts.profile("baseline")
+CLASSES = bank().names
+
+BANK = prompts.bank().profile("baseline")
 
 
 def planted(change: Callable[[list[Text]], None], base: Dataset = BANK) -> ValidationReport:

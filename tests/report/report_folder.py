@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emotion_circuits import prompts
 from emotion_circuits.components import (
     SWAP_SITES,
     Agreement,
@@ -24,9 +25,11 @@ from emotion_circuits.components import (
 )
 from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE, IMPLICIT_OVER_FOILS, INTENSITY
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
-from emotion_circuits.report._results import EMOTIONS
-from emotion_circuits.scoring import GeneratedText, evaluate_texts, make_scorer, stored_perplexities
+from emotion_circuits.prompts import bank
+from emotion_circuits.scoring import GeneratedText, Setting, evaluate_texts, make_scorer, stored_perplexities
 from emotion_circuits.statistics import Claim, Measure, judge, measures_table, write_claims
+
+EMOTIONS = bank().emotions
 
 POSITIONS = ("mean", "sentence_end")
 DOSES = (-0.2, 0.2)
@@ -73,7 +76,11 @@ def _write_texts(folder: Path, slug: str) -> None:
     ]  # fmt: skip
     (folder / f"{slug}_texts.jsonl").write_text("".join(t.model_dump_json() + "\n" for t in texts))
     found = evaluate_texts(
-        texts, [make_scorer("markers")], perplexities=stored_perplexities(texts), n_bootstrap=20, n_flips=19
+        texts,
+        [make_scorer("markers", Setting(prompts.bank()))],
+        perplexities=stored_perplexities(texts),
+        n_bootstrap=20,
+        n_flips=19,
     )
     found.table().to_parquet(folder / f"{slug}_text_scores.parquet", index=False)
 

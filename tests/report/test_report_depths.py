@@ -20,10 +20,12 @@ from emotion_circuits.components import (
     head_functions_table,
 )
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import bank
 from emotion_circuits.report import write_figures, write_report
 from emotion_circuits.report._depths import depth_chart, pair_sentence, read_depths
-from emotion_circuits.report._results import EMOTIONS
 from emotion_circuits.statistics import measures_table
+
+EMOTIONS = bank().emotions
 
 A, B = MODELS
 PAIR = "cross_model/a_and_b_components.parquet"

@@ -17,12 +17,15 @@ from report_pages import MODELS
 
 from emotion_circuits.directions import FOIL_RATE, HIT_RATE
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import bank
 from emotion_circuits.report import write_everything, write_figures
 from emotion_circuits.report._chart import Axis, Chart, Label, Panel, spread_labels
 from emotion_circuits.report._figures import charts_of
 from emotion_circuits.report._interactive import plotly_json, plotly_spec
-from emotion_circuits.report._results import EMOTIONS, ModelResults, read_results
+from emotion_circuits.report._results import ModelResults, read_results
 from emotion_circuits.report._style import COLOURS, number
+
+EMOTIONS = bank().emotions
 
 
 @pytest.fixture(scope="module")

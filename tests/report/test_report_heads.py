@@ -16,13 +16,16 @@ from report_pages import Page, read_page
 
 from emotion_circuits.components import read_head_examples
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import bank
 from emotion_circuits.report import write_figures, write_report
 from emotion_circuits.report._head_maps import draw_head_maps, head_map_alt, head_map_caption
 from emotion_circuits.report._head_results import HeadResults, read_heads
 from emotion_circuits.report._head_texts import head_texts
 from emotion_circuits.report._heads import SHOWN_HEADS, TITLE, heads_table
-from emotion_circuits.report._results import EMOTIONS, read_results
+from emotion_circuits.report._results import read_results
 from emotion_circuits.report._style import light, matplotlib_settings, number, short
+
+EMOTIONS = bank().emotions
 
 SLUG = "org--model"
 

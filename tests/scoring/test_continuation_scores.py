@@ -17,8 +17,8 @@ OPENINGS = [c for c in prompts.contexts() if c.slot == "opening"]
 
 def some(n=3):
     """A few of every class, with and without masked words."""
-    found = prompts.continuations("test")
-    return [c for e in prompts.CLASSES for c in [x for x in found if x.emotion == e][:n]]
+    found = prompts.bank().continuations("test")
+    return [c for e in prompts.bank().names for c in [x for x in found if x.emotion == e][:n]]
 
 
 def scores_of(lm, task, variants=1):
@@ -75,7 +75,7 @@ def test_batches_and_variants_do_not_matter(reference):
 def test_what_counts_is_the_continuation_without_its_masked_words(reference, name):
     """Every token of the continuation is scored or masked; none of the context is."""
     lm = reference(name)
-    contexts, continuations = OPENINGS[:2], prompts.continuations()
+    contexts, continuations = OPENINGS[:2], prompts.bank().continuations()
     task = continuation_task(lm, contexts, continuations)
     encoded = lm.encode([a.text + b.text for a in contexts for b in continuations])
     for pair, tokens in enumerate(encoded):

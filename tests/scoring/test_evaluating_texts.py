@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import (
     GeneratedText,
@@ -40,7 +41,7 @@ def steered(n, **fields):
 
 def evaluated(texts, *scorers, **options):
     return evaluate_texts(
-        texts, scorers or (MarkerScorer(),), perplexities=stored_perplexities(texts), **FAST, **options
+        texts, scorers or (MarkerScorer(prompts.bank()),), perplexities=stored_perplexities(texts), **FAST, **options
     )
 
 
@@ -119,7 +120,7 @@ def test_on_noise_p_is_small_no_oftener_than_it_says():
     for _ in range(60):
         drawn = [[thanks(12)[i] if hit else thanks(0)[i] for i, hit in enumerate(rng.random(12) < 0.5)] for _ in "ab"]
         texts = [*arm("clean", drawn[0]), *arm("steered", drawn[1], **{k: v for k, v in ROW.items() if k != "arm"})]
-        p.append(score_of(evaluate_texts(texts, [MarkerScorer()], n_bootstrap=20, n_flips=199)).p)
+        p.append(score_of(evaluate_texts(texts, [MarkerScorer(prompts.bank())], n_bootstrap=20, n_flips=199)).p)
     assert np.mean(np.array(p) <= 0.05) < 0.13
 
 
@@ -134,7 +135,7 @@ def test_asking_for_less_turns_the_wrong_way_round():
 def test_vader_has_a_side_for_gratitude_and_anger_only():
     def wrong(emotion):
         texts = [*arm("clean", ["It is horrible."] * 12), *arm("steered", ["It is wonderful."] * 12, emotion=emotion)]
-        return score_of(evaluated(texts, VaderScorer()), scored="compound").wrong_way
+        return score_of(evaluated(texts, VaderScorer(prompts.bank())), scored="compound").wrong_way
 
     assert (wrong("gratitude"), wrong("anger")) == (0, 1)
     assert np.isnan(wrong("apology"))
@@ -214,7 +215,9 @@ def test_another_model_s_perplexities_stand_beside():
 
 
 def test_the_table_has_scores_and_damage_side_by_side(tmp_path):
-    found = evaluated([*arm("clean", thanks(1)), *steered(6)], MarkerScorer(), VaderScorer())
+    found = evaluated(
+        [*arm("clean", thanks(1)), *steered(6)], MarkerScorer(prompts.bank()), VaderScorer(prompts.bank())
+    )
     table = found.table()
     assert len(table) == 2 * 4 and not table.columns.duplicated().any()
     assert set(table.loc[table["arm"] == "steered", "regime"]) == {"clean-like"}
@@ -230,14 +233,14 @@ def test_one_prompt_has_a_value_and_no_interval():
 def test_what_cannot_be_evaluated():
     texts = steered(3)
     for arguments, said in (
-        (([], [MarkerScorer()]), "nothing to score"),
+        (([], [MarkerScorer(prompts.bank())]), "nothing to score"),
         ((texts, []), "nothing to score"),
-        ((texts, [MarkerScorer(), MarkerScorer()]), "twice"),
+        ((texts, [MarkerScorer(prompts.bank()), MarkerScorer(prompts.bank())]), "twice"),
     ):
         with pytest.raises(InputError, match=said):
             evaluate_texts(*arguments)
     with pytest.raises(InputError, match="differ in number"):
-        evaluate_texts(texts, [MarkerScorer()], perplexities=np.ones(3))
+        evaluate_texts(texts, [MarkerScorer(prompts.bank())], perplexities=np.ones(3))
 
 
 @pytest.mark.parametrize(

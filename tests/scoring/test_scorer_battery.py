@@ -11,7 +11,7 @@ from tiny_classifier import change_config, save_classifier
 
 from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.scoring import (
     SCORERS,
     HuggingFaceScorer,
@@ -24,6 +24,9 @@ from emotion_circuits.scoring import (
     judge_scorer,
     make_scorer,
 )
+
+CLASSES = bank().names
+EMOTIONS = bank().emotions
 
 NEEDS_THE_HUB = ("go-emotions",)
 TEXTS = (
@@ -48,9 +51,9 @@ def tiny(tmp_path_factory):
 def scorer(request, tiny):
     """A new scorer joins by its entry in SCORERS."""
     if request.param == "hf":
-        return make_scorer(f"hf:{tiny}", Setting(device="cpu"))
+        return make_scorer(f"hf:{tiny}", Setting(prompts.bank(), device="cpu"))
     name, _, profile = request.param.partition(" ")
-    return make_scorer(name, Setting(profile or "baseline"))
+    return make_scorer(name, Setting(prompts.bank(), profile or "baseline"))
 
 
 def test_a_scorer_says_what_it_is(scorer):
@@ -82,12 +85,12 @@ def test_a_score_depends_on_its_text_alone_and_is_the_same_again(scorer):
 @pytest.mark.parametrize("name", ["joy", "", "VADER"])
 def test_unknown_names(name):
     with pytest.raises(InputError, match="no such scorer"):
-        make_scorer(name)
+        make_scorer(name, Setting(prompts.bank()))
 
 
 def test_a_new_scorer_joins_by_an_entry():
     assert isinstance(SCORERS, MappingProxyType)
-    assert {type(make_scorer(name)) for name in SCORERS} == {
+    assert {type(make_scorer(name, Setting(prompts.bank()))) for name in SCORERS} == {
         MarkerScorer, VaderScorer, OfflineScorer, HuggingFaceScorer,
     }  # fmt: skip
 
@@ -123,27 +126,32 @@ def test_a_new_scorer_joins_by_an_entry():
     ],
 )
 def test_markers_are_whole_words_and_negation_counts(text, found):
-    assert [emotion for emotion, _ in MarkerScorer().markers(text)] == found
+    assert [emotion for emotion, _ in MarkerScorer(prompts.bank()).markers(text)] == found
 
 
 def test_hits_are_whether_there_are_counts():
-    counts, hits = (MarkerScorer(counts=c).score(["Sorry, sorry, thanks.", "Fine."]) for c in (True, False))
+    counts, hits = (
+        MarkerScorer(prompts.bank(), counts=c).score(["Sorry, sorry, thanks.", "Fine."]) for c in (True, False)
+    )
     np.testing.assert_array_equal(counts, [[1, 0, 2], [0, 0, 0]])
     np.testing.assert_array_equal(hits, counts > 0)
 
 
 def test_a_word_behind_not_is_never_counted():
-    marked = [w for s in prompts.word_sets() if s.emotion in EMOTIONS for w in s.words]
+    marked = [w for s in prompts.bank().word_sets() if s.emotion in EMOTIONS for w in s.words]
     for word in marked:
-        assert not MarkerScorer().markers(f"it is not {word}")
-    assert np.mean([bool(MarkerScorer().markers(f"it is {word}")) for word in marked]) > 0.7
+        assert not MarkerScorer(prompts.bank()).markers(f"it is not {word}")
+    assert np.mean([bool(MarkerScorer(prompts.bank()).markers(f"it is {word}")) for word in marked]) > 0.7
 
 
 def test_explicit_texts_have_markers_and_neutral_ones_have_none():
-    texts = prompts.profile("baseline")
-    neutral = MarkerScorer().score([t.text for t in texts.select("neutral")])
+    texts = prompts.bank().profile("baseline")
+    neutral = MarkerScorer(prompts.bank()).score([t.text for t in texts.select("neutral")])
     assert neutral.mean() < 0.02
-    rows = {row.emotion: row for row in judge_scorer(MarkerScorer(), texts, n_bootstrap=200, n_permutations=99)}
+    rows = {
+        row.emotion: row
+        for row in judge_scorer(MarkerScorer(prompts.bank()), texts, n_bootstrap=200, n_permutations=99)
+    }
     assert all(rows[e].value > 0.9 and rows[e].ci_low > 0.85 and rows[e].p == 0.01 for e in EMOTIONS)
 
 
@@ -151,8 +159,8 @@ def test_explicit_texts_have_markers_and_neutral_ones_have_none():
 
 
 def test_vader_knows_good_from_bad_and_is_judged_on_the_side_it_has():
-    assert VaderScorer().score(["What a wonderful day!", "This is horrible."])[:, 0] @ [1, -1] > 1
-    rows = judge_scorer(VaderScorer(), prompts.real_world(), n_bootstrap=200, n_permutations=99)
+    assert VaderScorer(prompts.bank()).score(["What a wonderful day!", "This is horrible."])[:, 0] @ [1, -1] > 1
+    rows = judge_scorer(VaderScorer(prompts.bank()), prompts.bank().real_world(), n_bootstrap=200, n_permutations=99)
     assert [row.emotion for row in rows] == ["gratitude", "anger"]
     assert all(row.value > 0.75 for row in rows)
 
@@ -163,7 +171,7 @@ def test_vader_knows_good_from_bad_and_is_judged_on_the_side_it_has():
 def test_probabilities_are_those_of_the_model(tiny):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    scorer = HuggingFaceScorer(str(tiny), device="cpu")
+    scorer = HuggingFaceScorer(prompts.bank(), str(tiny), device="cpu")
     assert scorer.emotions == CLASSES and scorer.unmapped == ("admiration",)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     model = AutoModelForSequenceClassification.from_pretrained(tiny).eval()
@@ -177,14 +185,14 @@ def test_probabilities_are_those_of_the_model(tiny):
 
 def test_labels_that_share_one_probability(tmp_path):
     folder = save_classifier(tmp_path, ("Angry", "GRATEFUL", "no_emotion"), multi_label=False)
-    scorer = HuggingFaceScorer(str(folder), device="cpu")
+    scorer = HuggingFaceScorer(prompts.bank(), str(folder), device="cpu")
     assert scorer.emotions == ("neutral", "gratitude", "anger") and scorer.chance == pytest.approx(1 / 3)
     np.testing.assert_allclose(scorer.score(["thank you"]).sum(axis=1), 1)
 
 
 def refused(source, *said):
     with pytest.raises(InputError) as caught:
-        HuggingFaceScorer(str(source)).score(["x"])
+        HuggingFaceScorer(prompts.bank(), str(source)).score(["x"])
     assert len(str(caught.value).splitlines()) <= 4
     for words in said:
         assert words in str(caught.value)
@@ -208,7 +216,7 @@ def test_what_is_no_classifier(tmp_path, monkeypatch):
     refused("reference/gpt2", "no classifier")
     refused("//", "folder")
     with pytest.raises(InputError, match="No classifier was named"):
-        make_scorer("hf:")
+        make_scorer("hf:", Setting(prompts.bank()))
 
 
 def test_without_the_hub_one_line_says_so(monkeypatch):
@@ -227,10 +235,10 @@ def test_without_the_hub_one_line_says_so(monkeypatch):
 
 @pytest.mark.parametrize(("profile", "has_explicit"), [("baseline", True), ("extended", False)])
 def test_nothing_is_learnt_from_what_directions_are_made_of(profile, has_explicit):
-    learnt = OfflineScorer(profile).training_texts()
+    learnt = OfflineScorer(prompts.bank(), profile).training_texts()
     texts = {t.text for t in learnt}
-    assert not texts & {t.text for t in prompts.profile(profile)}
-    assert not texts & {t.text for t in prompts.real_world()}
+    assert not texts & {t.text for t in prompts.bank().profile(profile)}
+    assert not texts & {t.text for t in prompts.bank().real_world()}
     assert not any(c.text in text for text in texts for c in prompts.contexts())
     assert ("explicit" in {t.source for t in learnt}) == has_explicit
     by_scenario = {}
@@ -238,19 +246,19 @@ def test_nothing_is_learnt_from_what_directions_are_made_of(profile, has_explici
         by_scenario.setdefault(t.scenario, set()).add(t.source)
     assert all(len(sources) == 1 for sources in by_scenario.values())
     with pytest.raises(InputError, match="unknown profile"):
-        OfflineScorer("all")
+        OfflineScorer(prompts.bank(), "all")
 
 
 @pytest.fixture(scope="session")
 def held_out():
-    return cross_validate(OfflineScorer(), n_bootstrap=500, n_permutations=199)
+    return cross_validate(OfflineScorer(prompts.bank()), n_bootstrap=500, n_permutations=199)
 
 
 def test_held_out_scenarios_and_real_world_texts_are_told_far_above_chance(held_out):
     """The bounds are some way below what is documented: .76, .64, .87 and .77 of four classes."""
     accuracy = {r.texts.split()[0]: r for r in held_out if r.statistic == "accuracy"}
     assert set(accuracy) == {"explicit", "implicit", "continuations"}
-    rows = judge_scorer(OfflineScorer(), prompts.real_world(), n_bootstrap=500, n_permutations=199)
+    rows = judge_scorer(OfflineScorer(prompts.bank()), prompts.bank().real_world(), n_bootstrap=500, n_permutations=199)
     accuracy["real_world"] = rows[-1]
     for name, least in {"explicit": 0.7, "implicit": 0.58, "continuations": 0.82, "real_world": 0.7}.items():
         row = accuracy[name]
@@ -261,7 +269,7 @@ def test_held_out_scenarios_and_real_world_texts_are_told_far_above_chance(held_
 
 def test_foils_are_mostly_seen_through_when_held_out(held_out):
     [row] = [r for r in held_out if r.statistic == "false alarms"]
-    markers = MarkerScorer().score([t.text for t in prompts.foils()]).any(axis=1).mean()
+    markers = MarkerScorer(prompts.bank()).score([t.text for t in prompts.bank().foils()]).any(axis=1).mean()
     assert row.value < 0.35 < markers
     assert row.n_texts == 60
 
@@ -279,7 +287,7 @@ def test_scorers_of_noise_are_judged_at_chance():
     rows = [
         row
         for seed in range(16)
-        for row in judge_scorer(Noise(seed), prompts.implicit(), n_bootstrap=200, n_permutations=99)
+        for row in judge_scorer(Noise(seed), prompts.bank().implicit(), n_bootstrap=200, n_permutations=99)
     ]
     assert [r.statistic for r in rows[:5]] == ["AUROC"] * 4 + ["accuracy"]
     assert np.mean([r.ci_low < r.chance < r.ci_high for r in rows]) > 0.85

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from emotion_circuits import prompts
 from emotion_circuits.engine import final_states, logits_of
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, Context, WordSet, WordSets
+from emotion_circuits.prompts import Context, WordSet, WordSets, bank
 from emotion_circuits.scoring import SlotTokens, log_odds, slot_task, slot_tokens
+
+CLASSES = bank().names
 
 
 def odds_by_hand(logits, tokens):
@@ -137,7 +139,7 @@ def test_a_task_s_scores_equal_one_context_at_a_time(reference, name):
     """Both slots, contexts of different lengths, packed; against transformers' own logits and a full softmax."""
     lm = reference(name)
     contexts = [*prompts.contexts("development")[:3], *prompts.contexts("test")[-4:]]
-    task = slot_task(lm, contexts, prompts.word_sets())
+    task = slot_task(lm, contexts, prompts.bank().word_sets())
     assert task.contexts == tuple(contexts) and {s.slot for s in task.slots} == set(prompts.SLOTS)
     found = np.full((len(contexts), len(CLASSES)), np.nan)
     for batch in task.batches:
@@ -152,7 +154,7 @@ def test_a_task_s_scores_equal_one_context_at_a_time(reference, name):
 
 def test_no_contexts_are_refused(reference):
     with pytest.raises(InputError, match="No contexts"):
-        slot_task(reference("gpt2"), [], prompts.word_sets())
+        slot_task(reference("gpt2"), [], prompts.bank().word_sets())
     wrong = Context("x", "She said: ", "verb", "test")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such word set"):
-        slot_task(reference("gpt2"), [wrong], prompts.word_sets())
+        slot_task(reference("gpt2"), [wrong], prompts.bank().word_sets())

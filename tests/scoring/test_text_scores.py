@@ -10,8 +10,10 @@ import torch
 
 from emotion_circuits.directions import DirectionSet, GenericStatistics, check_position, source_of, token_positions
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import EMOTIONS, Text
+from emotion_circuits.prompts import Text, bank
 from emotion_circuits.scoring import score_texts
+
+EMOTIONS = bank().emotions
 
 TEXTS = ("Thank you so much for the soup.", "Rain.", "Why would you do that to me?", "The bus left at nine o'clock.")
 

@@ -11,8 +11,10 @@ from emotion_circuits.components import WordSetOutcome, matched_pairs
 from emotion_circuits.engine import Written, final_states, generate, logits_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import load
-from emotion_circuits.prompts import CLASSES, WordSet, WordSets
+from emotion_circuits.prompts import WordSet, WordSets, bank
 from emotion_circuits.scoring import continuation_perplexities, slot_task, slot_tokens
+
+CLASSES = bank().names
 
 PROMPTS = ("She opened the letter and said", "The parcel", "He is", "They met at the station, and he said, naïve:")
 CONTEXTS = [c for slot in prompts.SLOTS for c in [c for c in prompts.contexts("development") if c.slot == slot][:3]]
@@ -22,7 +24,7 @@ def words_after(plain, context, slot):
     """class → the tokens of its words, by the rule in `slot_tokens`' docstring."""
     before, first = plain(context)["input_ids"], {}
     for emotion in CLASSES:
-        for word in prompts.word_sets().words(emotion, slot):
+        for word in bank().word_sets().words(emotion, slot):
             joint = plain(context + (" " if slot == "adjective" else "") + word)["input_ids"]
             rest = joint[len(before) :]
             if joint[: len(before)] == before and (
@@ -35,14 +37,14 @@ def words_after(plain, context, slot):
 
 
 def test_words_are_those_of_the_joint_text(styled, plain):
-    task = slot_task(styled, CONTEXTS, prompts.word_sets())
+    task = slot_task(styled, CONTEXTS, bank().word_sets())
     for context, slot in zip(CONTEXTS, task.slots, strict=True):
         assert slot.tokens == words_after(plain, context.text, context.slot)
     assert len({id(slot) for slot in task.slots}) <= 4  # contexts with equal tokens share them
 
 
 def test_log_odds_are_those_of_transformers_logits(styled, plain):
-    task = slot_task(styled, CONTEXTS, prompts.word_sets())
+    task = slot_task(styled, CONTEXTS, bank().word_sets())
     found = np.full((len(CONTEXTS), len(CLASSES)), np.nan)
     for batch in task.batches:
         states = final_states(styled, batch).reshape(-1, styled.d_model)[batch.last()]
@@ -92,8 +94,8 @@ def test_text_without_tokens_is_judged_after_its_prompt(styled, plain):
 
 
 def test_a_pair_s_words_go_on_both_its_prompts(styled, plain):
-    pairs = matched_pairs(styled, prompts.profile("baseline"), "gratitude", split="test")
-    measured = WordSetOutcome(styled, pairs, prompts.word_sets())
+    pairs = matched_pairs(styled, bank().profile("baseline"), "gratitude", split="test")
+    measured = WordSetOutcome(styled, pairs, bank().word_sets())
     [batch, *_] = measured.batches(styled)
     states = final_states(styled, batch.a).reshape(1, -1, styled.d_model)
     with torch.no_grad():

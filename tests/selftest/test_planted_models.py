@@ -10,10 +10,12 @@ import torch
 
 from emotion_circuits.engine import Point, plan_batches, record_tokens
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS
 from emotion_circuits.selftest import BUILDERS, Head, PlantedModel, PlantSpec, plant, planted_bank
 from emotion_circuits.selftest._bank import neutral_texts
 from emotion_circuits.selftest._coordinates import Coordinates
+
+CLASSES = tuple(planted_bank().cues)
+EMOTIONS = tuple(planted_bank().cues)[1:]
 
 FAMILIES = tuple(BUILDERS)
 
@@ -59,12 +61,12 @@ def test_the_direction_is_written_at_the_cue_and_then_moved(planted, emotion):
 
 def test_only_the_named_head_moves_it(planted):
     facts, lm = planted.facts, planted.lm
-    text = f"word_03 {planted.bank.cues['anger'][0]} word_05 ."
+    text = f"word_03 {planted.bank.cues['amber'][0]} word_05 ."
     weight = lm.attention_out(facts.head.layer).weight.detach().numpy().astype(np.float64)
     out = weight if planted.spec.family != "gpt2" else weight.T  # (d, heads side by side)
     z = see(planted, text, ("z", facts.head.layer))["z", facts.head.layer][-1]
     effect = [
-        facts.directions["anger"] @ (out[:, part] @ z[part])
+        facts.directions["amber"] @ (out[:, part] @ z[part])
         for part in (slice(h * lm.d_head, (h + 1) * lm.d_head) for h in range(lm.n_heads))
     ]
     assert int(np.argmax(effect)) == facts.head.head
@@ -86,8 +88,8 @@ def test_the_twin_has_the_same_words_and_noise_but_no_plant(planted):
     for emotion in EMOTIONS:
         assert np.array_equal(planted.facts.directions[emotion], twin.facts.directions[emotion])
     last = ("resid_post", twin.lm.n_layers - 1)
-    seen = see(twin, f"word_03 {twin.bank.cues['anger'][0]} word_05 .", last)[last]
-    assert np.abs(seen @ twin.facts.directions["anger"]).max() < 0.4
+    seen = see(twin, f"word_03 {twin.bank.cues['amber'][0]} word_05 .", last)[last]
+    assert np.abs(seen @ twin.facts.directions["amber"]).max() < 0.4
 
 
 def test_families_compute_nearly_the_same():
@@ -96,7 +98,7 @@ def test_families_compute_nearly_the_same():
     seen = []
     for family in FAMILIES:
         model = plant(PlantSpec(family=family))
-        seen.append(see(model, f"word_03 {model.bank.cues['gratitude'][2]} word_05 .", last)[last][-1])
+        seen.append(see(model, f"word_03 {model.bank.cues['cyan'][2]} word_05 .", last)[last][-1])
     for other in seen[1:]:
         assert seen[0] @ other / np.linalg.norm(seen[0]) / np.linalg.norm(other) > 0.95
 
@@ -150,7 +152,7 @@ def test_too_few_units_are_refused():
 
 def test_a_rotated_model_is_the_same_in_other_coordinates(planted):
     other = plant(planted.spec, seed=planted.seed, coordinates=3)
-    text = f"word_03 {planted.bank.cues['anger'][0]} word_05 ."
+    text = f"word_03 {planted.bank.cues['amber'][0]} word_05 ."
     ids = [model.lm.encode([text])[0].ids for model in (planted, other)]
     assert len(ids[0]) == len(ids[1]) and ids[0][0] == ids[1][0] and ids[0][1:] != ids[1][1:]
     point = ("resid_post", planted.lm.n_layers - 1)

@@ -13,8 +13,7 @@ from emotion_circuits import engine
 from emotion_circuits.components import WordSetOutcome
 from emotion_circuits.engine import Check, Point, Verification
 from emotion_circuits.interventions import Choice
-from emotion_circuits.prompts import EMOTIONS
-from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant
+from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant, planted_bank
 from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
@@ -26,6 +25,8 @@ from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_rotated as rotated
 from emotion_circuits.selftest._bench import WHERE
 from emotion_circuits.selftest._run import checked
+
+EMOTIONS = tuple(planted_bank().cues)[1:]
 
 PASSED: set[str] = set()
 FAILED: set[str] = set()

@@ -19,7 +19,7 @@ from emotion_circuits.directions import load_directions
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.interventions import control_slopes
 from emotion_circuits.models import ModelName, model_label
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.prompts import bank
 from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
@@ -28,6 +28,8 @@ from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
+
+EMOTIONS = bank().emotions
 
 SMALL = {
     "models": ("reference/gpt2",),
@@ -87,7 +89,7 @@ def test_the_random_arm_is_the_control_that_raised_the_words_most(undisturbed: P
     unit = best_random(work, "reference/gpt2", controls_of(work, "reference/gpt2", lm, directions), choice.layer)[
         "anger"
     ]
-    slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+    slots = slot_task(lm, prompts.contexts("test"), prompts.bank().word_sets())
     again = control_slopes(lm, directions, slots, choice, "covariance", unit[None]).for_emotion("anger")
     table = read_table(undisturbed / "patching" / "reference--gpt2_controls.parquet")
     largest = table[(table["kind"] == "covariance") & (table["emotion"] == "anger")]["slope"].max()

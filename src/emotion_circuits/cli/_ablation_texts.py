@@ -17,6 +17,7 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.components import AblationTexts, Component, GenericValues, Method, PairSet, TextEffect
     from emotion_circuits.models import LoadedModel
+    from emotion_circuits.prompts import Bank
     from emotion_circuits.scoring import TextScorer
 
 
@@ -37,7 +38,7 @@ class TextOptions:
 TEXT_OPTIONS = TextOptions()
 
 
-def judges_of(options: TextOptions, emotions: Sequence[str], profile: Any, device: str) -> list[TextScorer]:
+def judges_of(options: TextOptions, bank: Bank, emotions: Sequence[str], profile: Any, device: str) -> list[TextScorer]:
     """The scorers, loaded before the model runs.
 
     Raises:
@@ -45,7 +46,7 @@ def judges_of(options: TextOptions, emotions: Sequence[str], profile: Any, devic
     """
     from emotion_circuits.scoring import Setting, make_scorer
 
-    judges = [make_scorer(name, Setting(profile, device)) for name in options.scorers] if options.text else []
+    judges = [make_scorer(name, Setting(bank, profile, device)) for name in options.scorers] if options.text else []
     for judge in judges:
         if not set(emotions) & set(judge.emotions):
             raise InputError(

@@ -82,7 +82,7 @@ def align(
         recorded(model2, model2_activations_dir, store_options),
     ]
     _check_layers(explicit, layers)
-    texts = fit_data(fit, n_fit, neutral_prompts_file, explicit[0])
+    texts = fit_data(store_options.bank, fit, n_fit, neutral_prompts_file, explicit[0])
     [(one, twins_a), (two, twins_b)] = sides(explicit, texts, untrained, store_options, model_options)
     pair = _aligned(one, two, twins_a, twins_b, method, layers, n_components, draws, seed)
     *tables, _ = write_alignment(pair, folder, map_file=target)
@@ -131,14 +131,14 @@ def transfer(
         raise InputError("The dose is used with both signs.", found=dose, accepted="a number above 0")
     explicit = [recorded(name, None, store_options) for name in models]
     _check_layers(explicit, layers)
-    every = sides(explicit, fit_data(fit, n_fit), untrained, store_options, model_options)
+    every = sides(explicit, fit_data(store_options.bank, fit, n_fit), untrained, store_options, model_options)
     rows, lines, pairs = [], [], []
     for j, target in enumerate(explicit):
         base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
         lm = load_verified(target.source.model, **model_options.loading(target.source))
-        slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+        slots = slot_task(lm, prompts.contexts("test"), store_options.bank.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):
             if i == j:

@@ -111,6 +111,7 @@ def circuit(
     directions = directions_for(lm, vectors, store_options, pair_options)
     if directions is None and ranking == "direct":
         directions = directions_if_any(lm, vectors, store_options)
+    bank = store_options.bank
     means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)])
     found: list[Faithfulness] = []
     joined: list[Edges] = []
@@ -120,12 +121,14 @@ def circuit(
         with counting(f"Circuits of {emotion}", total) as add:
             found.append(
                 judged_circuit(
-                    lm, lambda some: outcome_on(lm, some, pair_options, directions), pairs, RANKINGS[ranking], means,
+                    lm, lambda some: outcome_on(lm, bank, some, pair_options, directions), pairs, RANKINGS[ranking],
+                    means,
                     unit=unit_of(directions, emotion), declared=size, n_random=controls, seed=seed,
                     batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_circuits=add,
                 )
             )  # fmt: skip
-        joined.append(circuit_edges(lm, outcome_on(lm, halves(pairs)[1], pair_options, directions), found[-1]))
+        judged = outcome_on(lm, bank, halves(pairs)[1], pair_options, directions)
+        joined.append(circuit_edges(lm, judged, found[-1]))
     result = circuits_as_values(str(lm.name), RANKINGS[ranking], size, controls, found, joined, seed=seed)
     write_json(output, result)
     plots = write_circuit_pictures(output)

@@ -124,7 +124,7 @@ def k_sweep(
     if aligned:
         if where != "mean":
             raise InputError("Maps are fitted at position mean.", found=where, next_step="leave out --position")
-        [(one, _), (two, _)] = sides([a, b], fit_data(fit), 0, store_options, model_options)
+        [(one, _), (two, _)] = sides([a, b], fit_data(store_options.bank, fit), 0, store_options, model_options)
         pair = (one, two)
     rows = overlap_rows(a, b, where, kind, k_values, emotion=emotion, layers=layers, aligned=pair, seed=seed)
     _finish(rows, target, json, f"{model} and {model2}, {where}")

@@ -96,7 +96,11 @@ def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) 
 
     path = depth_path(store.folder, name)
     kept = read_depths(store.folder, name) if path.is_file() else None
-    if kept is not None and is_available(name) and not depths_are_of(store.folder, name, revision_of(name)):
+    if (
+        kept is not None
+        and is_available(name)
+        and not depths_are_of(store.folder, name, revision_of(name), store.bank.hash)
+    ):
         note(f"the profiles of {name} come from another model or other texts and are made again")
         kept = None
     if kept is not None and options.bos not in ("auto", _bos_of(path)):
@@ -108,7 +112,7 @@ def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) 
         note(f"there are directions of {name} now: its profiles are made again with what is written along them")
     lm = load(name, options)
     screens = _screens(lm, directions_if_any(lm, None, store), store)
-    write_depths(store.folder, screens, source_of(lm).model_dump(), seed=seed)
+    write_depths(store.folder, screens, source_of(lm).model_dump(), store.bank.hash, seed=seed)
     return read_depths(store.folder, name)
 
 
@@ -129,15 +133,14 @@ def _vectors(store: StoreOptions, name: str) -> Path:
 
 def _screens(lm: LoadedModel, directions: DirectionSet | None, store: StoreOptions) -> list[Screen]:
     """Heads and units of every emotion, averaged over the path; nothing is patched."""
-    from emotion_circuits import prompts
     from emotion_circuits.components import both_screens
 
-    texts = prompts.profile(store.profile)
+    texts = store.bank.profile(store.profile)
     emotions = chosen_emotions(texts, ())
     found: list[Screen] = []
     with counting(f"Screening {lm.name}", len(emotions)) as add:
         for emotion in emotions:
-            outcome = outcome_for(lm, texts, emotion, PairOptions())
+            outcome = outcome_for(lm, store.bank, texts, emotion, PairOptions())
             found += both_screens(lm, outcome, unit=unit_of(directions, emotion))
             add(1)
     return found

@@ -37,7 +37,7 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.components import DoseResponse, MethodRow, Modulation, PairSet, PushSize, Way
     from emotion_circuits.models import LoadedModel
-    from emotion_circuits.prompts import Dataset
+    from emotion_circuits.prompts import Bank, Dataset
     from emotion_circuits.scoring import GeneratedText
 
 DOSES = (0.1, 0.2, 0.4)
@@ -141,7 +141,8 @@ def compare_methods(
         if not 0 < circuit_size <= 1:
             raise InputError("A circuit's size is a share of all heads and units.", found=circuit_size,
                              accepted="above 0, at most 1")  # fmt: skip
-    judges = [make_scorer(name, ScorerSetting(store_options.profile, model_options.device)) for name in scorers]
+    bank = store_options.bank
+    judges = [make_scorer(name, ScorerSetting(bank, store_options.profile, model_options.device)) for name in scorers]
     texts = read_texts(store_options, prompts_file)
     directions = load_vectors(vectors, model, store_options, position)
     check_emotions(directions, emotions)
@@ -166,11 +167,12 @@ def compare_methods(
     tried = tuple(dict.fromkeys(ways)) or WAYS
     settings = {
         e: Setting(layers[e], tuple(dict.fromkeys(dose)), kind, max_tokens, temperature,
-                   n_samples if temperature else 1, seed)
+                   n_samples if temperature else 1, seed, bank[e].request)
         for e in chosen
     }  # fmt: skip
     circuits: dict[str, Modulation | None] = {
-        e: _circuit(lm, texts, e, split, circuit_size, strength, controls, seed) if circuit else None for e in chosen
+        e: _circuit(lm, bank, texts, e, split, circuit_size, strength, controls, seed) if circuit else None
+        for e in chosen
     }
     total = sum(n_texts(pairs[e], way, controls, settings[e], circuits[e]) for e in chosen for way in tried)
     sizes: list[PushSize] = []
@@ -220,6 +222,7 @@ def compare_methods(
 
 def _circuit(
     lm: LoadedModel,
+    bank: Bank,
     texts: Dataset,
     emotion: str,
     split: str,
@@ -229,7 +232,6 @@ def _circuit(
     seed: int,
 ) -> Modulation | None:
     """The emotion's circuit, ranked on scenarios that are not judged; None, said on stderr, where there are none."""
-    from emotion_circuits import prompts
     from emotion_circuits.components import WordSetOutcome, matched_pairs, modulation
 
     if split == "all":
@@ -243,7 +245,7 @@ def _circuit(
         return None
     say(f"{emotion}: circuit ranked on {len(pairs)} {other} pairs")
     return modulation(
-        lm, WordSetOutcome(lm, pairs, prompts.word_sets()), size=size, strengths=tuple(dict.fromkeys(strengths)),
+        lm, WordSetOutcome(lm, pairs, bank.word_sets()), size=size, strengths=tuple(dict.fromkeys(strengths)),
         n_random=controls, seed=seed,
     )  # fmt: skip
 

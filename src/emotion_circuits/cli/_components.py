@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from emotion_circuits.components import ComponentEffect, Outcome, PairSet
     from emotion_circuits.directions import DirectionSet
     from emotion_circuits.models import LoadedModel
-    from emotion_circuits.prompts import Dataset
+    from emotion_circuits.prompts import Bank, Dataset
 
 OutcomeName = Literal["log-odds", "continuations", "projection"]
 Emotions = Annotated[tuple[str, ...], flag("--emotion", help="Which emotions; all by default.", show_default=False)]
@@ -105,7 +105,7 @@ def read_texts(store: StoreOptions, files: Sequence[Path]) -> Dataset:
     from emotion_circuits import prompts
 
     if not files:
-        return prompts.profile(store.profile)
+        return store.bank.profile(store.profile)
     if len(files) == 1 and files[0].suffix.lower() == ".json" and files[0].is_file():
         neutral = files[0].with_name(files[0].name.replace(files[0].name.split("_prompts")[0], "neutral", 1))
         if neutral.is_file() and neutral != files[0]:
@@ -144,10 +144,15 @@ def chosen_emotions(texts: Dataset, emotions: Sequence[str]) -> tuple[str, ...]:
 
 
 def outcome_for(
-    lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions, directions: DirectionSet | None = None
+    lm: LoadedModel,
+    bank: Bank,
+    texts: Dataset,
+    emotion: str,
+    options: PairOptions,
+    directions: DirectionSet | None = None,
 ) -> Outcome:
     """The outcome on all pairs of an emotion; says how many scenarios have one."""
-    return outcome_on(lm, pairs_for(lm, texts, emotion, options), options, directions)
+    return outcome_on(lm, bank, pairs_for(lm, texts, emotion, options), options, directions)
 
 
 def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOptions) -> PairSet:
@@ -162,14 +167,13 @@ def pairs_for(lm: LoadedModel, texts: Dataset, emotion: str, options: PairOption
 
 
 def outcome_on(
-    lm: LoadedModel, pairs: PairSet, options: PairOptions, directions: DirectionSet | None = None
+    lm: LoadedModel, bank: Bank, pairs: PairSet, options: PairOptions, directions: DirectionSet | None = None
 ) -> Outcome:
     """What was asked for, on these pairs.
 
     Raises:
         InputError: a projection without the emotion's direction and layer.
     """
-    from emotion_circuits import prompts
     from emotion_circuits.components import ContinuationOutcome, ProjectionOutcome, WordSetOutcome
 
     if options.outcome == "projection":
@@ -181,8 +185,8 @@ def outcome_on(
         return ProjectionOutcome(lm, pairs, unit, directions.chosen_layer[pairs.emotion])
     split = None if options.split == "all" else options.split
     if options.outcome == "log-odds":
-        return WordSetOutcome(lm, pairs, prompts.word_sets())
-    known = prompts.continuations(split)
+        return WordSetOutcome(lm, pairs, bank.word_sets())
+    known = bank.continuations(split)
     few = [c for e in (pairs.emotion, pairs.reference) for c in [x for x in known if x.emotion == e][:CONTINUATIONS]]
     return ContinuationOutcome(lm, pairs, few)
 

@@ -72,7 +72,7 @@ def run_effects(
     files = (*emotion_files, *neutral_files)
     texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store_options)
     chosen = tuple(dict.fromkeys(methods)) or METHODS
-    judges = judges_of(text, wanted, store_options.profile, model_options.device)
+    judges = judges_of(text, store_options.bank, wanted, store_options.profile, model_options.device)
     if judges:
         check_methods(chosen)
     lm = load(model, model_options)
@@ -87,7 +87,7 @@ def run_effects(
     written: list[TextEffect] = []
     notes: list[str] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pairs, directions)
+        measured = outcome_for(lm, store_options.bank, texts, emotion, pairs, directions)
         if not notes:
             notes = [
                 f"Effects on {measured.name} in {unit_in(measured)}, all together; by chance: random ones of the same "

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from emotion_circuits.cli._inputs import check_writable, text_rows
-from emotion_circuits.cli._options import MODEL_OPTIONS, Json, ModelOptions, ProfileFlag, Seed, command, flag, text_file
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    Emotions,
+    Json,
+    ModelOptions,
+    ProfileFlag,
+    Seed,
+    command,
+    flag,
+    text_file,
+)
 from emotion_circuits.cli._output import Table, emit, format_cell
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
@@ -34,6 +44,7 @@ def evaluate(
     ] = None,
     judge_model: Annotated[str | None, flag(help="Another model for perplexities.")] = None,
     output: Annotated[Path | None, flag(help="Write .parquet, a row for each score of each arm.")] = None,
+    emotions: Emotions = (),
     profile: ProfileFlag = "baseline",
     seed: Seed = 0,
     model_options: ModelOptions = MODEL_OPTIONS,
@@ -43,12 +54,12 @@ def evaluate(
 
     Arms are compared prompt by prompt: `clean` is what all others are compared with, `random` gives
     the chance level; emotion, dose and layer tell arms of one name apart. By default the scorers are
-    markers (words), vader (positive or negative) and offline (a classifier of the four classes); how
+    markers (words), vader (positive or negative) and offline (a classifier of the classes); how
     good each is on labelled texts is printed too. --profile is the data set that the directions were
     made from: the offline scorer does not learn from it.
     """
     from emotion_circuits._files import write_table
-    from emotion_circuits.prompts import real_world
+    from emotion_circuits.prompts import bank
     from emotion_circuits.scoring import (
         OFFLINE_SCORERS,
         Setting,
@@ -59,7 +70,8 @@ def evaluate(
         stored_perplexities,
     )
 
-    setting = Setting(profile, model_options.device)
+    classes = bank(emotions or None)
+    setting = Setting(classes, profile, model_options.device)
     chosen = [make_scorer(name, setting) for name in scorers or OFFLINE_SCORERS]
     texts = [parse_generated(row.value, row.where) for row in text_rows(input, blank=True)]
     if output is not None:
@@ -74,7 +86,7 @@ def evaluate(
         found = evaluate_texts(
             texts, chosen, perplexities=perplexities, judge_perplexities=judged, seed=seed, on_cells=done
         )
-    quality = [row for scorer in chosen for row in judge_scorer(scorer, real_world(), seed=seed)]
+    quality = [row for scorer in chosen for row in judge_scorer(scorer, classes.real_world(), seed=seed)]
     if output is not None:
         write_table(output, found.table())
     result = {"file": output, "scores": found.scores, "damage": found.damage, "scorers": quality, "notes": found.notes}

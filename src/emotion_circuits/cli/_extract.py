@@ -10,6 +10,7 @@ from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
     BatchTokens,
+    Emotions,
     Json,
     ModelFlag,
     ModelOptions,
@@ -36,6 +37,7 @@ def extract(
     output: Annotated[
         Path | None, flag("--output-dir", help="Folder; by default in the results folder, named after the model.")
     ] = None,
+    emotions: Emotions = (),
     positions: Annotated[
         tuple[str, ...],
         flag("--position", help="sentence-end, last-content, emotion-token, mean; all by default.", show_default=False),
@@ -65,7 +67,8 @@ def extract(
 
     wanted = tuple(dict.fromkeys(check_position(p) for p in positions)) or POSITIONS
     profile = store_options.profile
-    data = prompts.profile(profile) if dataset is None else prompts.read_dataset(dataset, profile)
+    bank = prompts.bank(emotions) if emotions else store_options.bank
+    data = bank.profile(profile) if dataset is None else prompts.read_dataset(dataset, profile)
     folder = output or store_options.folder / "activations" / ModelName.parse(model).slug
     check_writable(folder / "activations_neutral.safetensors")
     _refuse_leftovers(folder, data.classes)
@@ -75,15 +78,17 @@ def extract(
     rates: dict[str, float | None] = {}
     sets = (
         (folder, data, wanted),
-        (folder / "implicit", prompts.implicit(), wanted),
-        (folder / "foils", prompts.foils(), (DEFAULT_POSITION,)),
-        (folder / "intensity", prompts.intensity_series(), (DEFAULT_POSITION,)),
+        (folder / "implicit", bank.implicit(), wanted),
+        (folder / "foils", bank.foils(), (DEFAULT_POSITION,)),
+        (folder / "intensity", bank.intensity_series(), (DEFAULT_POSITION,)),
     )
     for target, texts, where in sets:
         with progress(f"Recording {texts.name}", len(texts)) as done:
             found = record(lm, texts, positions=where, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_batch=done)
         files += save_activations(found, target)
         rates = rates or found.match_rate
+    if emotions:
+        files.append(prompts.write_bank(store_options.folder, bank))
     files.append(save_generic(generic_statistics(lm, [t.text for t in prompts.generic_sample(256)]), folder))
     counts = {emotion: len(data.select(emotion)) for emotion in data.classes}
     result = {

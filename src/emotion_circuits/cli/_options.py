@@ -22,6 +22,9 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.directions import Source
 
+if TYPE_CHECKING:
+    from emotion_circuits.prompts import Bank
+
 
 def flag(*aliases: str, help: str | None = None, at_least: float | None = None, **settings: Any) -> Parameter:
     """How a parameter appears on the command line; use it inside `Annotated`.
@@ -107,6 +110,10 @@ def command_group(name: str, summary: str) -> App:
     return App(name=name, help=summary, help_epilogue="")
 
 
+Emotions = Annotated[
+    tuple[str, ...],
+    flag(help="Bundled emotions by name; the default is in the bank.", show_default=False),
+]
 Json = Annotated[bool, flag(help="Print the result as JSON, and nothing else on stdout.", show_default=False)]
 Seed = Annotated[int, flag(help="Seed of everything random.", at_least=0)]
 Profile = Literal["baseline", "extended"]
@@ -172,6 +179,13 @@ class StoreOptions:
     def folder(self) -> Path:
         """`results/<profile>`."""
         return self.results / self.profile
+
+    @property
+    def bank(self) -> Bank:
+        """The classes that the results are about: those that `extract` or `study` was given, else the default."""
+        from emotion_circuits.prompts import bank, kept_bank
+
+        return kept_bank(self.folder) or bank()
 
 
 # As defaults of parameters: one instance each, since a call in a signature hides that it happens only once.

@@ -14,7 +14,7 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.comparison import Side
     from emotion_circuits.directions import Activations, Source
-    from emotion_circuits.prompts import Dataset
+    from emotion_circuits.prompts import Bank, Dataset
 
 AnyLayers = Annotated[
     tuple[int, ...] | None, flag(help="Blocks of both models, -1 for embed; all by default.", at_least=-1)
@@ -54,7 +54,9 @@ def recorded(name: str, folder: Path | None, store: StoreOptions, root: Path | N
     return load_activations(folder)
 
 
-def fit_data(name: str, n: int = 1000, own: Path | None = None, judged: Activations | None = None) -> Dataset:
+def fit_data(
+    bank: Bank, name: str, n: int = 1000, own: Path | None = None, judged: Activations | None = None
+) -> Dataset:
     """The texts that maps are fitted on: bundled ones, or the user's own.
 
     Texts that the map is judged on cannot teach it: those are left out of the user's, and where they are all there is,
@@ -67,7 +69,7 @@ def fit_data(name: str, n: int = 1000, own: Path | None = None, judged: Activati
     from emotion_circuits.comparison import fit_texts, own_fit_texts
 
     if own is None:
-        return fit_texts(name, n)
+        return fit_texts(bank, name, n)
     given = [row.text for row in text_rows(own)]
     seen = set() if judged is None else {text.text for text in judged.data}
     fresh = [text for text in dict.fromkeys(given) if text not in seen]
@@ -76,7 +78,7 @@ def fit_data(name: str, n: int = 1000, own: Path | None = None, judged: Activati
         note(f"{left_out} of the {len(given)} texts of {own} are texts that the map is judged on and are left out")
     if not fresh:
         note(f"the map is fitted on {n} bundled neutral texts instead")
-        return fit_texts(name, n)
+        return fit_texts(bank, name, n)
     return own_fit_texts(fresh)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from emotion_circuits._plain import to_plain
 from emotion_circuits.cli._options import Json, Profile, ProfileFlag, Seed, command, command_group, flag, text_file
 from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.errors import InputError
 
+if TYPE_CHECKING:
+    from emotion_circuits.prompts import Bank
+
 app = command_group("prompts", "Data sets of a profile: build, check, look.")
 
 Kind = Literal[
     "explicit", "implicit", "foils", "real-world", "contexts", "continuations", "word-sets", "intensity", "generic"
 ]
-Emotion = Literal["neutral", "gratitude", "anger", "apology"]
 DEFAULT_LIMIT = 20
 
 
@@ -35,8 +37,8 @@ def build(
 ) -> None:
     """Write a profile's data files: the prompts of each class, the data set, the real-world samples.
 
-    With --prompts-dir the data set is built from your own neutral_prompts.json, gratitude_prompts.json,
-    anger_prompts.json and apology_prompts.json, each {"prompts": ["...", ...]}.
+    With --prompts-dir the data set is built from your own neutral_prompts.json and one such file of
+    every emotion, each {"prompts": ["...", ...]}.
     """
     from emotion_circuits.prompts import build as write
 
@@ -71,7 +73,7 @@ def validate(
 
     if path is not None and str(path).startswith("--"):
         raise InputError(f"Unknown option {path}.", next_step="emotion-circuits prompts validate --help")
-    dataset = prompts.profile(profile or "baseline") if path is None else prompts.read_dataset(path, profile)
+    dataset = prompts.bank().profile(profile or "baseline") if path is None else prompts.read_dataset(path, profile)
     say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
     report = prompts.validate(dataset, n_permutations=permutations, seed=seed)
     header, *rows = report.table()
@@ -93,7 +95,9 @@ def show(
     *,
     kind: Annotated[Kind, flag(help="What to show.")] = "explicit",
     profile: ProfileFlag = "baseline",
-    emotion: Annotated[tuple[Emotion, ...], flag("--emotions", help="Only these.", show_default=False)] = (),
+    emotion: Annotated[
+        tuple[str, ...], flag("--emotions", help="Only these, bundled or a .yaml file.", show_default=False)
+    ] = (),
     scenario: Annotated[tuple[str, ...], flag("--scenarios", help="Only these.", show_default=False)] = (),
     split: Annotated[Literal["development", "test"] | None, flag(help="Only this one.")] = None,
     limit: Annotated[
@@ -102,8 +106,14 @@ def show(
     json: Json = False,
 ) -> None:
     """Show texts of the bank; in explicit texts and foils [ ] marks the span."""
-    items = _items(kind, profile)
-    filters = (_Filter("emotion", emotion), _Filter("scenario", scenario), _Filter("split", (split,) if split else ()))
+    from emotion_circuits import prompts
+
+    bank = prompts.bank([name for name in emotion if name != prompts.NEUTRAL] or None)
+    items = _items(bank, kind, profile)
+    wanted = () if not emotion else bank.emotions if prompts.NEUTRAL not in emotion else bank.names
+    if emotion and set(emotion) == {prompts.NEUTRAL}:
+        wanted = (prompts.NEUTRAL,)
+    filters = (_Filter("emotion", wanted), _Filter("scenario", scenario), _Filter("split", (split,) if split else ()))
     for name, values in filters:
         if values:
             if not hasattr(items[0], name):
@@ -120,18 +130,18 @@ def show(
     emit(items, json, table=Table(columns, rows, notes=(f"{len(shown)} of {len(items)} shown{more}.",)))
 
 
-def _items(kind: Kind, profile: Profile) -> list[Any]:
+def _items(bank: Bank, kind: Kind, profile: Profile) -> list[Any]:
     from emotion_circuits import prompts
 
     makers: dict[Kind, Callable[[], Iterable[Any]]] = {
-        "explicit": lambda: prompts.profile(profile),
-        "implicit": prompts.implicit,
-        "foils": prompts.foils,
-        "real-world": prompts.real_world,
+        "explicit": lambda: bank.profile(profile),
+        "implicit": bank.implicit,
+        "foils": bank.foils,
+        "real-world": bank.real_world,
         "contexts": prompts.contexts,
-        "continuations": prompts.continuations,
-        "word-sets": prompts.word_sets,
-        "intensity": prompts.intensity,
+        "continuations": bank.continuations,
+        "word-sets": bank.word_sets,
+        "intensity": bank.intensity_series,
         "generic": prompts.generic,
     }
     return list(makers[kind]())

@@ -65,7 +65,6 @@ def punctuation(
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.interventions import punctuation_control
     from emotion_circuits.models import ModelName
-    from emotion_circuits.prompts import profile
     from emotion_circuits.statistics import measures_table
 
     directions = load_vectors(vectors, model, store_options, position)
@@ -77,14 +76,16 @@ def punctuation(
     output = output_path(output, ".parquet")
     check_writable(output)
     lm = load_model_of(directions, model, model_options)
-    data = profile(store_options.profile).select(split="test")
+    bank = store_options.bank
+    data = bank.profile(store_options.profile).select(split="test")
     found: list[PunctuationControl] = []
     for emotion in chosen:
         with counting(f"Ablating {emotion}", 1 + 4 * (1 + controls)) as add:
             found.append(
                 punctuation_control(
-                    lm, directions, emotion, data=data, layer=layer, onwards=not only, kind=kind, n_controls=controls,
-                    seed=seed, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_variants=add,
+                    lm, directions, emotion, data=data, word_sets=bank.word_sets(), layer=layer, onwards=not only,
+                    kind=kind, n_controls=controls, seed=seed, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS,
+                    on_variants=add,
                 )
             )  # fmt: skip
     rows = [row for one in found for row in one.rows]

@@ -57,7 +57,7 @@ def run_screen(
     every = lm.n_layers * (lm.n_heads if kind == "head" else lm.d_mlp)
     found: list[Screen] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pairs, directions)
+        measured = outcome_for(lm, store_options.bank, texts, emotion, pairs, directions)
         single = pairs.outcome != "continuations"
         with counting(f"Patching for {emotion}", max(1, min(exact, every) * len(measured.batches(lm)))) as add:
             found.append(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from emotion_circuits.cli._errors import FAILURE
-from emotion_circuits.cli._options import Json, command, flag
+from emotion_circuits.cli._options import Emotions, Json, command, flag
 from emotion_circuits.cli._output import Table, emit, p_cell, say
 from emotion_circuits.cli._progress import keeping, progress
 
@@ -23,6 +23,7 @@ def study(
     /,
     *,
     models: Annotated[tuple[str, ...], flag("--model", help="Models, as `models list` names them.")] = (),
+    emotions: Emotions = (),
     profile: Annotated[Literal["baseline", "extended"] | None, flag(help="Which data set.")] = None,
     results: Annotated[Path | None, flag(help="Folder for results; ./results by default.")] = None,
     device: Annotated[str | None, flag(help="auto, cpu or cuda.")] = None,
@@ -42,6 +43,7 @@ def study(
 
     given = {
         "models": models or None,
+        "emotions": emotions or None,
         "profile": profile,
         "results": results,
         "device": device,

@@ -105,7 +105,7 @@ def swap(
     found: list[Interchange] = []
     rows: list[Measure] = []
     for emotion in wanted:
-        measured = outcome_for(lm, texts, emotion, pair_options, directions)
+        measured = outcome_for(lm, store_options.bank, texts, emotion, pair_options, directions)
         patches = len(chosen) * len(named[0]) * len(named[1]) * len(ways) * (1 + donors)
         with counting(f"Patching for {emotion}", patches * len(measured.batches(lm, budget))) as add:
             found.append(

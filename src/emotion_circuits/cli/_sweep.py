@@ -133,7 +133,7 @@ def sweep(
     )
     from emotion_circuits.interventions import sweep as steer
     from emotion_circuits.models import ModelName
-    from emotion_circuits.prompts import bank_hash, generic_sample
+    from emotion_circuits.prompts import generic_sample
     from emotion_circuits.report import write_sweep_figure
     from emotion_circuits.statistics import measures_table
 
@@ -161,7 +161,8 @@ def sweep(
         check_writable(output)
     lm = load_model_of(directions, model, model_options)
     check_lengths(lm, own or [])
-    slots, continuations = sweep_material(lm, None if own is None else [row.text for row in own])
+    bank = store_options.bank
+    slots, continuations = sweep_material(lm, bank, None if own is None else [row.text for row in own])
     layout = Layout(chosen, steps, tuple(dict.fromkeys(emotions)) or directions.emotions, action, band, at)
     texts = [t.text for t in generic_sample(directions.generic.n_texts)]
     source = Controls(
@@ -180,7 +181,7 @@ def sweep(
     contexts = [c.text for c in slots.contexts]
     parts = Parts(
         output.with_name(f".{output.stem}.parts"),
-        [source_of(lm).model_dump(), lm.device.type, torch.get_num_threads(), bank_hash(),
+        [source_of(lm).model_dump(), lm.device.type, torch.get_num_threads(), bank.hash,
          directions.hash, kind, layout, bool(alpha), control, controls, seed, budget, contexts],
     )  # fmt: skip
     batches = len(slots.batches if at == "all" else slots.plain_batches())

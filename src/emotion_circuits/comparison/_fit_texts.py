@@ -8,12 +8,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emotion_circuits import prompts
 from emotion_circuits.directions import Activations, extract
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import NEUTRAL, Bank, Dataset, Text, generic
 
 FitSet = Literal["neutral", "generic", "generic+target"]
 FIT_SETS: Final[tuple[FitSet, ...]] = ("neutral", "generic", "generic+target")
@@ -22,25 +21,25 @@ FEWEST = 10
 FIT_POSITION = "mean"
 
 
-def fit_texts(name: str = "neutral", n: int = N_FIT_TEXTS, seed: int = 0) -> Dataset:
+def fit_texts(bank: Bank, name: str = "neutral", n: int = N_FIT_TEXTS, seed: int = 0) -> Dataset:
     """Texts to fit maps on, their kind kept in the scenario's name (`joy-17`).
 
     `neutral` holds texts that were asked for as neutral and contain no word that names an emotion; `generic` all kinds
-    but the three emotions; `generic+target` all kinds, for comparison only: a map that has seen the emotions is no
+    but the bank's emotions; `generic+target` all kinds, for comparison only: a map that has seen the emotions is no
     evidence. All are SmolLM2's output, and the reference models' training data.
 
     Raises:
         InputError: no such set, or fewer texts than `n`.
     """
     if name == "neutral":
-        texts = prompts.generic(("neutral",), n, seed, without_emotion_words=True)
+        texts = bank.generic((NEUTRAL,), n, seed, without_emotion_words=True)
     elif name in FIT_SETS:
-        kinds = dict.fromkeys(t.kind for t in prompts.generic())
-        wanted = [k for k in kinds if name == "generic+target" or k not in EMOTIONS]
-        texts = prompts.generic(wanted, n, seed, without_emotion_words=name == "generic")
+        kinds = dict.fromkeys(t.kind for t in generic())
+        wanted = [k for k in kinds if name == "generic+target" or k not in bank.emotions]
+        texts = bank.generic(wanted, n, seed, without_emotion_words=name == "generic")
     else:
         raise InputError("There are no such texts to fit maps on.", found=name, accepted=", ".join(FIT_SETS))
-    rows = tuple(Text(t.text, "neutral", f"{t.kind}-{i}", "development") for i, t in enumerate(texts))
+    rows = tuple(Text(t.text, NEUTRAL, f"{t.kind}-{i}", "development") for i, t in enumerate(texts))
     return Dataset(f"fit-{name}", rows)
 
 
@@ -52,7 +51,7 @@ def own_fit_texts(texts: Sequence[str]) -> Dataset:
     """
     if len(texts) < FEWEST:
         raise InputError("These are too few texts to fit a map on.", found=len(texts), accepted=f"{FEWEST} or more")
-    return Dataset("fit-own", tuple(Text(t, "neutral", f"own-{i}", "development") for i, t in enumerate(texts)))
+    return Dataset("fit-own", tuple(Text(t, NEUTRAL, f"own-{i}", "development") for i, t in enumerate(texts)))
 
 
 def fit_kinds(fit: Activations) -> NDArray[np.str_]:

@@ -15,7 +15,7 @@ from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
 from emotion_circuits.geometry import Aligner, ScenarioTable
 from emotion_circuits.models import LoadedModel, ModelName
-from emotion_circuits.prompts import EMOTIONS, Dataset
+from emotion_circuits.prompts import NEUTRAL, Dataset
 
 FloatArray = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Side:
     @property
     def emotions(self) -> tuple[str, ...]:
         """Emotions in the order of `specific_vectors`."""
-        return tuple(sorted(e for e in EMOTIONS if e in set(self.explicit.labels.tolist())))
+        return tuple(sorted(set(self.explicit.labels.tolist()) - {NEUTRAL}))
 
 
 def record_side(

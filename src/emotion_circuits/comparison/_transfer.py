@@ -20,7 +20,6 @@ from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.geometry import Aligner, remove_all_ones
 from emotion_circuits.interventions import line, pushes_along, slopes, slot_outcomes
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
 from emotion_circuits.scoring import SlotTask
 from emotion_circuits.statistics import (
     AurocResult,
@@ -232,7 +231,7 @@ def steer(
     found = slopes(odds.reshape(len(units), 2, *odds.shape[1:]), dose)
     results = []
     for place, emotion in enumerate(emotions):
-        own = found[:, :, CLASSES.index(emotion)]
+        own = found[:, :, slots.column(emotion)]
         two = own[[place, len(emotions) + place]]
         results.append(
             Steering(

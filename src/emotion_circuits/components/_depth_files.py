@@ -12,7 +12,6 @@ from emotion_circuits.components._depths import DepthProfiles, depth_measures, d
 from emotion_circuits.components._head_functions import head_functions, head_functions_table
 from emotion_circuits.components._screen import Screen
 from emotion_circuits.models import ModelName
-from emotion_circuits.prompts import bank_hash
 from emotion_circuits.statistics import measures_table
 
 _KEY = "emotion_circuits_key"
@@ -32,13 +31,15 @@ def read_depths(folder: Path, model: str) -> DepthProfiles:
     return DepthProfiles.of_table(read_table(depth_path(folder, model)))
 
 
-def depths_are_of(folder: Path, model: str, revision: str) -> bool:
-    """Whether what `write_depths` has kept is of this revision of the model and of the bundled texts as they are."""
+def depths_are_of(folder: Path, model: str, revision: str, texts: str) -> bool:
+    """Whether what `write_depths` has kept is of this revision of the model and of these texts (`Bank.hash`)."""
     path = depth_path(folder, model)
-    return path.is_file() and read_table(path).attrs.get(_KEY) == key_of([revision, bank_hash()])
+    return path.is_file() and read_table(path).attrs.get(_KEY) == key_of([revision, texts])
 
 
-def write_depths(folder: Path, screens: Sequence[Screen], source: Mapping[str, Any], *, seed: int = 0) -> list[Path]:
+def write_depths(
+    folder: Path, screens: Sequence[Screen], source: Mapping[str, Any], texts: str, *, seed: int = 0
+) -> list[Path]:
     """Write a model's profiles over depth from its screens of heads and units.
 
     Args:
@@ -46,6 +47,7 @@ def write_depths(folder: Path, screens: Sequence[Screen], source: Mapping[str, A
         screens: of one model, heads and units, one for each emotion, on bundled texts.
         seed: of everything random.
         source: which model, and how it was run.
+        texts: `Bank.hash` of the texts.
 
     Returns:
         `heads/depth_values_<slug>.parquet` (every scenario), `heads/depths_<slug>.parquet` (measures by layer) and
@@ -58,7 +60,7 @@ def write_depths(folder: Path, screens: Sequence[Screen], source: Mapping[str, A
         *(folder / "heads" / f"{n}_{slug}.parquet" for n in ("depths", "functions")),
     ]
     table = profiles.table()
-    table.attrs[_KEY] = key_of([source["revision"], bank_hash()])
+    table.attrs[_KEY] = key_of([source["revision"], texts])
     write_table(files[0], table, source=source)
     write_table(files[1], measures_table(depth_measures(profiles, seed=seed)), source=source)
     best = [row for s in screens if s.kind == "head" for row in head_functions(s, seed=seed)]

@@ -33,7 +33,7 @@ from emotion_circuits.engine import (
     row_seeds,
 )
 from emotion_circuits.errors import InputError
-from emotion_circuits.interventions import OTHER_REQUESTS, REQUESTS, Action, check_doses, line, own_lines, pushes_along
+from emotion_circuits.interventions import OTHER_REQUESTS, Action, check_doses, line, own_lines, pushes_along
 from emotion_circuits.models import Encoded, LoadedModel
 from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, continuation_perplexities, twin_of
 
@@ -58,6 +58,7 @@ class Setting(NamedTuple):
         temperature: 0 for greedy.
         n_samples: continuations of each prompt; one where the temperature is 0.
         seed: of sampling.
+        request: asks for the emotion in words, as a user would before trying to steer; None for no such arm.
     """
 
     layer: int
@@ -67,6 +68,7 @@ class Setting(NamedTuple):
     temperature: float = 0.8
     n_samples: int = 3
     seed: int = 0
+    request: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,9 @@ def method_texts(
         for name, edit in _swaps(lm, donors, setting.layer):
             swapped = generate(lm, encoded, edits=[edit], schedule=ONLY_PROMPT, **how(chosen))
             put(twin_of(name), None, swapped, chosen)
-    if way == "raise":
-        requests = [(PROMPTED, REQUESTS[pairs.emotion]), *((twin_of(PROMPTED), other) for other in OTHER_REQUESTS)]
-        for name, request in requests:
-            put(name, None, generate(lm, lm.encode([f"{request} {prompt}" for prompt in prompts]), **how()))
+    if way == "raise" and setting.request is not None:
+        for name, asked in [(PROMPTED, setting.request), *((twin_of(PROMPTED), other) for other in OTHER_REQUESTS)]:
+            put(name, None, generate(lm, lm.encode([f"{asked} {prompt}" for prompt in prompts]), **how()))
     if circuit is not None:
         sign = 1 if way == "raise" else -1
         for name, dose, modulated in _modulated(lm, lm.encode(prompts), circuit, sign, how()):
@@ -177,7 +178,8 @@ def n_texts(pairs: PairSet, way: Way, n_random: int, setting: Setting, circuit: 
     """How many texts `method_texts` makes."""
     doses = len(setting.doses)
     if way == "raise":
-        arms = 1 + 4 * doses + n_random * doses + 2 + 1 + len(OTHER_REQUESTS)
+        asked = 0 if setting.request is None else 1 + len(OTHER_REQUESTS)
+        arms = 1 + 4 * doses + n_random * doses + 2 + asked
     else:
         arms = 1 + doses + 1 + n_random * (doses + 1) + 2
     if circuit is not None:
@@ -285,5 +287,3 @@ def _check(directions: DirectionSet, lm: LoadedModel, pairs: PairSet, setting: S
     check_method_doses(setting.doses)
     if setting.n_samples < 1 or (setting.n_samples > 1 and setting.temperature == 0):
         raise InputError("Without a temperature there is one sample of a prompt.", found=setting.n_samples)
-    if pairs.emotion not in REQUESTS:
-        raise InputError(f"There is no request for {pairs.emotion!r}.", accepted=", ".join(REQUESTS))

@@ -32,8 +32,8 @@ from emotion_circuits.engine import (
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, Continuation, WordSets
-from emotion_circuits.scoring import ContinuationTask, continuation_task, log_odds, slot_tokens
+from emotion_circuits.prompts import Context, Continuation, WordSets
+from emotion_circuits.scoring import ContinuationTask, column_of, continuation_task, log_odds, slot_tokens
 
 FloatArray = NDArray[np.float64]
 Where = Literal["last", "span", "mean"]
@@ -141,7 +141,7 @@ class WordSetOutcome(Outcome):
         prompts = ([p.text_a for p in pairs.pairs], [p.text_b for p in pairs.pairs])
         self._slots = slot_tokens(lm, word_sets, pairs.bridge.slot, *prompts)
         self._tokens = sorted({t for slot in self._slots for own in slot.tokens.values() for t in own})
-        self._column = CLASSES.index(pairs.emotion)
+        self._column = column_of(tuple(self._slots[0].tokens), pairs.emotion)
 
     def score(self, lm: LoadedModel, batch: Batch, states: Tensor) -> Tensor:
         logits = logits_of(lm, states[:, batch.last()], torch.tensor(self._tokens, device=states.device))

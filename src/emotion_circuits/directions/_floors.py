@@ -12,7 +12,7 @@ from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._quality import PROFILE_BOOTSTRAP, PROFILE_PERMUTATIONS, choose_layers, project
 from emotion_circuits.directions._sets import fit_directions
-from emotion_circuits.prompts import EMOTIONS, Dataset
+from emotion_circuits.prompts import NEUTRAL, Dataset
 from emotion_circuits.statistics import EMBED_LAYER, AurocResult, Measure, grouped_auroc
 
 BAG_OF_WORDS = "floor: bag of words"
@@ -86,7 +86,7 @@ def floor_rows(
         twins: per untrained twin its explicit and implicit activations, and those of each set in `judged_on`.
     """
     rows = []
-    for emotion in EMOTIONS:
+    for emotion in (name for name in explicit.classes if name != NEUTRAL):
         for k, (statistic, texts) in enumerate(judged_on):
             found = bag_of_words_floor(explicit, texts.data, emotion, seed)
             rows.append(_row(model, emotion, position, EMBED_LAYER, BAG_OF_WORDS, statistic, found))

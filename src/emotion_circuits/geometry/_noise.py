@@ -11,7 +11,7 @@ from emotion_circuits.errors import InputError
 
 from ._inputs import FloatArray, ScenarioTable, Seed, generator
 
-NAMES = ("neutral", "gratitude", "anger", "apology")
+NAMES = ("neutral", "cyan", "amber", "azure")
 
 
 @dataclass(frozen=True, eq=False)

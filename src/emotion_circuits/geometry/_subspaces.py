@@ -180,11 +180,11 @@ class WithinClassSubspace(SubspaceEstimator):
 
     Args:
         n_components: k; None for C − 1.
-        emotion: the class.
+        emotion: the class; None for the first one of the table that is not neutral.
         neutral: name of the neutral class, only for the signs.
     """
 
-    def __init__(self, n_components: int | None = None, emotion: str = "gratitude", neutral: str = "neutral"):
+    def __init__(self, n_components: int | None = None, emotion: str | None = None, neutral: str = "neutral"):
         super().__init__(n_components, neutral)
         self.emotion = emotion
 
@@ -195,9 +195,10 @@ class WithinClassSubspace(SubspaceEstimator):
         texts = table.cells.reshape(-1, table.width)
         frame, coordinates = _row_space(texts - texts.mean(axis=0), table.width)
         played = played_cells(coordinates.reshape(*table.cells.shape[:2], -1), draws)
-        rows = played[:, :, table.class_index(self.emotion)]
+        emotion = self.emotion or next(name for name in table.classes if name != self.neutral)
+        rows = played[:, :, table.class_index(emotion)]
         means = (draws.weights[:, None, :] @ rows) / draws.weights.sum(axis=1)[:, None, None]
-        return frame @ _principal(rows - means, draws.weights, k, table, f"The {self.emotion} texts")
+        return frame @ _principal(rows - means, draws.weights, k, table, f"The {emotion} texts")
 
 
 def _row_space(rows: FloatArray, width: int) -> tuple[FloatArray, FloatArray]:

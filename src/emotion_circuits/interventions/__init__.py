@@ -11,7 +11,7 @@ from emotion_circuits.interventions._actions import (
     own_lines,
     pushes_along,
 )
-from emotion_circuits.interventions._arms import OTHER_REQUESTS, PROMPTED, REQUESTS, STEERED, text_arms
+from emotion_circuits.interventions._arms import OTHER_REQUESTS, PROMPTED, STEERED, text_arms
 from emotion_circuits.interventions._bands import Bands, control_bands, with_bands
 from emotion_circuits.interventions._controls import (
     CONTROL_KINDS,
@@ -71,7 +71,6 @@ __all__ = [
     "OTHER_REQUESTS",
     "PERPLEXITY",
     "PROMPTED",
-    "REQUESTS",
     "SHARES",
     "STEERED",
     "WORD_SET",

@@ -19,13 +19,6 @@ from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, continuation_
 
 STEERED, PROMPTED = "steered", "prompted"
 
-REQUESTS: Final[Mapping[str, str]] = {
-    "gratitude": "This is a story in which people speak with deep gratitude.",
-    "anger": "This is a story in which people speak in great anger.",
-    "apology": "This is a story in which people speak to apologise.",
-}
-"""What a user would try instead of steering: saying so before the prompt, in words a base model can go on from."""
-
 OTHER_REQUESTS: Final = (
     "This is a story in which people speak about their work.",
     "This is a story in which people speak of the weather.",
@@ -40,6 +33,7 @@ def text_arms(
     prompts: Sequence[str],
     choice: Choice,
     random: Mapping[str, NDArray[np.float64]],
+    requests: Mapping[str, str],
     *,
     kind: str = "specific",
     max_tokens: int = 30,
@@ -53,6 +47,8 @@ def text_arms(
         prompts: beginnings.
         choice: layer and dose of the steered and the random arm.
         random: emotion → (d,) unit vector, the random direction that the emotion's is shown beside.
+        requests: emotion → what a user would try instead of steering: saying so before the prompt, in words that a base
+            model can go on from. Emotions without one have no prompted arm.
         kind: which directions.
         max_tokens: of a continuation.
         on_rows: called with the number of texts done, of prompts · (1 + 3 · emotions).
@@ -62,11 +58,8 @@ def text_arms(
         logits overflow is empty and has no perplexity.
 
     Raises:
-        InputError: no prompts, or an emotion without a direction or a request.
+        InputError: no prompts, or an emotion without a direction.
     """
-    for emotion in random:
-        if emotion not in REQUESTS:
-            raise InputError(f"There is no request for {emotion!r}.", accepted=", ".join(REQUESTS))
     if not prompts:
         raise InputError("There are no prompts to continue.")
     layer, dose = choice
@@ -81,10 +74,11 @@ def text_arms(
     done = len(prompts) * len(sets)
     for place, emotion in enumerate(random):
         rows += [(emotion, STEERED, found[2 * place]), (emotion, RANDOM, found[2 * place + 1])]
-        asked = [f"{REQUESTS[emotion]} {prompt}" for prompt in prompts]
-        prompted = generate(lm, lm.encode(asked), max_tokens=max_tokens, rows_at_once=ROWS_AT_ONCE)
-        rows.append((emotion, PROMPTED, prompted))
-        done += len(prompts)
+        if emotion in requests:
+            asked = [f"{requests[emotion]} {prompt}" for prompt in prompts]
+            prompted = generate(lm, lm.encode(asked), max_tokens=max_tokens, rows_at_once=ROWS_AT_ONCE)
+            rows.append((emotion, PROMPTED, prompted))
+            done += len(prompts)
         if on_rows:
             on_rows(done)
     # What was said is judged after the bare prompt in every arm.

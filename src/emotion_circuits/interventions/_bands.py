@@ -16,7 +16,6 @@ from emotion_circuits.interventions._controls import Controls
 from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import WORD_SET, Layout, SweepResult
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
 from emotion_circuits.scoring import SlotTask
 from emotion_circuits.statistics import Measure, exceedance_p
 
@@ -63,7 +62,7 @@ def control_bands(
         batch_tokens, on_variants, parts: as for `sweep`.
     """
     directions = controls.directions
-    own = [CLASSES.index(emotion) for emotion in layout.emotions]
+    own = [slots.column(emotion) for emotion in layout.emotions]
     # Emotions share their controls where these depend neither on the emotion nor on the length of its vector.
     apart = alpha or controls.of_one_emotion(control)
     pushes = []
@@ -88,7 +87,9 @@ def control_bands(
         named = zip(layout.layers, pushes, strict=True)
         odds = np.concatenate([parts.kept(f"{control}-{n}", partial(outcomes, [at]))["odds"] for n, at in named])
     # (layers, sets, controls, doses, classes): the change from the clean run.
-    odds = odds.reshape(len(pushes), len(layout.emotions) if apart else 1, -1, len(layout.doses) + 1, len(CLASSES))
+    odds = odds.reshape(
+        len(pushes), len(layout.emotions) if apart else 1, -1, len(layout.doses) + 1, len(slots.classes)
+    )
     changes = odds[:, :, :, 1:] - odds[:, :, :, :1]
     per_emotion = [changes[:, i if apart else 0, :, :, c] for i, c in enumerate(own)]
     return Bands(control, np.stack(per_emotion, axis=1).transpose(0, 1, 3, 2))

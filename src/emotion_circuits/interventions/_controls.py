@@ -17,8 +17,7 @@ from emotion_circuits.interventions._actions import line, pushes_along
 from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
-from emotion_circuits.scoring import SlotTask
+from emotion_circuits.scoring import SlotTask, column_of
 from emotion_circuits.statistics import EMBED_LAYER, exceedance_p, permute_within_groups
 
 FloatArray = NDArray[np.float64]
@@ -161,14 +160,15 @@ def slopes(log_odds: ArrayLike, dose: float) -> FloatArray:
 
 
 class ControlSlopes(NamedTuple):
-    """Slopes of control directions: kind, and (controls, contexts, classes) in nats per unit of dose."""
+    """Slopes of control directions: kind, classes, and (controls, contexts, classes) in nats per unit of dose."""
 
     kind: str
+    classes: tuple[str, ...]
     slopes: FloatArray
 
     def for_emotion(self, emotion: str) -> FloatArray:
         """(controls,) mean slope of an emotion's own log-odds over contexts."""
-        result: FloatArray = self.slopes[:, :, CLASSES.index(emotion)].mean(axis=1)
+        result: FloatArray = self.slopes[:, :, column_of(self.classes, emotion)].mean(axis=1)
         return result
 
 
@@ -208,7 +208,7 @@ def control_slopes(
     else:
         made = [parts.kept(f"{kind}-{k}", partial(outcomes, some)) for k, some in enumerate(chunks)]
     found = np.concatenate([part["slopes"] for part in made])
-    return ControlSlopes(kind, np.concatenate([found, -found]))
+    return ControlSlopes(kind, slots.classes, np.concatenate([found, -found]))
 
 
 def against_controls(observed: float, controls: FloatArray) -> tuple[float, float, float, float]:

@@ -11,7 +11,7 @@ from emotion_circuits import prompts
 from emotion_circuits.engine import Point, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, Continuation
+from emotion_circuits.prompts import Bank, Context, Continuation
 from emotion_circuits.scoring import ContinuationTask, SlotTask, continuation_task, slot_task
 
 N_CONTEXTS = 12
@@ -41,10 +41,10 @@ def balanced_contexts(contexts: Sequence[Context], n: int) -> list[Context]:
     return (mixed + rest)[:n]
 
 
-def few_continuations(split: str, per_class: int) -> list[Continuation]:
+def few_continuations(bank: Bank, split: str, per_class: int) -> list[Continuation]:
     """The first `per_class` continuations of each class."""
-    found = prompts.continuations(split)
-    return [c for emotion in CLASSES for c in [x for x in found if x.emotion == emotion][:per_class]]
+    found = bank.continuations(split)
+    return [c for emotion in bank.names for c in [x for x in found if x.emotion == emotion][:per_class]]
 
 
 def contexts_of(texts: Sequence[str]) -> list[Context]:
@@ -68,7 +68,7 @@ def contexts_of(texts: Sequence[str]) -> list[Context]:
     ]
 
 
-def sweep_material(lm: LoadedModel, own_prompts: Sequence[str] | None = None) -> SweepMaterial:
+def sweep_material(lm: LoadedModel, bank: Bank, own_prompts: Sequence[str] | None = None) -> SweepMaterial:
     """Development contexts, or the user's own prompts, and the continuations that follow the bundled openings.
 
     Raises:
@@ -78,8 +78,8 @@ def sweep_material(lm: LoadedModel, own_prompts: Sequence[str] | None = None) ->
     contexts = balanced_contexts(bundled, N_CONTEXTS) if own_prompts is None else contexts_of(own_prompts)
     openings = [c for c in bundled if c.slot == "opening"]
     return SweepMaterial(
-        slot_task(lm, contexts, prompts.word_sets()),
-        continuation_task(lm, openings, few_continuations("development", CONTINUATIONS_PER_CLASS)),
+        slot_task(lm, contexts, bank.word_sets()),
+        continuation_task(lm, openings, few_continuations(bank, "development", CONTINUATIONS_PER_CLASS)),
     )
 
 

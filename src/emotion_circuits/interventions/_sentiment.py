@@ -37,7 +37,7 @@ from emotion_circuits.engine import (
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._controls import isotropic_directions
 from emotion_circuits.models import Encoded, LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, Dataset, Text, WordSets
+from emotion_circuits.prompts import NEUTRAL, Context, Dataset, Text, WordSets
 from emotion_circuits.scoring import SlotTask, slot_task
 from emotion_circuits.statistics import (
     ALPHA,
@@ -97,8 +97,8 @@ def punctuation_control(
     directions: DirectionSet,
     emotion: str,
     *,
-    data: Dataset | None = None,
-    word_sets: WordSets | None = None,
+    data: Dataset,
+    word_sets: WordSets,
     bridge: str = prompts.BRIDGE,
     layer: int | None = None,
     onwards: bool = True,
@@ -120,9 +120,8 @@ def punctuation_control(
         lm: the model that the directions were made from.
         directions: of it.
         emotion: whose direction is ablated and whose words are scored.
-        data: texts with one of each class in every scenario; by default the explicit test texts of the profile
-            baseline.
-        word_sets: by default the bundled ones.
+        data: texts with one of each class in every scenario.
+        word_sets: what the classes say.
         bridge: follows every text; what comes after it is the first word of an utterance.
         layer: the first block whose output is ablated; by default the emotion's chosen layer, or the last but one if
             that is the last: what is changed there cannot reach the bridge any more.
@@ -141,19 +140,18 @@ def punctuation_control(
     directions.check_model(lm)
     if n_controls < MIN_CONTROLS:
         raise InputError("Too few control directions.", found=n_controls, accepted=f"{MIN_CONTROLS} or more")
-    texts = prompts.profile("baseline").select(split="test") if data is None else data
-    texts.require_matched("The punctuation control")
-    pairs = {c: [t for t in texts if t.emotion == c] for c in ("neutral", emotion)}
+    data.require_matched("The punctuation control")
+    pairs = {c: [t for t in data if t.emotion == c] for c in (NEUTRAL, emotion)}
     if not all(pairs.values()):
-        raise InputError(f"There are no texts of {emotion} and neutral.", accepted=", ".join(texts.classes))
-    order = {scenario: i for i, scenario in enumerate(texts.scenarios)}
-    chosen = [t for c in ("neutral", emotion) for t in sorted(pairs[c], key=lambda t: order[t.scenario])]
+        raise InputError(f"There are no texts of {emotion} and neutral.", accepted=", ".join(data.classes))
+    order = {scenario: i for i, scenario in enumerate(data.scenarios)}
+    chosen = [t for c in (NEUTRAL, emotion) for t in sorted(pairs[c], key=lambda t: order[t.scenario])]
     ablation = _ablation(lm, directions, emotion, layer, onwards, kind, n_controls, seed)
     contexts = [Context(f"{t.scenario}-{t.emotion}", t.text + bridge, "opening", t.split) for t in chosen]
-    task = slot_task(lm, contexts, prompts.word_sets() if word_sets is None else word_sets)
+    task = slot_task(lm, contexts, word_sets)
     groups = token_groups(chosen, lm.encode([c.text for c in contexts]))
 
-    own = CLASSES.index(emotion)
+    own = task.column(emotion)
     clean = _paired(_odds(lm, task, groups, ablation, [None], batch_tokens, on_variants)[..., own])[0]
     gap = grouped_bootstrap(clean, n_draws=n_draws, seed=substream(seed, 1))
     signs = sign_flip_test(clean, seed=substream(seed, 2), alternative="two-sided")
@@ -238,7 +236,7 @@ def _odds(
     on_variants: Callable[[int], None] | None,
 ) -> FloatArray:
     """(variants, contexts, classes) log-odds; a variant is a direction's number and a group, None the clean run."""
-    found = np.full((len(variants), len(task.contexts), len(CLASSES)), np.nan)
+    found = np.full((len(variants), len(task.contexts), len(task.classes)), np.nan)
     words = torch.tensor(task.tokens, device=lm.device)
 
     def scored(batch: Batch, replay: PrefixReplay, masks: Mapping[str, Tensor], chosen: slice) -> Tensor:

@@ -17,8 +17,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._actions import Action, bands_of, own_lines, pushes_along
 from emotion_circuits.interventions._steer import Where, check_doses, continuation_outcomes, slot_outcomes
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES
-from emotion_circuits.scoring import ContinuationTask, SlotTask
+from emotion_circuits.scoring import ContinuationTask, SlotTask, column_of
 from emotion_circuits.statistics import Measure, grouped_bootstrap
 
 FloatArray = NDArray[np.float64]
@@ -67,6 +66,7 @@ class SweepResult:
         layout: layers, doses (without 0) and emotions of the directions.
         log_odds: (layers, emotions, doses, contexts, classes) change of word-set log-odds from the clean run, nats.
         continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
+        classes: those of `log_odds`.
         continuation_classes: class of each continuation.
         unit: what the doses are: "dose" (median residual norms), "alpha" (raw difference vectors), "ablated" (share of
             the component) or "clamped to" (median residual norms).
@@ -78,12 +78,13 @@ class SweepResult:
     layout: Layout
     log_odds: FloatArray
     continuations: FloatArray
+    classes: tuple[str, ...]
     continuation_classes: tuple[str, ...]
     unit: str = "dose"
 
     def own_log_odds(self) -> FloatArray:
         """(layers, emotions, doses, contexts): change of the steered emotion's own log-odds."""
-        index = [CLASSES.index(emotion) for emotion in self.layout.emotions]
+        index = [column_of(self.classes, emotion) for emotion in self.layout.emotions]
         return np.stack([self.log_odds[:, i, :, :, c] for i, c in enumerate(index)], axis=1)
 
     def own_minus_neutral(self) -> FloatArray:
@@ -267,7 +268,7 @@ def sweep(
         kept = [parts.kept(f"layer-{n}", partial(outcomes, [at])) for n, at in zip(layout.layers, pushes, strict=True)]
         found = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
     odds, likelihood = found["odds"], found["likelihood"]
-    classes = () if continuations is None else tuple(c.emotion for c in continuations.continuations)
+    said_classes = () if continuations is None else tuple(c.emotion for c in continuations.continuations)
     units = {"add": "alpha" if alpha else "dose", "ablate": "ablated", "clamp": "clamped to"}
     with np.errstate(invalid="ignore"):  # where numbers overflow, infinity minus infinity; `collapsed` says so
         odds, likelihood = odds[:, :, 1:] - odds[:, :, :1], likelihood[:, :, 1:] - likelihood[:, :, :1]
@@ -278,7 +279,8 @@ def sweep(
         layout,
         odds,
         likelihood,
-        classes,
+        slots.classes,
+        said_classes,
         units[action],
     )
 

@@ -2,64 +2,61 @@
 
 from emotion_circuits import prompts
 
-texts = prompts.profile("baseline")          # 70 scenarios × 4 classes
+texts = prompts.bank().profile("baseline")   # 70 scenarios × neutral and the default emotions
 texts.select("gratitude", "test")            # a smaller Dataset
+prompts.bank(["joy", "mine.yaml"])           # other emotions, one's own among them
 prompts.validate(texts).table()              # every number beside its chance level
 """
 
 from emotion_circuits.prompts._bank import (
     PROFILES,
-    bank_hash,
+    Bank,
+    bank,
+    bundled_emotions,
     contexts,
-    continuations,
-    foils,
     generic,
     generic_sample,
-    implicit,
-    intensity,
-    intensity_series,
-    profile,
-    real_world,
-    word_sets,
+    kept_bank,
+    write_bank,
 )
 from emotion_circuits.prompts._build import build
+from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
-from emotion_circuits.prompts._lexicon import LEXICON, EmotionWord, emotion_words
+from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._read import read_dataset
 from emotion_circuits.prompts._schema import (
     BRIDGE,
-    CLASSES,
-    EMOTIONS,
+    NEUTRAL,
     SLOTS,
     SPLITS,
     Context,
     Continuation,
     Dataset,
     GenericText,
-    IntensityText,
     Slot,
     Text,
     WordSet,
     WordSets,
+    neutral_first,
 )
 from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
 
 __all__ = [
     "BRIDGE",
-    "CLASSES",
-    "EMOTIONS",
-    "LEXICON",
+    "NEUTRAL",
     "PROFILES",
     "SLOTS",
     "SPLITS",
+    "Bank",
     "Context",
     "Continuation",
     "Dataset",
+    "EmotionClass",
     "EmotionWord",
     "Finding",
     "GenericText",
-    "IntensityText",
+    "Lexicon",
     "Measure",
     "Row",
     "Slot",
@@ -69,23 +66,19 @@ __all__ = [
     "ValidationReport",
     "WordSet",
     "WordSets",
-    "bank_hash",
+    "bank",
     "build",
+    "bundled_emotions",
     "contexts",
-    "continuations",
     "emotion_words",
-    "foils",
     "generic",
     "generic_sample",
-    "implicit",
-    "intensity",
-    "intensity_series",
+    "kept_bank",
     "mark",
-    "profile",
+    "neutral_first",
     "read_dataset",
     "read_rows",
-    "real_world",
     "unmark",
     "validate",
-    "word_sets",
+    "write_bank",
 ]

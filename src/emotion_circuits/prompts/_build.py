@@ -8,19 +8,23 @@ from pathlib import Path
 
 from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts._bank import profile as bundled_profile
-from emotion_circuits.prompts._bank import real_world_rows
+from emotion_circuits.prompts._bank import Bank, bank
 from emotion_circuits.prompts._files import read_text
 from emotion_circuits.prompts._read import SUFFIXES, read_dataset
-from emotion_circuits.prompts._schema import CLASSES, Dataset
+from emotion_circuits.prompts._schema import Dataset
 
 
 def build(
-    profile: str, output_dir: Path | str, *, source: Path | str | None = None, overwrite: bool = False
+    profile: str,
+    output_dir: Path | str,
+    *,
+    source: Path | str | None = None,
+    of: Bank | None = None,
+    overwrite: bool = False,
 ) -> tuple[Path, ...]:
     """Writes a profile's data files into `output_dir` and returns their paths.
 
-    `neutral_prompts.json` … `apology_prompts.json` hold `{"prompts", "scenarios", "spans", "splits"}`,
+    `neutral_prompts.json` and one such file of every emotion hold `{"prompts", "scenarios", "spans", "splits"}`,
     `emotion_dataset.jsonl` a line per text, `real_world_samples.json` the real-world texts with their labels. For the
     profile `extended` the names end in `_extended` (the real-world file's does not).
 
@@ -29,6 +33,7 @@ def build(
         output_dir: made if it does not exist.
         source: a user's own data set, in any shape that `read_dataset` takes, instead of the bundled bank. Then only
             the JSONL file is written: class files are the user's own.
+        of: the classes; None for the bundled default.
         overwrite: replace existing files that differ. Without it they are an error, because they may be someone's
             own prompts.
 
@@ -38,9 +43,10 @@ def build(
     """
     folder = Path(output_dir)
     if source is None:
-        texts = bundled_profile(profile)
-        files = [_class_file(texts, c, folder / f"{c}_prompts{SUFFIXES[profile]}.json") for c in CLASSES]
-        files.append((folder / "real_world_samples.json", _real_world_file()))
+        of = bank() if of is None else of
+        texts = of.profile(profile)
+        files = [_class_file(texts, c, folder / f"{c}_prompts{SUFFIXES[profile]}.json") for c in of.names]
+        files.append((folder / "real_world_samples.json", _real_world_file(of)))
     else:
         texts = read_dataset(source, profile)
         files = []
@@ -63,8 +69,8 @@ def _class_file(texts: Dataset, emotion: str, path: Path) -> tuple[Path, str]:
     return path, _columns(columns)
 
 
-def _real_world_file() -> str:
-    rows = real_world_rows()
+def _real_world_file(of: Bank) -> str:
+    rows = of.real_world_rows()
     return _columns(
         {"prompts": [r.text for r in rows], "emotions": [r.emotion for r in rows], "kinds": [r.kind for r in rows]}
     )

@@ -1,73 +1,22 @@
-"""Words that name gratitude, anger or apology, as regular expressions anchored at word boundaries.
+"""Words that name an emotion, as regular expressions anchored at word boundaries.
 
 They are for masking and for checking that texts do *not* name an emotion. They are no measure of emotion: `cross`
-matches in "cross the street", and a text can be furious without any of them.
+matches in "cross the street", and a text can be furious without any word of anger.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
-_FAMILIES: Final = {
-    "gratitude": (
-        r"thank\w*",
-        r"grateful\w*",
-        r"gratitude",
-        r"appreciat\w*",
-        r"indebted\w*",
-        r"obliged",
-        r"beholden",
-    ),
-    "anger": (
-        r"anger(?:s|ed|ing)?",
-        r"angr(?:y|ier|iest|ily)",
-        r"furious\w*",
-        r"fury",
-        r"infuriat\w*",
-        r"livid\w*",
-        r"outrag\w*",
-        r"enrag\w*",
-        r"rag(?:e|es|ed|ing)",
-        r"irate\w*",
-        r"fum(?:e|es|ed|ing)",
-        r"incensed",
-        r"resent\w*",
-        r"mad(?:ly|der|dest|ness|den|dened|dening)?",
-        r"seeth(?:e|es|ed|ing)",
-        r"cross(?:ly)?",
-        r"annoy\w*",
-        r"irritat\w*",
-        r"exasperat\w*",
-        r"indign\w*",
-        r"wrath\w*",
-    ),
-    "apology": (
-        r"sorry",
-        r"sorrier",
-        r"apolog\w*",
-        r"regret\w*",
-        r"remors\w*",
-        r"ashamed\w*",
-        r"repent\w*",
-        r"contrit\w*",
-        r"guilt\w*",
-        r"penitent\w*",
-        r"forgiv\w*",
-        r"pardon\w*",
-    ),
-}
-
-LEXICON: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
-    {emotion: re.compile(rf"\b(?:{'|'.join(families)})\b", re.IGNORECASE) for emotion, families in _FAMILIES.items()}
-)
-"""Emotion → pattern of its words."""
+from emotion_circuits.errors import InputError
 
 
 class EmotionWord(NamedTuple):
-    """A word of the lexicon found in a text, with its characters' offsets (end exclusive)."""
+    """A word of a lexicon found in a text, with its characters' offsets (end exclusive)."""
 
     emotion: str
     word: str
@@ -75,12 +24,40 @@ class EmotionWord(NamedTuple):
     end: int
 
 
-def emotion_words(text: str, emotion: str | None = None) -> tuple[EmotionWord, ...]:
-    """The lexicon's words in `text` (of one emotion, or of all), in order of appearance."""
-    found = [
-        EmotionWord(name, match.group(), *match.span())
-        for name, pattern in LEXICON.items()
-        if emotion in (None, name)
-        for match in pattern.finditer(text)
-    ]
-    return tuple(sorted(found, key=lambda word: word.start))
+@dataclass(frozen=True)
+class Lexicon:
+    """The words of one emotion.
+
+    Attributes:
+        emotion: its name.
+        patterns: what matches whole words, in any case; none for a class without words.
+        are_words: the patterns are plain words, not regular expressions.
+    """
+
+    emotion: str = ""
+    patterns: tuple[str, ...] = ()
+    are_words: bool = False
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """All of them as one expression; InputError for one that is none."""
+        if not self.patterns:
+            return None
+        parts = [re.escape(p) for p in self.patterns] if self.are_words else self.patterns
+        try:
+            return re.compile(rf"\b(?:{'|'.join(parts)})\b", re.IGNORECASE)
+        except re.error as error:
+            raise InputError(
+                f"The lexicon of {self.emotion} is no regular expression.", found=f"{error.pattern!r}: {error.msg}"
+            ) from error
+
+    def words(self, text: str) -> list[EmotionWord]:
+        """Its words in a text, in order."""
+        if self.pattern is None:
+            return []
+        return [EmotionWord(self.emotion, match.group(), *match.span()) for match in self.pattern.finditer(text)]
+
+
+def emotion_words(text: str, lexicons: Iterable[Lexicon]) -> tuple[EmotionWord, ...]:
+    """Words of any of the lexicons in a text, in order of appearance."""
+    return tuple(sorted((word for own in lexicons for word in own.words(text)), key=lambda word: word.start))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +12,11 @@ from typing import NamedTuple
 from pydantic import BaseModel, StrictStr
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts._bank import PROFILES, Emotion, Split
+from emotion_circuits.prompts._bank import PROFILES, bundled_emotions
+from emotion_circuits.prompts._classes import Name
 from emotion_circuits.prompts._files import READ_AS_ROWS, STANDARD_INPUT, parse, read_json, read_rows, shown
 from emotion_circuits.prompts._marks import Span
-from emotion_circuits.prompts._schema import CLASSES, Dataset, Text
+from emotion_circuits.prompts._schema import Dataset, Split, Text, neutral_first, split_in_turn
 
 _UNSET = ""  # a scenario or split that the file does not give; never leaves this module
 
@@ -23,7 +25,7 @@ SUFFIXES = {"baseline": "", "extended": "_extended"}
 
 class _TextRow(BaseModel):
     text: StrictStr
-    emotion: Emotion
+    emotion: Name
     scenario: int | str | None = None
     split: Split | None = None
     span: tuple[int, int] | None = None
@@ -74,29 +76,32 @@ def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
     else:
         raise InputError(
             f"{path} is not named like a data set",
-            accepted=f".jsonl, .ndjson, .csv, .tsv, or {{emotion}}_prompts.json of {', '.join(CLASSES)}",
+            accepted=".jsonl, .ndjson, .csv, .tsv, or {emotion}_prompts.json",
         )
     if not texts:
         raise InputError(f"{shown(path)} holds no texts")
     return Dataset("stdin" if path == STANDARD_INPUT else path.stem, tuple(_with_splits(texts)))
 
 
-def _emotion_of(path: Path) -> str | None:
-    names = {f"{c}_prompts{suffix}.json": c for c in CLASSES for suffix in SUFFIXES.values()}
-    return names.get(path.name)
+def _emotion_of(path: Path, suffixes: Iterable[str] = SUFFIXES.values()) -> str | None:
+    """The class whose texts a file holds, by its name."""
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if match := re.fullmatch(rf"([a-z][a-z0-9_]*)_prompts{suffix}\.json", path.name):
+            return match[1]
+    return None
 
 
 def _class_files(folder: Path, profile: str | None) -> list[_ClassPath]:
     for suffix in SUFFIXES.values() if profile is None else [SUFFIXES[profile]]:
-        files = [_ClassPath(c, folder / f"{c}_prompts{suffix}.json") for c in CLASSES]
-        files = [file for file in files if file.path.exists()]
-        if files:
-            return files
+        named = {e: path for path in sorted(folder.iterdir()) if (e := _emotion_of(path, [suffix])) is not None}
+        if named:
+            known = [e for e in bundled_emotions() if e in named]  # in their usual order, others behind them
+            return [_ClassPath(e, named[e]) for e in neutral_first([*known, *named])]
     wanted = SUFFIXES.get(profile or "baseline", "")
     raise InputError(
         f"no class files in the folder {folder}",
         found=", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "an empty folder",
-        accepted=", ".join(f"{c}_prompts{wanted}.json" for c in CLASSES),
+        accepted=f"neutral_prompts{wanted}.json and one such file of every emotion",
     )
 
 
@@ -171,5 +176,4 @@ def _with_scenarios(texts: list[Text]) -> list[Text]:
 def _with_splits(texts: list[Text]) -> Iterator[Text]:
     order = {scenario: i for i, scenario in enumerate(dict.fromkeys(text.scenario for text in texts))}
     for text in texts:
-        split = "development" if order[text.scenario] % 5 < 2 else "test"
-        yield text if text.split != _UNSET else replace(text, split=split)
+        yield text if text.split != _UNSET else replace(text, split=split_in_turn(order[text.scenario]))

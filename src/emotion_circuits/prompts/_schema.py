@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
@@ -13,21 +13,24 @@ from typing import Final, Literal, NamedTuple
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._marks import Span
 
-CLASSES: Final = ("neutral", "gratitude", "anger", "apology")
-EMOTIONS: Final = CLASSES[1:]
+NEUTRAL: Final = "neutral"
 SPLITS: Final = ("development", "test")
 BRIDGE = ' She said, "'
 """Neutral words after a text, so that the next one can show the text's emotion; the slot is `opening`."""
 SLOTS: Final = ("opening", "adjective")
 
 Slot = Literal["opening", "adjective"]
+Split = Literal["development", "test"]
 
 
-def check_emotion(emotion: str) -> str:
-    """Returns `emotion` if it is one of `CLASSES`, else raises InputError."""
-    if emotion not in CLASSES:
-        raise InputError("unknown emotion", found=repr(emotion), accepted=", ".join(CLASSES))
-    return emotion
+def neutral_first(classes: Iterable[str]) -> tuple[str, ...]:
+    """Each class once, neutral before the others, these in the order given."""
+    return tuple(sorted(dict.fromkeys(classes), key=lambda name: name != NEUTRAL))
+
+
+def split_in_turn(place: int) -> str:
+    """The split of the `place`-th item of a user's own: of every five the first two are for development."""
+    return "development" if place % 5 < 2 else "test"
 
 
 def check_split(split: str) -> str:
@@ -43,7 +46,7 @@ class Text:
 
     text: str
     emotion: str
-    """One of `CLASSES`."""
+    """Its class: `neutral` or an emotion's name."""
     scenario: str
     """The group that splits, resampling and permutations keep together."""
     split: str
@@ -87,9 +90,8 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes that occur, in the order of `CLASSES`."""
-        present = {t.emotion for t in self.texts}
-        return tuple(c for c in CLASSES if c in present)
+        """The classes that occur, neutral first, the others in order of first appearance."""
+        return neutral_first(t.emotion for t in self.texts)
 
     @cached_property
     def is_matched(self) -> bool:
@@ -118,7 +120,10 @@ class Dataset:
         """
         texts = self.texts
         if emotion is not None:
-            check_emotion(emotion)
+            if emotion not in self.classes:
+                raise InputError(
+                    f"{self.name} has no such class", found=repr(emotion), accepted=", ".join(self.classes)
+                )
             texts = tuple(t for t in texts if t.emotion == emotion)
         if split is not None:
             check_split(split)
@@ -160,9 +165,13 @@ class WordSet:
 
 @dataclass(frozen=True)
 class WordSets:
-    """The word sets of all classes and slots."""
+    """The word sets of classes and slots."""
 
     sets: tuple[WordSet, ...]
+
+    def classes(self, slot: Slot) -> tuple[str, ...]:
+        """The classes that have words for a slot, in order."""
+        return tuple(own.emotion for own in self.sets if own.slot == slot)
 
     def __iter__(self) -> Iterator[WordSet]:
         return iter(self.sets)
@@ -175,19 +184,8 @@ class WordSets:
         raise InputError(
             "no such word set",
             found=f"{emotion!r} for slot {slot!r}",
-            accepted=f"{', '.join(CLASSES)}; slots {', '.join(SLOTS)}",
+            accepted=", ".join(f"{own.emotion} ({own.slot})" for own in self.sets),
         )
-
-
-class IntensityText(NamedTuple):
-    """One step of a series in which an emotion grows while the sentence stays alike."""
-
-    id: str
-    emotion: str
-    series: int
-    step: int
-    """From 1 (weakest) upwards."""
-    text: str
 
 
 class GenericText(NamedTuple):

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts._bank import implicit
+from emotion_circuits.prompts._bank import Bank, bank
 from emotion_circuits.prompts._duplicates import Pair, exact_duplicates, near_duplicates
 from emotion_circuits.prompts._language import is_english
-from emotion_circuits.prompts._lexicon import emotion_words
 from emotion_circuits.prompts._nuisance import (
     FOLDS,
     NUISANCE_CLASSIFIERS,
@@ -23,7 +22,7 @@ from emotion_circuits.prompts._nuisance import (
     span_place,
     word_matrices,
 )
-from emotion_circuits.prompts._schema import Dataset, Text
+from emotion_circuits.prompts._schema import NEUTRAL, Dataset, Text
 
 if TYPE_CHECKING:
     from emotion_circuits.prompts._nuisance import Features
@@ -100,6 +99,7 @@ def validate(
     n_permutations: int = 200,
     seed: int = 0,
     words: tuple[int, int] = (8, 24),
+    of: Bank | None = None,
     implicit_texts: Dataset | None = None,
 ) -> ValidationReport:
     """Looks for defects and measures what tells the classes apart.
@@ -110,7 +110,8 @@ def validate(
             classifier can be found to tell the classes apart.
         seed: of the permutations and bootstraps.
         words: the fewest and the most words a text may have.
-        implicit_texts: what classifiers trained on `dataset` are tested on besides; by default the bundled ones.
+        of: the classes' bank, for its lexicons; None for the bundled default.
+        implicit_texts: what classifiers trained on `dataset` are tested on besides; by default the bank's.
 
     Numbers are balanced accuracies (chance is 1 / number of classes): `nuisance` (the better of two classifiers that
     see counts, punctuation, person words, sentence type and the span's place) and `bag of words` (descriptive: it is
@@ -124,17 +125,17 @@ def validate(
         raise InputError("cannot validate a data set without texts", found=dataset.name)
     if n_permutations < 0:
         raise InputError("the number of permutations is negative", found=n_permutations)
+    of = bank() if of is None else of
     problems = [*_text_problems(dataset, words), *_group_problems(dataset), *_duplicate_problems(dataset)]
     thirds = tuple(_span_thirds(dataset))
-    warnings = [*_text_warnings(dataset), *_thirds_warnings(thirds)]
+    warnings = [*_text_warnings(dataset, of), *_thirds_warnings(thirds)]
     numbers: tuple[Measure, ...] = ()
     if len(dataset.scenarios) < FOLDS or len(dataset.classes) < 2:
         found = f"{len(dataset.scenarios)} scenarios, {len(dataset.classes)} classes"
         warnings.append(Finding("too-few", 1, f"too few to test what tells the classes apart: {found}"))
     else:
-        numbers, found_problems, found_warnings = _separability(
-            dataset, implicit() if implicit_texts is None else implicit_texts, n_permutations, seed
-        )
+        other = of.implicit() if implicit_texts is None else implicit_texts
+        numbers, found_problems, found_warnings = _separability(dataset, other, n_permutations, seed)
         problems += found_problems
         warnings += found_warnings
     return ValidationReport(
@@ -174,10 +175,10 @@ def _text_problems(dataset: Dataset, words: tuple[int, int]) -> Iterator[Finding
         yield from _finding("span-missing", "texts without a span", [_name(t) for t in dataset if not t.span])
 
 
-def _text_warnings(dataset: Dataset) -> Iterator[Finding]:
+def _text_warnings(dataset: Dataset, of: Bank) -> Iterator[Finding]:
     if not any(t.span for t in dataset):
         yield Finding("span-missing", len(dataset), "no spans are marked: there is no position `emotion_token`")
-    naming = [(t, emotion_words(t.text)) for t in dataset.select("neutral")]
+    naming = [(t, of.emotion_words(t.text)) for t in dataset if t.emotion == NEUTRAL]
     cases = [f"{_name(t)} ({found[0].word})" for t, found in naming if found]
     yield from _finding("neutral-emotion-word", "neutral texts with a word that can name an emotion", cases)
 

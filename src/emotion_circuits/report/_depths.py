@@ -20,9 +20,9 @@ from emotion_circuits.comparison import (
 )
 from emotion_circuits.components import FUNCTIONS, LAYER_SHARE, NOTHING, HeadFunction
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series, finite_range
 from emotion_circuits.report._labels import read_table
+from emotion_circuits.report._results import in_order
 from emotion_circuits.report._style import equals, interval, number, p_value
 from emotion_circuits.statistics import ALPHA, Measure
 
@@ -91,7 +91,7 @@ def depth_chart(depths: Depths) -> Chart | None:
     if not depths.profiles:
         return None
     every = [m for rows in depths.profiles.values() for m in rows if m.statistic == LAYER_SHARE]
-    emotions = [e for e in EMOTIONS if any(m.emotion == e for m in every)]
+    emotions = in_order({m.emotion for m in every})
     functions = [f for f in FUNCTIONS if any(m.kind == f.name for m in every)]
     x_axis = Axis("relative depth", 0.0, 1.0, tuple((t / 4, f"{t / 4:g}") for t in range(5)))
     panels = []

@@ -12,7 +12,7 @@ import numpy as np
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._chart import Axis, Band, Chart, Label, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import ModelResults
-from emotion_circuits.report._style import MARKERS, emotion_colour, equals, interval, number, ramp
+from emotion_circuits.report._style import emotion_colour, emotion_marker, equals, interval, number, ramp
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
 
 SLOPE = "slope of own word-set log-odds"
@@ -109,7 +109,7 @@ def _curve(
         colour=emotion_colour(emotion) if chosen else ramp(place, n),
         shaded=chosen,
         width=2.2 if chosen else 1.1,
-        marker=MARKERS.get(emotion, "o") if chosen else "",
+        marker=emotion_marker(emotion) if chosen else "",
         label=label or f"layer {layer}",
         hover=tuple(f[4] for f in full),
     )

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _TWINS = {"swap": "P", "swap, last token": "X", "prompted": "*", CIRCUIT: "h"}
 _LOOKS = {
     # method → colour's role, marker
-    "add": ("gratitude", "o"),
-    "add, prompt only": ("gratitude", "^"),
-    "iterative": ("gratitude", "s"),
+    "add": ("yes", "o"),
+    "add, prompt only": ("yes", "^"),
+    "iterative": ("yes", "s"),
     "clamp": ("above", "D"),
     ABLATE: ("above", "v"),
-    "swap": ("anger", "P"),
-    "swap, last token": ("anger", "X"),
+    "swap": ("no", "P"),
+    "swap, last token": ("no", "X"),
     "prompted": ("all", "*"),
-    CIRCUIT: ("apology", "h"),
+    CIRCUIT: ("accent", "h"),
     RANDOM: ("null", "."),
     **{twin_of(method): ("null", marker) for method, marker in _TWINS.items()},
 }

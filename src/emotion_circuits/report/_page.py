@@ -46,6 +46,7 @@ from emotion_circuits.report._words import (
     claim_short,
     headline,
     ids_of,
+    listed,
     model_count,
     question_of,
     verdict_sentence,
@@ -111,9 +112,11 @@ def _page(results: Results, body: str) -> str:
 
 def _body(results: Results) -> Iterator[str]:
     questions = list(dict.fromkeys(c.question for c in results.claims))
-    yield f'<header class="top"><h1>Gratitude, anger and apology inside {model_count(len(results.models))}</h1>'
+    emotions = list(results.emotions) or ["emotions"]
+    title = f"{listed(emotions).capitalize()} inside {model_count(len(results.models))}"
+    yield f'<header class="top"><h1>{escape(title)}</h1>'
     names = [m.name for m in results.models]
-    yield f'<p class="lead">{escape(headline(results.profile, names, results.claims))}</p>'
+    yield f'<p class="lead">{escape(headline(results.profile, names, emotions, results.claims))}</p>'
     yield _warning(names)
     yield "".join(f'<p class="warning">{escape(note)}</p>' for note in results.notes)
     yield _contents(questions, results.models) + "</header><main>"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
-from emotion_circuits.report._style import MARKERS, emotion_colour, equals, interval, layer_name, number, short
+from emotion_circuits.report._style import emotion_colour, emotion_marker, equals, interval, layer_name, number, short
 from emotion_circuits.report._words import floor_name
 from emotion_circuits.statistics import EMBED_LAYER, Measure
 
@@ -100,9 +100,9 @@ def _accuracy(model: ModelResults) -> Chart | None:
     )
     return Chart(
         "accuracy",
-        f"{model.name}: Can the four classes be told apart?",
+        f"{model.name}: Can the classes be told apart?",
         f"Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
-        f"{_NULL_WORDS}, near one in four.",
+        f"{_NULL_WORDS}, near one in {len(model.emotions('quality')) + 1}.",
         f"Nearest-centroid accuracy of {model.name} by layer, one panel for each position. "
         + best_words(model, ACCURACY, "centroid"),
         (panels,),
@@ -224,7 +224,7 @@ def layer_series(
         high=tuple(m.ci_high for m in measures) if main else (),
         colour=emotion_colour(emotion) if main else "ink",
         width=1.8 if main else 1.0,
-        marker=MARKERS.get(emotion, "o") if main else "",
+        marker=emotion_marker(emotion) if main else "",
         dash="solid" if main else KIND_DASHES[kind],
         label=label,
         hover=tuple(measure_words(m, unit) for m in measures),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,7 @@ from emotion_circuits._files import read_json
 from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
-from emotion_circuits.prompts import CLASSES
+from emotion_circuits.prompts import bundled_emotions
 from emotion_circuits.report._circuit_file import CircuitFile
 from emotion_circuits.report._circuit_section import circuits_of
 from emotion_circuits.report._head_results import HeadResults, read_heads
@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 CLAIM_POSITION = "mean"
 """Claims about separability and stability are made at this position."""
-EMOTIONS = tuple(c for c in CLASSES if c != "neutral")
 # Rendering must not change what it describes, and times differ between equal studies.
 _OWN_STAGE = "report"
 _TIMES_AND_PLACES = ("results", "seconds", "finished")
+
+
+def in_order(emotions: Iterable[str]) -> tuple[str, ...]:
+    """Bundled emotions in their order, then others by name."""
+    found, bundled = set(emotions), bundled_emotions()
+    return tuple(e for e in bundled if e in found) + tuple(sorted(found - set(bundled)))
 
 
 class Row(NamedTuple):
@@ -118,10 +123,9 @@ class ModelResults:
         return sorted(found, key=lambda m: (m.layer, m.kind))
 
     def emotions(self, table: str) -> tuple[str, ...]:
-        """Single emotions in a table: the project's own in their order, then others by name."""
+        """Single emotions in a table: bundled ones in their order, then others by name."""
         found = {m.emotion for m in self.measures.get(table, ())} - {"all"}
-        found = {e for e in found if "–" not in e}
-        return tuple(e for e in EMOTIONS if e in found) + tuple(sorted(found - set(EMOTIONS)))
+        return in_order(e for e in found if "–" not in e)
 
     def positions(self, table: str, statistic: str) -> tuple[str, ...]:
         """Positions with that statistic, the one that carries the claims first."""
@@ -164,6 +168,12 @@ class Results:
     stages: tuple[StageRecord, ...]
     notes: tuple[str, ...] = field(default=())
     pairs: tuple[PairResults, ...] = field(default=())
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Those that anything here is about, bundled ones first."""
+        in_tables = {e for model in self.models for table in model.measures for e in model.emotions(table)}
+        return in_order(in_tables | {c.emotion for c in self.claims if c.emotion} - {"all"})
 
 
 def read_results(folder: Path) -> Results:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from emotion_circuits.prompts import bank, bundled_emotions
+
 
 class Colour(NamedTuple):
     """One role in two themes. Light ones are all different, so that they can be found in a drawing and replaced."""
@@ -15,7 +17,7 @@ class Colour(NamedTuple):
     dark: str
 
 
-# Emotions: bluish green, vermilion and blue of Okabe and Ito (2008), lightened for dark pages.
+# Yes, no, accent: bluish green, vermilion and blue of Okabe and Ito (2008), lightened for dark pages.
 COLOURS = {
     "paper": Colour("#ffffff", "#14171b"),
     "ink": Colour("#1f2328", "#e8eaed"),
@@ -23,9 +25,9 @@ COLOURS = {
     "grid": Colour("#e4e7eb", "#333a42"),
     "null": Colour("#8a939e", "#98a1ac"),
     "null-strong": Colour("#6f7883", "#b4bcc6"),
-    "gratitude": Colour("#008a65", "#3ccfa2"),
-    "anger": Colour("#d15700", "#ff9350"),
-    "apology": Colour("#0072b2", "#62b6f2"),
+    "yes": Colour("#008a65", "#3ccfa2"),
+    "no": Colour("#d15700", "#ff9350"),
+    "accent": Colour("#0072b2", "#62b6f2"),
     "all": Colour("#71518f", "#bda0e3"),
     "above": Colour("#2a78b8", "#4f9fdc"),
     "below": Colour("#d97b16", "#e29138"),
@@ -42,13 +44,20 @@ def shade(role: str) -> float:
     return 0.3 if role.startswith("null") else 0.2
 
 
-MARKERS = {"gratitude": "o", "anger": "^", "apology": "s"}
+_LOOKS = [own for own in bank(bundled_emotions()).classes if own.colour is not None]
+COLOURS |= {own.name: Colour(*own.colour) for own in _LOOKS if own.colour is not None}
+MARKERS = {own.name: own.marker for own in _LOOKS if own.marker is not None}
 _FONTS = ["DejaVu Sans", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 
 
 def emotion_colour(emotion: str) -> str:
     """The role of an emotion; others are drawn in the text's colour."""
-    return emotion if emotion in ("gratitude", "anger", "apology", "all") else "ink"
+    return emotion if emotion in COLOURS else "ink"
+
+
+def emotion_marker(emotion: str) -> str:
+    """matplotlib's sign for an emotion's points."""
+    return MARKERS.get(emotion, "o")
 
 
 def light(colour: str) -> str:

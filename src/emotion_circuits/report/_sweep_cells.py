@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from emotion_circuits.directions import POSITIONS
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
-from emotion_circuits.prompts import CLASSES
+from emotion_circuits.prompts import bundled_emotions
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
 
 MAX_PERPLEXITY = SIDE_CONDITION_LIMITS["perplexity_ratio"]
@@ -86,7 +86,7 @@ class SweepMap:
     @property
     def emotions(self) -> tuple[str, ...]:
         """The project's own in their order, then others by name."""
-        return tuple(_ordered({p.emotion for p in self.cells}, CLASSES))
+        return tuple(_ordered({p.emotion for p in self.cells}, bundled_emotions()))
 
     @property
     def positions(self) -> tuple[str, ...]:

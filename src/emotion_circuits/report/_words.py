@@ -172,11 +172,11 @@ def model_count(n: int) -> str:
     return "one language model" if n == 1 else f"{n} language models"
 
 
-def headline(profile: str, models: Sequence[str], claims: Sequence[Claim]) -> str:
+def headline(profile: str, models: Sequence[str], emotions: Sequence[str], claims: Sequence[Claim]) -> str:
     """What was studied and what came out, in a paragraph without terms of the trade."""
     names = listed(list(models)) if models else "no model"
     text = (
-        f"This study looked inside {model_count(len(models))} ({names}) for gratitude, anger and apology, using the "
+        f"This study looked inside {model_count(len(models))} ({names}) for {listed(list(emotions))}, using the "
         f"texts of the {profile} profile."
     )
     questions = list(dict.fromkeys(c.question for c in claims))

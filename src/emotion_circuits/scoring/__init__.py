@@ -31,7 +31,7 @@ from emotion_circuits.scoring._offline import OfflineScorer
 from emotion_circuits.scoring._perplexity import continuation_perplexities
 from emotion_circuits.scoring._project import Score, score_texts
 from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, make_scorer
-from emotion_circuits.scoring._slots import SlotTask, SlotTokens, log_odds, slot_task, slot_tokens
+from emotion_circuits.scoring._slots import SlotTask, SlotTokens, column_of, log_odds, slot_task, slot_tokens
 from emotion_circuits.scoring._vader import VaderScorer
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "TextScorer",
     "VaderScorer",
     "cells_of",
+    "column_of",
     "continuation_perplexities",
     "continuation_task",
     "cross_validate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from emotion_circuits.scoring._damage import (
 )
 from emotion_circuits.scoring._evaluation_rows import DamageRow, Evaluation, ScoreRow
 from emotion_circuits.scoring._generated import CLEAN, RANDOM, Cell, GeneratedText, is_random
-from emotion_circuits.scoring._judging import SIDES
-from emotion_circuits.scoring._scorers import TextScorer
+from emotion_circuits.scoring._scorers import TextScorer, sides_of
 
 FEW_PROMPTS = 20
 
@@ -82,7 +81,7 @@ def _score_row(arms: Arms, cell: Cell, scorer: TextScorer, column: int, values: 
         if np.isfinite(others).any():
             chance, chance_of = float(np.nanmean(others)), name
             break
-    sign = _asked_sign(cell, scored)
+    sign = _asked_sign(cell, scored, sides_of(scorer))
     harmonic = Mean()
     if scored == cell.emotion and sign == 1 and (scorer.low, scorer.high) == (0, 1) and clean is not None:
         fluent = fluency(
@@ -182,9 +181,9 @@ def _notes(arms: Arms) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _asked_sign(cell: Cell, scored: str) -> int:
+def _asked_sign(cell: Cell, scored: str, sides: Mapping[str, int]) -> int:
     """1 where the arm should raise the column, −1 where it should lower it, 0 where nothing was asked for."""
     if cell.emotion is None or cell.arm == CLEAN or cell.dose == 0:
         return 0
     asked = 1 if cell.dose is None or cell.dose > 0 else -1
-    return asked * (1 if scored == cell.emotion else SIDES.get((cell.emotion, scored), 0))
+    return asked * (1 if scored == cell.emotion else sides.get(cell.emotion, 0))

@@ -14,18 +14,10 @@ from numpy.typing import NDArray
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName, classifier_folder, quiet_transformers, resolve_device
-from emotion_circuits.prompts import CLASSES
+from emotion_circuits.prompts import NEUTRAL, Bank
 
 GO_EMOTIONS = "SamLowe/roberta-base-go_emotions"
 ROWS_AT_ONCE = 32
-
-LABELS: Final = {
-    "neutral": ("neutral", "no emotion", "none"),
-    "gratitude": ("gratitude", "grateful", "thankful", "thankfulness", "thanks"),
-    "anger": ("anger", "angry", "furious", "rage"),
-    "apology": ("apology", "apologetic", "remorse", "sorry", "regret"),
-}
-"""Class → labels of classifiers that are taken for it, in order of preference."""
 
 
 class _Loaded(NamedTuple):
@@ -38,13 +30,14 @@ class _Loaded(NamedTuple):
 
 
 class HuggingFaceScorer:
-    """Probability of each class that a sequence classifier has a label for.
+    """Probability of each class that a sequence classifier has a label for (see `EmotionClass.synonyms`).
 
     Multi-label classifiers (`problem_type`) give every label a probability of its own, others share one among all.
     Labels without a class of ours are listed in `unmapped` and take no part. safetensors only, no code of the
     repository's own. Text beyond the model's length is cut.
 
     Args:
+        bank: the classes.
         source: hub id (`@revision` after it) or local folder.
         device: `auto`, `cpu`, `cuda:0` …
     """
@@ -52,16 +45,17 @@ class HuggingFaceScorer:
     low: Final = 0.0
     high: Final = 1.0
 
-    def __init__(self, source: str, *, device: str = "auto"):
+    def __init__(self, bank: Bank, source: str, *, device: str = "auto"):
         if not source:
             raise InputError("No classifier was named.", accepted=f"hf:{GO_EMOTIONS}, or hf: and a folder")
         self.source = source
+        self._bank = bank
         self.name = f"hf:{source}"
         self._device = device
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The classes with a label, in the order of `CLASSES`."""
+        """The classes with a label, in the order of the bank."""
         return tuple(self._loaded.columns)
 
     @property
@@ -136,7 +130,7 @@ class HuggingFaceScorer:
             _max_length(model.config, tokenizer),
             model.config.problem_type == "multi_label_classification",
             labels,
-            _columns(self.source, labels),
+            _columns(self._bank, self.source, labels),
         )
 
 
@@ -160,22 +154,19 @@ def _max_length(config: Any, tokenizer: Any) -> int:
     return min(int(tokenizer.model_max_length), positions)
 
 
-def _columns(source: str, labels: Sequence[str]) -> dict[str, int]:
+def _columns(bank: Bank, source: str, labels: Sequence[str]) -> dict[str, int]:
     """Class → number of its label.
 
     Raises:
         InputError: no label is known, or fewer than two (a regression).
     """
     plain = [label.lower().replace("_", " ").replace("-", " ").strip() for label in labels]
-    columns = {
-        emotion: next(plain.index(name) for name in LABELS[emotion] if name in plain)
-        for emotion in CLASSES
-        if set(LABELS[emotion]) & set(plain)
-    }
-    if len(labels) < 2 or not set(columns) - {"neutral"}:
+    known = {own.name: [name for name in own.synonyms if name in plain] for own in bank.classes}
+    columns = {emotion: plain.index(names[0]) for emotion, names in known.items() if names}
+    if len(labels) < 2 or not set(columns) - {NEUTRAL}:
         raise InputError(
-            f"{source} has no label for gratitude, anger or apology.",
+            f"{source} has no label for {' or '.join(bank.emotions)}.",
             found=", ".join(labels[:12]) or "no labels",
-            accepted="; ".join(f"{emotion}: {', '.join(names)}" for emotion, names in LABELS.items()),
+            accepted="; ".join(f"{own.name}: {', '.join(own.synonyms)}" for own in bank.classes),
         )
     return columns

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from emotion_circuits.prompts import CLASSES, Dataset
+from emotion_circuits.prompts import NEUTRAL, Dataset, neutral_first
 from emotion_circuits.scoring._offline import OfflineScorer
-from emotion_circuits.scoring._scorers import TextScorer
+from emotion_circuits.scoring._scorers import TextScorer, sides_of
 from emotion_circuits.statistics import (
     exceedance_p,
     grouped_auroc,
@@ -21,8 +21,6 @@ from emotion_circuits.statistics import (
 )
 
 NAN = float("nan")
-# Which way a positive–negative scale should go with an emotion; apology has no side.
-SIDES = {("gratitude", "compound"): 1, ("anger", "compound"): -1}
 
 
 class ScorerQuality(NamedTuple):
@@ -61,9 +59,10 @@ def judge_scorer(
 ) -> list[ScorerQuality]:
     """AUROC of every class that the scorer has a column for, and accuracy where it has all classes that occur.
 
-    A `compound` column is judged for gratitude, and with its sign turned for anger.
+    A positive–negative scorer is judged for emotions that have a side, with its sign turned for negative ones.
 
     Args:
+        scorer: what is judged.
         data: labelled texts the scorer has not learnt from.
 
     Raises:
@@ -72,7 +71,18 @@ def judge_scorer(
     scores = scorer.score([t.text for t in data])
     groups = np.array([t.scenario for t in data]) if data.is_matched else None
     labels = [t.emotion for t in data]
-    return _rows(scorer.name, data.name, scorer.emotions, scores, labels, groups, n_bootstrap, n_permutations, seed)
+    return _rows(
+        scorer.name,
+        data.name,
+        scorer.emotions,
+        scores,
+        labels,
+        groups,
+        sides_of(scorer),
+        n_bootstrap,
+        n_permutations,
+        seed,
+    )
 
 
 def cross_validate(
@@ -90,12 +100,12 @@ def cross_validate(
         labels = [texts[i].emotion for i in chosen]
         name = f"{source} (held out)"
         if len(set(labels)) < 2:
-            rows.append(_false_alarms(scorer.name, name, scores[chosen], n_bootstrap, seed))
+            rows.append(_false_alarms(scorer.name, name, scorer.emotions, scores[chosen], n_bootstrap, seed))
             continue
         matched = source in ("explicit", "implicit")
         groups = np.array([texts[i].scenario for i in chosen]) if matched else None
         rows += _rows(
-            scorer.name, name, scorer.emotions, scores[chosen], labels, groups, n_bootstrap, n_permutations, seed
+            scorer.name, name, scorer.emotions, scores[chosen], labels, groups, {}, n_bootstrap, n_permutations, seed
         )
     return rows
 
@@ -107,17 +117,18 @@ def _rows(
     scores: NDArray[np.float64],
     labels: Sequence[str],
     groups: npt.NDArray[np.str_] | None,
+    sides: Mapping[str, int],
     n_bootstrap: int,
     n_permutations: int,
     seed: int,
 ) -> list[ScorerQuality]:
     truth = np.asarray(labels)
     found = []
-    for emotion in (c for c in CLASSES if c in labels):
+    for emotion in neutral_first(labels):
         if emotion in emotions:
             column = scores[:, emotions.index(emotion)]
-        elif "compound" in emotions and (emotion, "compound") in SIDES:
-            column = SIDES[emotion, "compound"] * scores[:, emotions.index("compound")]
+        elif emotion in sides:
+            column = sides[emotion] * scores[:, 0]
         else:
             continue
         one = grouped_auroc(
@@ -181,8 +192,10 @@ def _accuracy(
     )
 
 
-def _false_alarms(scorer: str, texts: str, scores: NDArray[np.float64], n_bootstrap: int, seed: int) -> ScorerQuality:
-    alarms = scores.argmax(axis=1) != CLASSES.index("neutral")
+def _false_alarms(
+    scorer: str, texts: str, classes: Sequence[str], scores: NDArray[np.float64], n_bootstrap: int, seed: int
+) -> ScorerQuality:
+    alarms = scores.argmax(axis=1) != classes.index(NEUTRAL)
     boot = grouped_bootstrap(alarms.astype(float), n_draws=n_bootstrap, seed=substream(seed, 5))
     return ScorerQuality(
         scorer=scorer,
@@ -192,7 +205,7 @@ def _false_alarms(scorer: str, texts: str, scores: NDArray[np.float64], n_bootst
         value=boot.value,
         ci_low=boot.interval.low,
         ci_high=boot.interval.high,
-        chance=1 - 1 / len(CLASSES),
+        chance=1 - 1 / len(classes),
         null_low=NAN,
         null_high=NAN,
         p=NAN,

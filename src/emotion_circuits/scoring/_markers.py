@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from emotion_circuits.prompts import EMOTIONS, SLOTS, emotion_words, word_sets
+from emotion_circuits.prompts import Bank
 
 # Words that tell a class only at the slot they were chosen for: in free text they mostly mean something else.
 SLOT_ONLY: Final = frozenset(
@@ -33,24 +33,26 @@ _STRENGTHENING: Final = {"more": None, "only": None, "so": "never"}
 class MarkerScorer:
     """Whole words of an emotion, negated ones left out.
 
-    The words are those of `LEXICON` and of the word sets, without `SLOT_ONLY`. A word does not count if a negator
+    The words are those of the lexicons and of the word sets, without `SLOT_ONLY`. A word does not count if a negator
     stands at most three words before it in the same clause (`no` two: "no thanks", "isn't very sorry"), unless the
     negation strengthens ("couldn't be more grateful", "can't thank you enough", "never been so angry", "not only").
-    Nothing else is understood: "thanks to the new bypass" counts, and so do most of `prompts.foils()`.
+    Nothing else is understood: "thanks to the new bypass" counts, and so do most of the bank's foils.
 
     Args:
+        bank: the classes.
         counts: values are numbers of markers; else 1 if there is any, 0 if there is none.
 
     Attributes:
-        emotions: gratitude, anger, apology. Neutral text has no words of its own.
+        emotions: those of the bank. Neutral text has no words of its own.
     """
 
-    emotions: Final = EMOTIONS
     low: Final = 0.0
     chance: Final = 0.0
 
-    def __init__(self, *, counts: bool = False):
+    def __init__(self, bank: Bank, *, counts: bool = False):
         self.counts = counts
+        self.emotions = bank.emotions
+        self._bank = bank
         self.name = "marker-counts" if counts else "markers"
         self.high = float("inf") if counts else 1.0
         self.meaning = (
@@ -62,16 +64,15 @@ class MarkerScorer:
     @cached_property
     def _words(self) -> dict[str, frozenset[str]]:
         """Emotion → single words of its word sets, in lower case."""
-        sets = word_sets()
         return {
-            emotion: frozenset(word.lower() for slot in SLOTS for word in sets.words(emotion, slot))
-            for emotion in EMOTIONS
+            emotion: frozenset(word.lower() for words in self._bank[emotion].words.values() for word in words)
+            for emotion in self.emotions
         }
 
     def markers(self, text: str) -> list[tuple[str, str]]:
         """(emotion, word) of every marker that counts, in order of appearance."""
         text = text.replace("’", "'")
-        starts = {(w.emotion, w.start) for w in emotion_words(text)}
+        starts = {(w.emotion, w.start) for w in self._bank.emotion_words(text)}
         found = []
         clause_start = 0
         tokens = list(_WORD.finditer(text))
@@ -81,14 +82,14 @@ class MarkerScorer:
             word = token.group().lower()
             if word in SLOT_ONLY:
                 continue
-            for emotion in EMOTIONS:
+            for emotion in self.emotions:
                 known = (emotion, token.start()) in starts or word in self._words[emotion]
                 if known and not _negated(text, tokens, k, clause_start):
                     found.append((emotion, word))
         return found
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(texts, 3) counts or hits; NaN for blank text."""
+        """(texts, emotions) counts or hits; NaN for blank text."""
         rows = np.full((len(texts), len(self.emotions)), np.nan)
         for i, text in enumerate(texts):
             if text.strip():

@@ -1,4 +1,4 @@
-"""A classifier of the four classes that needs no network: words and characters, trained on the project's texts."""
+"""A classifier of a bank's classes that needs no network: words and characters, trained on the project's texts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emotion_circuits import prompts
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, PROFILES
+from emotion_circuits.prompts import NEUTRAL, PROFILES, Bank
 
 FOLDS = 5
 # Chosen by grouped cross-validation on explicit, implicit and continuation texts (foils' false alarms beside it);
@@ -29,7 +28,7 @@ class LabelledText(NamedTuple):
 
 
 class OfflineScorer:
-    """Probabilities of neutral, gratitude, anger and apology.
+    """Probabilities of a bank's classes.
 
     Logistic regression on TF-IDF of words and word pairs, and of two to five characters inside words. It is trained
     when it is first needed (a second) and kept in this object only.
@@ -38,52 +37,56 @@ class OfflineScorer:
     of `baseline`), the implicit texts, the continuations, and the foils as neutral text. What overlaps all the same:
     the implicit development texts choose the layer of directions, and the continuations are what the second outcome
     of a sweep is measured on. The real-world texts are never trained on. How good it is: `cross_validate`, and
-    `judge_scorer(scorer, prompts.real_world())`.
+    `judge_scorer(scorer, bank.real_world())`.
 
     Args:
+        bank: the classes and what is learnt from.
         profile: the data set of the directions that are judged. For `extended`, which holds the explicit scenarios
             71–100 too, no explicit text is learnt from.
     """
 
     name: Final = "offline"
-    emotions: Final = CLASSES
     meaning: Final = "probability of the class, by a classifier of words and characters"
     low: Final = 0.0
     high: Final = 1.0
-    chance: Final = 1 / len(CLASSES)
 
-    def __init__(self, profile: str = "baseline"):
+    def __init__(self, bank: Bank, profile: str = "baseline"):
         if profile not in PROFILES:
             raise InputError("unknown profile", found=repr(profile), accepted=", ".join(PROFILES))
         self.profile = profile
+        self.emotions = bank.names
+        self.chance = 1 / len(bank.names)
+        self._bank = bank
 
     def training_texts(self) -> list[LabelledText]:
         """What it learns from; scenarios of different sources have different names."""
-        taken = {t.scenario for t in prompts.profile(self.profile)}
-        explicit = [t for t in prompts.profile("extended") if t.scenario not in taken]
+        bank = self._bank
+        taken = {t.scenario for t in bank.profile(self.profile)}
+        explicit = [t for t in bank.profile("extended") if t.scenario not in taken]
         found = [LabelledText(t.text, t.emotion, f"explicit {t.scenario}", "explicit") for t in explicit]
-        found += [LabelledText(t.text, t.emotion, t.scenario, "implicit") for t in prompts.implicit()]
-        found += [LabelledText(c.text, c.emotion, c.id, "continuations") for c in prompts.continuations()]
-        found += [LabelledText(t.text, "neutral", t.scenario, "foils") for t in prompts.foils()]
+        found += [LabelledText(t.text, t.emotion, t.scenario, "implicit") for t in bank.implicit()]
+        found += [LabelledText(c.text, c.emotion, c.id, "continuations") for c in bank.continuations()]
+        found += [LabelledText(t.text, NEUTRAL, t.scenario, "foils") for t in bank.foils()]
         return found
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(texts, 4) probabilities; NaN for blank text."""
-        return _probabilities(self._fitted, texts)
+        """(texts, classes) probabilities; NaN for blank text."""
+        return _probabilities(self._fitted, texts, self.emotions)
 
     @cached_property
     def _fitted(self) -> Any:
         return _fit(self.training_texts())
 
     def held_out_scores(self, seed: int = 0) -> NDArray[np.float64]:
-        """(training texts, 4) probabilities, each from a classifier that saw nothing of the text's scenario."""
+        """(training texts, classes) probabilities, each from a classifier that saw nothing of the text's scenario."""
         from sklearn.model_selection import GroupKFold
 
         texts = self.training_texts()
-        found = np.empty((len(texts), len(CLASSES)))
+        found = np.empty((len(texts), len(self.emotions)))
         folds = GroupKFold(FOLDS, shuffle=True, random_state=seed)
         for train, test in folds.split(texts, groups=[t.scenario for t in texts]):
-            found[test] = _probabilities(_fit([texts[i] for i in train]), [texts[i].text for i in test])
+            fitted = _fit([texts[i] for i in train])
+            found[test] = _probabilities(fitted, [texts[i].text for i in test], self.emotions)
         return found
 
 
@@ -100,11 +103,11 @@ def _fit(texts: Sequence[LabelledText]) -> Any:
     return model.fit([_plain(t.text) for t in texts], [t.emotion for t in texts])
 
 
-def _probabilities(model: Any, texts: Sequence[str]) -> NDArray[np.float64]:
-    rows = np.full((len(texts), len(CLASSES)), np.nan)
+def _probabilities(model: Any, texts: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
+    rows = np.full((len(texts), len(classes)), np.nan)
     written = [i for i, text in enumerate(texts) if text.strip()]
     if written:
-        columns = [list(model.classes_).index(emotion) for emotion in CLASSES]
+        columns = [list(model.classes_).index(emotion) for emotion in classes]
         rows[written] = model.predict_proba([_plain(texts[i]) for i in written])[:, columns]
     return rows
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import Bank
 from emotion_circuits.scoring._hf_classifier import GO_EMOTIONS, HuggingFaceScorer
 from emotion_circuits.scoring._markers import MarkerScorer
 from emotion_circuits.scoring._offline import OfflineScorer
@@ -55,21 +56,23 @@ class Setting(NamedTuple):
     """What scorers may need to know.
 
     Attributes:
+        bank: the classes to tell apart.
         profile: the data set that the judged directions were made from; `offline` keeps its texts out of its training.
         device: where classifiers run.
     """
 
+    bank: Bank
     profile: str = "baseline"
     device: str = "auto"
 
 
 SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType(
     {
-        "markers": lambda _: MarkerScorer(),
-        "marker-counts": lambda _: MarkerScorer(counts=True),
-        "vader": lambda _: VaderScorer(),
-        "offline": lambda setting: OfflineScorer(setting.profile),
-        "go-emotions": lambda setting: HuggingFaceScorer(GO_EMOTIONS, device=setting.device),
+        "markers": lambda setting: MarkerScorer(setting.bank),
+        "marker-counts": lambda setting: MarkerScorer(setting.bank, counts=True),
+        "vader": lambda setting: VaderScorer(setting.bank),
+        "offline": lambda setting: OfflineScorer(setting.bank, setting.profile),
+        "go-emotions": lambda setting: HuggingFaceScorer(setting.bank, GO_EMOTIONS, device=setting.device),
     }
 )
 """Name → how to make the scorer. A new scorer joins by an entry here. `go-emotions` alone needs the hub."""
@@ -78,15 +81,20 @@ OFFLINE_SCORERS: Final = ("markers", "vader", "offline")
 """What is used where nothing is asked for: no network, no model."""
 
 
-def make_scorer(name: str, setting: Setting | None = None) -> TextScorer:
+def sides_of(scorer: TextScorer) -> Mapping[str, int]:
+    """Emotion → which way a positive–negative scorer should go with it; none for scorers of emotions."""
+    sides: Mapping[str, int] = getattr(scorer, "sides", {})
+    return sides
+
+
+def make_scorer(name: str, setting: Setting) -> TextScorer:
     """A scorer by its name in `SCORERS`, or `hf:NAME_OR_FOLDER` for any Hugging Face sequence classifier.
 
     Raises:
         InputError: an unknown name; `hf:` without a name. (A classifier that cannot be loaded says so when it scores.)
     """
-    setting = setting or Setting()
     if name.startswith(HF_PREFIX):
-        return HuggingFaceScorer(name.removeprefix(HF_PREFIX), device=setting.device)
+        return HuggingFaceScorer(setting.bank, name.removeprefix(HF_PREFIX), device=setting.device)
     if name not in SCORERS:
         raise InputError(
             "There is no such scorer.", found=repr(name), accepted=f"{', '.join(SCORERS)}, {HF_PREFIX}NAME_OR_FOLDER"

@@ -12,7 +12,7 @@ from torch import Tensor
 from emotion_circuits.engine import Batch, plan_batches
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import CLASSES, Context, WordSets
+from emotion_circuits.prompts import Context, WordSets
 
 MIN_CHARACTERS = 3
 
@@ -52,7 +52,7 @@ def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str, *contexts: Sequ
         InputError: a class keeps no word after a context.
     """
     lead = " " if slot == "adjective" else ""
-    words = [(emotion, word) for emotion in CLASSES for word in word_sets.words(emotion, slot)]  # type: ignore[arg-type]
+    words = [(own.emotion, word) for own in word_sets if own.slot == slot for word in own.words]
     sides = [lm.tokens_after(texts, [lead + word for _, word in words]) for texts in contexts]
     letters: dict[int, int] = {}
     known: dict[tuple[int | None, ...], SlotTokens] = {}
@@ -81,7 +81,10 @@ def _own_tokens(
     for (emotion, _), token in zip(words, first, strict=True):
         if token is not None:
             owners.setdefault(token, set()).add(emotion)
-    kept = {c: tuple(sorted(token for token, classes in owners.items() if classes == {c})) for c in CLASSES}
+    kept = {
+        own: tuple(sorted(token for token, classes in owners.items() if classes == {own}))
+        for own in dict.fromkeys(emotion for emotion, _ in words)
+    }
     for emotion, tokens in kept.items():
         if not tokens:
             raise InputError(
@@ -104,18 +107,19 @@ def log_odds(logits: Tensor, slots: Sequence[SlotTokens], tokens: Sequence[int] 
         tokens: which tokens the logits are of; None for the whole vocabulary.
 
     Returns:
-        (..., contexts, classes), in nats, classes in the order of `CLASSES`.
+        (..., contexts, classes), in nats, classes in the order of the slots' tokens.
     """
     column = None if tokens is None else {token: k for k, token in enumerate(tokens)}
-    found = logits.new_empty((*logits.shape[:-1], len(CLASSES)), dtype=torch.float32)
+    classes = tuple(slots[0].tokens)
+    found = logits.new_empty((*logits.shape[:-1], len(classes)), dtype=torch.float32)
     # Contexts of one kind of slot go together: a call for each context and class costs more than the sums.
     for slot in {id(slot): slot for slot in slots}.values():
         own = torch.tensor([i for i, other in enumerate(slots) if other is slot], device=logits.device)
         here = logits.index_select(-2, own)
-        wanted = [[t if column is None else column[t] for t in slot.tokens[c]] for c in CLASSES]
+        wanted = [[t if column is None else column[t] for t in slot.tokens[c]] for c in classes]
         sums = torch.stack([here[..., columns].float().logsumexp(-1) for columns in wanted], dim=-1)
         others = torch.stack(
-            [sums[..., [k for k in range(len(CLASSES)) if k != c]].logsumexp(-1) for c in range(len(CLASSES))], dim=-1
+            [sums[..., [k for k in range(len(classes)) if k != c]].logsumexp(-1) for c in range(len(classes))], dim=-1
         )
         found = found.index_copy(-2, own, sums - others)
     return found
@@ -131,6 +135,19 @@ class SlotTask:
     contexts: tuple[Context, ...]
     batches: tuple[Batch, ...]
     slots: tuple[SlotTokens, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of scores, in order."""
+        return tuple(self.slots[0].tokens)
+
+    def column(self, emotion: str) -> int:
+        """The place of an emotion in scores.
+
+        Raises:
+            InputError: it has no words.
+        """
+        return column_of(self.classes, emotion)
 
     @cached_property
     def tokens(self) -> tuple[int, ...]:
@@ -149,6 +166,17 @@ class SlotTask:
             for text, tokens in zip(batch.texts, batch.ids, strict=True):
                 ids[text] = tokens
         return plan_batches(ids, packed=False)
+
+
+def column_of(classes: Sequence[str], emotion: str) -> int:
+    """The place of an emotion among the classes of word sets.
+
+    Raises:
+        InputError: it has no words.
+    """
+    if emotion not in classes:
+        raise InputError(f"There are no words for {emotion}.", accepted=", ".join(classes))
+    return list(classes).index(emotion)
 
 
 def slot_task(lm: LoadedModel, contexts: Sequence[Context], word_sets: WordSets) -> SlotTask:

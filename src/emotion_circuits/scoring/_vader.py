@@ -9,12 +9,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from emotion_circuits.prompts import Bank
+
 
 class VaderScorer:
     """VADER's compound score: −1 most negative to 1 most positive, 0 neither.
 
-    It knows no emotions. Gratitude should raise it and anger lower it; apology has no side (`sorry` is negative there,
-    a kind apology need not be).
+    It knows no emotions, but some have a side: their `valence` says whether they should raise or lower it.
+
+    Args:
+        bank: the classes.
+
+    Attributes:
+        sides: emotion → 1 or −1, where it has a valence.
     """
 
     name: Final = "vader"
@@ -23,6 +30,9 @@ class VaderScorer:
     low: Final = -1.0
     high: Final = 1.0
     chance: Final = 0.0
+
+    def __init__(self, bank: Bank):
+        self.sides = {own.name: own.valence for own in bank.classes if own.valence}
 
     @cached_property
     def _analyser(self) -> Any:

@@ -11,8 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from emotion_circuits.prompts import CLASSES, Context, Continuation, Dataset, Text, WordSet, WordSets
+from emotion_circuits.prompts import NEUTRAL, Context, Continuation, Dataset, Text, WordSet, WordSets
 
+CLASSES = (NEUTRAL, "cyan", "amber", "azure")
+EMOTIONS = CLASSES[1:]
+"""Made up: what is planted stands for no feeling."""
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 FINAL_MARKS = (".", "!", "?")
 QUOTE = '"'

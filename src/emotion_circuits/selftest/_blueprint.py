@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.prompts import CLASSES, EMOTIONS
-from emotion_circuits.selftest._bank import PlantedBank, answer_words
+from emotion_circuits.selftest._bank import CLASSES, EMOTIONS, PlantedBank, answer_words
 
 FloatArray = NDArray[np.float64]
 

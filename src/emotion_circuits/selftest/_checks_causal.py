@@ -17,8 +17,7 @@ from emotion_circuits.interventions import (
     side_by_side,
     sweep,
 )
-from emotion_circuits.prompts import CLASSES, EMOTIONS
-from emotion_circuits.selftest._bank import answer_words
+from emotion_circuits.selftest._bank import CLASSES, EMOTIONS, answer_words
 from emotion_circuits.selftest._bench import Bench, Subject
 from emotion_circuits.selftest._blueprint import Facts
 from emotion_circuits.selftest._check import SelftestCheck, check, furthest

@@ -11,7 +11,7 @@ from emotion_circuits.directions import (
     untrained_floor,
 )
 from emotion_circuits.interventions import WORD_SET, against_controls
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import WHERE, Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, check
 from emotion_circuits.statistics import Claim, grouped_bootstrap, judge, split_half_cosine

@@ -22,8 +22,7 @@ from emotion_circuits.components import (
     patch,
     screen,
 )
-from emotion_circuits.prompts import EMOTIONS
-from emotion_circuits.selftest._bank import EXPLICIT, QUOTE
+from emotion_circuits.selftest._bank import EMOTIONS, EXPLICIT, QUOTE
 from emotion_circuits.selftest._bench import Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, check, false_positive_family, furthest
 from emotion_circuits.selftest._families import BUILDERS

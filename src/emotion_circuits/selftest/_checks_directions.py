@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emotion_circuits.directions import POSITIONS, bag_of_words_floor, detection
-from emotion_circuits.prompts import EMOTIONS
 from emotion_circuits.scoring import score_texts
+from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import UNMARKED, WHERE, Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, chance_auroc, chance_cosine, check, furthest
 

@@ -20,7 +20,7 @@ from emotion_circuits.engine import (
     verify,
 )
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import Bench, Subject
 from emotion_circuits.selftest._check import SelftestCheck, check
 

@@ -20,7 +20,8 @@ from emotion_circuits.directions import (
     fit_directions,
 )
 from emotion_circuits.interventions import Choice
-from emotion_circuits.prompts import CLASSES, EMOTIONS, Dataset, Text
+from emotion_circuits.prompts import Dataset, Text
+from emotion_circuits.selftest._bank import CLASSES, EMOTIONS
 from emotion_circuits.selftest._bench import WHERE, Bench, Subject
 from emotion_circuits.selftest._blueprint import PlantSpec
 from emotion_circuits.selftest._check import SelftestCheck, false_positives

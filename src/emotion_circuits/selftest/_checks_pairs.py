@@ -26,7 +26,7 @@ from emotion_circuits.geometry import (
     independent_models,
     rotation_null,
 )
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import Bench
 from emotion_circuits.selftest._check import SelftestCheck, check, false_positive_family, unbiased
 

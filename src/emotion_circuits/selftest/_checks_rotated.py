@@ -21,7 +21,7 @@ from emotion_circuits.geometry import (
     evaluate_alignment,
     rotation_null,
 )
-from emotion_circuits.prompts import EMOTIONS
+from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import WHERE, Bench, Subject
 from emotion_circuits.selftest._check import RARE, SelftestCheck, chance_cosine, check
 from emotion_circuits.selftest._checks_directions import DETECTED, RECOVERED, around_chance, first_layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
+from emotion_circuits.prompts import Bank, bank, bundled_emotions
 from emotion_circuits.study._yaml import read_yaml
 
 ALL_LAYERS = 1000
@@ -178,6 +180,8 @@ class Study(Plan):
     """
 
     profile: Literal["baseline", "extended"] = "baseline"
+    emotions: Several[str] | None = None
+    """Names of bundled emotions, at least two: specific directions set them against each other; None: the default."""
     models: Several[str] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
@@ -209,6 +213,13 @@ class Study(Plan):
             raise ValueError("each model once")
         return names
 
+    @field_validator("emotions")
+    @classmethod
+    def _bundled(cls, emotions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if emotions is not None and (len(emotions) < 2 or not set(emotions) <= set(bundled_emotions())):
+            raise ValueError(f"two or more of {', '.join(bundled_emotions())}")
+        return emotions
+
     @field_validator("results")
     @classmethod
     def _a_path(cls, results: Path) -> Path:
@@ -234,6 +245,11 @@ class Study(Plan):
             "components": {"draws": 999, "dropped": 20, "exact": 20, "budget": math.inf},
         }
         return found.model_copy(update={name: getattr(self, name).lifted_to(**own) for name, own in plans.items()})
+
+    @cached_property
+    def bank(self) -> Bank:
+        """The classes and their texts."""
+        return bank(self.emotions)
 
     @property
     def folder(self) -> Path:

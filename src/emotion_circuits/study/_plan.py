@@ -8,7 +8,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits import prompts
 from emotion_circuits.comparison import pair_slug
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
@@ -66,7 +65,7 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
         "seed": study.seed,
         "profile": study.profile,
         "float32_products": study.float32_products,
-        "texts": prompts.bank_hash(),
+        "texts": study.bank.hash,
     }
     for name in study.models:
         recorded = _recording(study, name, common, stages)

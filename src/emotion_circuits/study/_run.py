@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits._lock import owned
 from emotion_circuits._parts import Parts
 from emotion_circuits.errors import EmotionCircuitsError, WriteError
+from emotion_circuits.prompts import write_bank
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._plan import Stage, keys_of, plan_study
@@ -64,6 +65,7 @@ def run_study(
     torch.set_num_threads(study.threads)
     with owned(study.folder), threadpool_limits(1, user_api="blas"):
         store = Store(study.folder)
+        write_bank(study.folder, study.bank)  # what commands that go on from here are about
         stages = plan_study(study)
         run = _Run(store, Workshop(study, tell, progress), keys_of(stages))
         for place, stage in enumerate(stages, 1):

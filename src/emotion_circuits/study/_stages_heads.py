@@ -58,8 +58,8 @@ EDGE_STEPS = 3
 
 def pairs_of_emotions(work: Workshop, name: str, lm: LoadedModel, what: str) -> Iterator[PairSet]:
     """The pairs of every emotion that has enough of them under this tokenizer."""
-    texts = prompts.profile(work.study.profile)
-    for emotion in prompts.EMOTIONS:
+    texts = work.bank.profile(work.study.profile)
+    for emotion in work.bank.emotions:
         try:
             pairs = matched_pairs(lm, texts, emotion)
             halves(pairs)
@@ -79,7 +79,7 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
         return []
     screens: list[Screen] = []
     for pairs in sets:
-        outcome = WordSetOutcome(lm, pairs, prompts.word_sets())
+        outcome = WordSetOutcome(lm, pairs, work.bank.word_sets())
         both = both_screens(lm, outcome, steps=0, unit=directions[pairs.emotion].unit)
         kept = {
             one.kind: components_to_check(lm, one.rankings()["attribution"], one.kind, n_exact)
@@ -98,7 +98,7 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
         for what, kind in kinds.items()
     }
     examples = examples_of(lm, [s for s in screens if s.kind == "head"], tables["screen"], n_examples=plan.examples)
-    files = write_depths(work.folder, screens, source_of(lm).model_dump(), seed=seed)
+    files = write_depths(work.folder, screens, source_of(lm).model_dump(), work.bank.hash, seed=seed)
     for what, untrained in _untrained(work, name, sets).items():
         tables[what][UNTRAINED] = tables[what]["emotion"].map(untrained)
     for what, table in tables.items():
@@ -115,7 +115,7 @@ def _untrained(work: Workshop, name: str, sets: list[PairSet]) -> dict[str, dict
     for twin in twin_names(work.study, name):
         lm = work.model(twin)
         for pairs in sets:
-            found = attribute(lm, WordSetOutcome(lm, pairs, prompts.word_sets()), ("head", "unit"))
+            found = attribute(lm, WordSetOutcome(lm, pairs, work.bank.word_sets()), ("head", "unit"))
             for what, own in (("screen", found.heads), ("units", found.units)):
                 assert own is not None
                 most = float(np.abs(own.mean(axis=0)).max())
@@ -148,7 +148,7 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
     found: list[DrawnCurves] = []
     joined = []
     for pairs in pairs_of_emotions(work, name, lm, "circuit"):
-        ranking, judging = (WordSetOutcome(lm, half, prompts.word_sets()) for half in halves(pairs))
+        ranking, judging = (WordSetOutcome(lm, half, work.bank.word_sets()) for half in halves(pairs))
         rankings = rankings_by(lm, ranking, plan.ranking)
         draws = affordable_draws(lm, judging, plan)
         most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)

@@ -48,7 +48,7 @@ def set_beside(work: Workshop, name: str) -> list[Path]:
     layer = read_choice(patching_path(work, name, "choice.json")).layer
     generic = [t.text for t in prompts.generic_sample(study.generic_texts)]
     source = Controls(directions, tokens=lambda at: generic_tokens(lm, generic, at))
-    judges = [make_scorer(scorer, ScorerSetting(study.profile, study.device)) for scorer in SCORERS]
+    judges = [make_scorer(scorer, ScorerSetting(work.bank, study.profile, study.device)) for scorer in SCORERS]
     setting = Setting(
         layer, plan.doses, max_tokens=plan.text_tokens, temperature=plan.temperature, n_samples=plan.samples,
         seed=study.seed,
@@ -58,13 +58,14 @@ def set_beside(work: Workshop, name: str) -> list[Path]:
     lines: list[str] = []
     for emotion in directions.emotions:
         try:
-            pairs = matched_pairs(lm, prompts.profile(study.profile), emotion, split="test")
+            pairs = matched_pairs(lm, work.bank.profile(study.profile), emotion, split="test")
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             work.tell(f"{name}: no comparison of methods for {emotion}: {error}")
             continue
         units = source.units("covariance", layer, plan.controls, emotion, study.seed)
+        own = setting._replace(request=work.bank[emotion].request)
         for way in WAYS:
-            texts = _written(work, name, pairs, way, setting, source, units)
+            texts = _written(work, name, pairs, way, own, source, units)
             rows += compare_methods(str(lm.name), way, texts, judges, seed=study.seed)
             responses += dose_responses(way, texts, judges, seed=study.seed)
             lines += [_line(text, way, str(lm.name)) for text in texts]

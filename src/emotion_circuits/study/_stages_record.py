@@ -70,11 +70,11 @@ def record_model(work: Workshop, name: str) -> list[Path]:
     lm = work.model(name)
     folder = activation_folder(work, name)
     sets = (
-        (folder, prompts.profile(work.study.profile), POSITIONS),
-        (folder / "implicit", prompts.implicit(), POSITIONS),
-        (folder / "real_world", prompts.real_world(), POSITIONS),
-        (folder / "foils", prompts.foils(), PROBE_POSITIONS),
-        (folder / "intensity", prompts.intensity_series(), PROBE_POSITIONS),
+        (folder, work.bank.profile(work.study.profile), POSITIONS),
+        (folder / "implicit", work.bank.implicit(), POSITIONS),
+        (folder / "real_world", work.bank.real_world(), POSITIONS),
+        (folder / "foils", work.bank.foils(), PROBE_POSITIONS),
+        (folder / "intensity", work.bank.intensity_series(), PROBE_POSITIONS),
     )
     files: list[Path] = []
     for target, data, positions in sets:
@@ -89,8 +89,8 @@ def record_twin(work: Workshop, name: str) -> list[Path]:
     """Activations of an untrained twin, for the floors."""
     lm = work.model(name)
     folder = activation_folder(work, name)
-    files = save_activations(extract(lm, prompts.profile(work.study.profile), positions=TWIN_POSITIONS), folder)
-    for where, data in (("implicit", prompts.implicit()), ("real_world", prompts.real_world())):
+    files = save_activations(extract(lm, work.bank.profile(work.study.profile), positions=TWIN_POSITIONS), folder)
+    for where, data in (("implicit", work.bank.implicit()), ("real_world", work.bank.real_world())):
         files += save_activations(extract(lm, data, positions=TWIN_POSITIONS), folder / where)
     return files
 

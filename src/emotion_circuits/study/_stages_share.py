@@ -56,7 +56,7 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
 def record_for_maps(work: Workshop, name: str) -> list[Path]:
     """Activations of the fit texts in a model, and of fit and emotion texts in its untrained twins."""
     plan, batch_tokens = work.study.sharing, work.study.batch_tokens
-    texts, data = fit_texts(plan.fit, plan.n_fit), prompts.profile(work.study.profile)
+    texts, data = fit_texts(work.bank, plan.fit, plan.n_fit), work.bank.profile(work.study.profile)
     lm = work.model(name)
     with work.progress(f"{name}: recording texts to fit maps on", plan.n_fit) as done:
         fit = record_fit_texts(lm, texts, batch_tokens=batch_tokens, on_batch=done)
@@ -97,7 +97,7 @@ def steer_mapped(work: Workshop, target: str) -> list[Path]:
     study = work.study
     lm = work.model(target)
     directions = load_directions(directions_path(work, target, FIT_POSITION))
-    slots = slot_task(lm, prompts.contexts("test"), prompts.word_sets())
+    slots = slot_task(lm, prompts.contexts("test"), work.bank.word_sets())
     dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
     rows = []
     for source in alignable(study):

@@ -58,9 +58,9 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
     lm, plan = work.model(name), work.study.steering
     directions = load_directions(directions_path(work, name, plan.position))
     contexts = prompts.contexts("development")
-    slots = slot_task(lm, balanced_contexts(contexts, plan.development_contexts), prompts.word_sets())
+    slots = slot_task(lm, balanced_contexts(contexts, plan.development_contexts), work.bank.word_sets())
     continuations = continuation_task(
-        lm, _openings(contexts), few_continuations("development", plan.continuations_per_class)
+        lm, _openings(contexts), few_continuations(work.bank, "development", plan.continuations_per_class)
     )
     layout = Layout(relative_layers(lm.n_layers, plan.depths), plan.doses, directions.emotions)
     _announce(work, name, "the development sweep", sweep_cost(lm, slots, continuations, layout))
@@ -90,8 +90,10 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
     directions = load_directions(directions_path(work, name, plan.position))
     choice = read_choice(patching_path(work, name, "choice.json"))
     contexts = prompts.contexts("test")
-    slots = slot_task(lm, contexts, prompts.word_sets())
-    continuations = continuation_task(lm, _openings(contexts), few_continuations("test", plan.continuations_per_class))
+    slots = slot_task(lm, contexts, work.bank.word_sets())
+    continuations = continuation_task(
+        lm, _openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
+    )
     result = sweep(
         lm,
         directions,

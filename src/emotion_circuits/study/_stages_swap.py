@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emotion_circuits import prompts
 from emotion_circuits._files import write_table
 from emotion_circuits.components import (
     SWAP_SITES,
@@ -23,16 +22,16 @@ from emotion_circuits.study._workshop import Workshop
 def swap_pairs(work: Workshop, name: str) -> list[Path]:
     """Denoising of every emotion's pairs; nothing is chosen on them, so all scenarios take part."""
     lm, plan = work.model(name), work.study.interchange
-    texts = prompts.profile(work.study.profile)
+    texts = work.bank.profile(work.study.profile)
     layers = relative_layers(lm.n_layers, plan.depths)
     rows: list[Measure] = []
-    for emotion in prompts.EMOTIONS:
+    for emotion in work.bank.emotions:
         try:
             pairs = matched_pairs(lm, texts, emotion)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             work.tell(f"{name}: no interchange for {emotion}: {error}")
             continue
-        outcome = WordSetOutcome(lm, pairs, prompts.word_sets())
+        outcome = WordSetOutcome(lm, pairs, work.bank.word_sets())
         budget = work.study.batch_tokens
         patches = len(layers) * len(SWAP_SITES) * len(plan.places) * (1 + plan.donors)
         with work.counting(f"{name}: interchange, {emotion}", patches * len(outcome.batches(lm, budget))) as add:

@@ -11,7 +11,7 @@ from emotion_circuits import prompts
 from emotion_circuits._files import read_table, write_table, write_text
 from emotion_circuits.directions import load_directions
 from emotion_circuits.interventions import Controls, text_arms
-from emotion_circuits.scoring import evaluate_texts, make_scorer, stored_perplexities
+from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
 from emotion_circuits.study._stages_record import directions_path
 from emotion_circuits.study._stages_steer import controls_of, patching_path, read_choice
 from emotion_circuits.study._workshop import Workshop
@@ -29,9 +29,13 @@ def write_and_score(work: Workshop, name: str) -> list[Path]:
     random = best_random(work, name, source, choice.layer)
     n_texts = len(openings) * (1 + 3 * len(random))
     with work.progress(f"{name}: text", n_texts) as done:
-        texts = text_arms(lm, directions, openings, choice, random, max_tokens=plan.text_tokens, on_rows=done)
+        requests = {own.name: own.request for own in work.bank.classes if own.request}
+        texts = text_arms(lm, directions, openings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done)
     evaluation = evaluate_texts(
-        texts, [make_scorer(s) for s in SCORERS], perplexities=stored_perplexities(texts), seed=work.study.seed
+        texts,
+        [make_scorer(s, Setting(work.bank)) for s in SCORERS],
+        perplexities=stored_perplexities(texts),
+        seed=work.study.seed,
     )
     written, table = patching_path(work, name, "texts.jsonl"), patching_path(work, name, "text_scores.parquet")
     write_text(written, "".join(text.model_dump_json() + "\n" for text in texts))

@@ -11,6 +11,7 @@ from typing import Protocol
 from emotion_circuits._parts import Parts
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
+from emotion_circuits.prompts import Bank
 from emotion_circuits.study._config import Study
 
 
@@ -48,6 +49,11 @@ class Workshop:
     def folder(self) -> Path:
         """Where results go."""
         return self.study.folder
+
+    @property
+    def bank(self) -> Bank:
+        """The classes and their texts."""
+        return self.study.bank
 
     def model(self, name: str) -> LoadedModel:
         """The model, loaded and proven when first asked for; only one is held at a time."""
