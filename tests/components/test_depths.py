@@ -53,7 +53,9 @@ def test_a_layer_of_a_profile_is_the_sum_of_its_components(case, tmp_path):
         np.testing.assert_array_equal(again.of[key].values, profile.values)
     heads = replace(heads, model="reference/gpt2")
     files = write_depths(tmp_path, [heads, replace(units, model="reference/gpt2")], {"revision": "r"}, "t")
-    assert depths_are_of(tmp_path, "reference/gpt2", "r", "t") and not depths_are_of(tmp_path, "reference/gpt2", "s", "t")
+    assert depths_are_of(tmp_path, "reference/gpt2", "r", "t") and not depths_are_of(
+        tmp_path, "reference/gpt2", "s", "t"
+    )
     assert [f.name.partition("_reference")[0] for f in files] == ["depth_values", "depths", "functions"]
     assert read_depths(tmp_path, "reference/gpt2").of.keys() == found.of.keys()
 
