@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_study_run import SMALL, small
+from small_study import PLANS, Small
 
 from emotion_circuits._files import read_json, read_table
 from emotion_circuits.components import CPR, PairSet, n_circuits, read_depths, read_head_examples
@@ -20,9 +20,7 @@ from emotion_circuits.study import _stages_heads as stage
 
 EMOTIONS = bank().emotions
 
-SLUG = "reference--gpt2"
-HEADS, CIRCUITS = f"heads/{SLUG}", f"circuits/{SLUG}"
-PLAN: ComponentsPlan = SMALL["components"]  # type: ignore[assignment]
+PLAN: ComponentsPlan = PLANS["components"]
 
 
 def remade(undisturbed: Path, results: Path, *lost: str) -> Path:
@@ -35,35 +33,35 @@ def remade(undisturbed: Path, results: Path, *lost: str) -> Path:
     return folder
 
 
-def test_every_head_and_unit_has_a_row_beside_its_chance_level(undisturbed: Path) -> None:
+def test_every_head_and_unit_has_a_row_beside_its_chance_level(small: Small, undisturbed: Path) -> None:
     for what, number, count in (("screen", "head", 6), ("units", "unit", 768)):
-        table = read_table(undisturbed / "heads" / f"{what}_{SLUG}.parquet")
+        table = read_table(undisturbed / "heads" / f"{what}_{small.slug}.parquet")
         assert set(table["emotion"]) == set(EMOTIONS)
         for _, own in table.groupby("emotion"):
-            assert set(zip(own["layer"], own[number], strict=True)) == {(x, y) for x in range(8) for y in range(count)}
+            assert set(zip(own["layer"], own[number], strict=True)) == {(x, y) for x in range(4) for y in range(count)}
         assert np.isfinite(table[["score", "p", "q", "gap", "direct", "untrained"]]).all(axis=None)
         assert (table["n_pairs"] < table["n_scenarios"]).all() and table["p"].between(1e-4, 1).all()
         # An untrained twin's largest score is the floor; the same for all components of an emotion.
         assert (table.groupby("emotion")["untrained"].nunique() == 1).all() and (table["untrained"] > 0).all()
 
 
-def test_the_best_heads_have_examples_and_every_scenario_a_profile(undisturbed: Path) -> None:
-    examples = read_head_examples(undisturbed / "heads" / f"examples_{SLUG}.json")
+def test_the_best_heads_have_examples_and_every_scenario_a_profile(small: Small, undisturbed: Path) -> None:
+    examples = read_head_examples(undisturbed / "heads" / f"examples_{small.slug}.json")
     assert [e.emotion for e in examples.emotions] == list(EMOTIONS)
     assert all(len(e.examples) == PLAN.examples for e in examples.emotions)
-    assert read_depths(undisturbed, "reference/gpt2") is not None
+    assert read_depths(undisturbed, small.model) is not None
 
 
-def test_claims_are_of_the_circuits_in_the_file(undisturbed: Path) -> None:
-    values = read_json(undisturbed / "circuits" / f"{SLUG}.json")
-    assert (values["model"], values["ranking"], values["controls"]) == ("reference/gpt2", PLAN.ranking, PLAN.draws)
+def test_claims_are_of_the_circuits_in_the_file(small: Small, undisturbed: Path) -> None:
+    values = read_json(undisturbed / "circuits" / f"{small.slug}.json")
+    assert (values["model"], values["ranking"], values["controls"]) == (small.model, PLAN.ranking, PLAN.draws)
     claims = [c for c in read_claims(undisturbed / "claims.json") if c.question == "RQ4"]
     assert [c.emotion for c in claims] == sorted(EMOTIONS)
     tested = {e: one["tested"] for e, one in values["circuits"].items()}
     assert any(tested.values())
     for claim in claims:
         row = next(m for m in values["measures"] if m["statistic"] == CPR and m["emotion"] == claim.emotion)
-        assert claim.n_unique == row["n_unique"] > 1 and claim.evidence == (f"circuits/{SLUG}.json",)
+        assert claim.n_unique == row["n_unique"] > 1 and claim.evidence == (f"circuits/{small.slug}.json",)
         assert CPR in claim.statistic and "0.2, 1" in claim.statistic
         if not tested[claim.emotion or ""]:
             assert claim.verdict == "not tested" and claim.value is None and "is not clear" in claim.null
@@ -76,24 +74,29 @@ def test_claims_are_of_the_circuits_in_the_file(undisturbed: Path) -> None:
         assert claim.verdict == "underpowered"  # two draws support nothing
 
 
-def test_the_report_has_sections_of_heads_and_of_circuits(undisturbed: Path) -> None:
+def test_the_report_has_sections_of_heads_and_of_circuits(small: Small, undisturbed: Path) -> None:
     page = (undisturbed / "report" / "index.html").read_text(encoding="utf-8")
     assert "Which parts carry the emotion?" in page
     assert "area under the curve, sizes 0.2, 1" in page
     for name in ("heads", "circuits"):
-        assert (undisturbed / "plots" / SLUG / f"{name}.png").is_file()
+        assert (undisturbed / "plots" / small.slug / f"{name}.png").is_file()
 
 
-def test_a_plan_of_components_changes_only_what_reads_it() -> None:
+def test_a_plan_of_components_changes_only_what_reads_it(small: Small) -> None:
     before, after = (
-        keys_of(plan_study(Study(models=("reference/gpt2",), components=plan)))
+        keys_of(plan_study(Study(models=(small.model,), components=plan)))
         for plan in (PLAN, PLAN.model_copy(update={"draws": 3}))
     )
-    assert {name for name in before if before[name] != after[name]} == {HEADS, CIRCUITS, "claims", "report"}
+    assert {name for name in before if before[name] != after[name]} == {
+        f"heads/{small.slug}",
+        f"circuits/{small.slug}",
+        "claims",
+        "report",
+    }
 
 
 def test_stopped_between_two_circuits_it_ends_with_the_same_claims(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = remade(undisturbed, tmp_path, "circuits")
     real, calls = stage.circuit_edges, []
@@ -106,16 +109,16 @@ def test_stopped_between_two_circuits_it_ends_with_the_same_claims(
 
     monkeypatch.setattr(stage, "circuit_edges", failing)
     with pytest.raises(KeyboardInterrupt):
-        run_study(small(tmp_path))
+        run_study(small.study(tmp_path))
     assert not (folder / "circuits").exists()
-    again = run_study(small(tmp_path))
-    assert HEADS in again.kept and again.computed == (CIRCUITS, "claims")
-    for name in ("claims.json", f"circuits/{SLUG}.json"):
+    again = run_study(small.study(tmp_path))
+    assert f"heads/{small.slug}" in again.kept and again.computed == (f"circuits/{small.slug}", "claims")
+    for name in ("claims.json", f"circuits/{small.slug}.json"):
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
 def test_emotions_without_pairs_are_said_and_left_out(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = remade(undisturbed, tmp_path, "heads", "circuits", "report")
     said: list[str] = []
@@ -124,11 +127,11 @@ def test_emotions_without_pairs_are_said_and_left_out(
         raise InputError(f"Too few scenarios have texts of {emotion} and neutral with equally many tokens.")
 
     monkeypatch.setattr(stage, "matched_pairs", none)
-    result = run_study(small(tmp_path), tell=said.append)
-    assert set(result.computed) == {HEADS, CIRCUITS, "claims", "report"}
+    result = run_study(small.study(tmp_path), tell=said.append)
+    assert set(result.computed) == {f"heads/{small.slug}", f"circuits/{small.slug}", "claims", "report"}
     assert not [c for c in result.claims if c.question == "RQ4"] and len(result.claims) == 9
     assert not (folder / "heads").exists()
-    assert read_json(folder / "circuits" / f"{SLUG}.json")["circuits"] == {}
+    assert read_json(folder / "circuits" / f"{small.slug}.json")["circuits"] == {}
     for emotion in EMOTIONS:
         for what in ("screen", "circuit"):
             assert any(f"no {what} of {emotion}" in line for line in said)

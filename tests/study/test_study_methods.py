@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_study_run import SMALL
+from small_study import Small
 
 from emotion_circuits._files import read_table
 from emotion_circuits.cli import main
@@ -18,16 +18,11 @@ from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_
 from emotion_circuits.study import _stages_methods as stage
 from emotion_circuits.study._stages_steer import read_choice
 
-STAGE = "methods/reference--gpt2"
 TINY = MethodsPlan(doses=(0.3,), samples=1, controls=2, text_tokens=3)
 
 
-def study(results: Path, plan: MethodsPlan | None = TINY) -> Study:
-    return Study(results=results, methods=plan, **SMALL)  # type: ignore[arg-type]
-
-
 @pytest.fixture(scope="module")
-def folder(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(small: Small, undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study with this stage added, killed once while it wrote for the third of six emotions and ways."""
     results = tmp_path_factory.mktemp("methods")
     shutil.copytree(undisturbed, results / "baseline")
@@ -43,28 +38,28 @@ def folder(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "method_texts", failing)
         with pytest.raises(KeyboardInterrupt):
-            run_study(study(results))
-        again = run_study(study(results))
-    assert STAGE in again.computed and "sweep/reference--gpt2" in again.kept
+            run_study(small.study(results, methods=TINY))
+        again = run_study(small.study(results, methods=TINY))
+    assert f"methods/{small.slug}" in again.computed and f"sweep/{small.slug}" in again.kept
     assert len(asked) == 3 + 4 and asked[3] == asked[2]  # the two that were finished are not written again
     return results / "baseline"
 
 
-def test_by_default_there_is_no_such_stage_and_without_limits_there_is() -> None:
-    plain = Study(models=("reference/gpt2",))
-    assert plain.methods is None and STAGE not in keys_of(plan_study(plain))
+def test_by_default_there_is_no_such_stage_and_without_limits_there_is(small: Small) -> None:
+    plain = Study(models=(small.model,))
+    assert plain.methods is None and f"methods/{small.slug}" not in keys_of(plan_study(plain))
     assert plain.lifted().methods == MethodsPlan()
     assert plain.model_copy(update={"methods": TINY}).lifted().methods == TINY
     assert study_from_mapping({"methods": {}}).methods == MethodsPlan()
     assert study_from_mapping({"methods": None}).methods is None
 
 
-def test_a_plan_changes_only_its_stage_and_the_report() -> None:
+def test_a_plan_changes_only_its_stage_and_the_report(small: Small) -> None:
     before, after = (
-        keys_of(plan_study(Study(models=("reference/gpt2",), methods=plan)))
+        keys_of(plan_study(Study(models=(small.model,), methods=plan)))
         for plan in (TINY, TINY.model_copy(update={"samples": 2}))
     )
-    assert {name for name in before if before[name] != after[name]} == {STAGE, "report"}
+    assert {name for name in before if before[name] != after[name]} == {f"methods/{small.slug}", "report"}
 
 
 @pytest.mark.parametrize(
@@ -81,32 +76,32 @@ def test_plans_that_cannot_be_carried_out_are_refused_at_once(plan: dict[str, ob
         study_from_mapping({"methods": plan})
 
 
-def test_the_tables_hold_every_method_beside_chance(folder: Path) -> None:
-    table = read_table(folder / "patching" / "reference--gpt2_methods.parquet")
+def test_the_tables_hold_every_method_beside_chance(small: Small, folder: Path) -> None:
+    table = read_table(folder / "patching" / f"{small.slug}_methods.parquet")
     assert list(table.columns) == list(MethodRow._fields)
     assert set(table["emotion"]) == {"gratitude", "anger", "apology"} and set(table["scorer"]) == {"offline", "markers"}
-    layer = read_choice(folder / "patching" / "reference--gpt2_choice.json").layer
+    layer = read_choice(folder / "patching" / f"{small.slug}_choice.json").layer
     assert set(table["layer"]) == {-1, layer}
     added = table[(table["method"] == "add")]
     assert np.isfinite(added[["effect", "ci_low", "chance", "p"]]).all(axis=None)
-    texts = (folder / "patching" / "reference--gpt2_methods.jsonl").read_text().splitlines()
+    texts = (folder / "patching" / f"{small.slug}_methods.jsonl").read_text().splitlines()
     offline = table[table["scorer"] == "offline"]
     clean = sum(json.loads(line)["arm"] == "clean" for line in texts)
     assert len(texts) == offline["n_texts"].sum() + clean
-    slopes = read_table(folder / "patching" / "reference--gpt2_methods_doses.parquet")
+    slopes = read_table(folder / "patching" / f"{small.slug}_methods_doses.parquet")
     assert len(slopes) > 0
 
 
-def test_the_command_gives_the_same_effects(folder: Path, tmp_path: Path) -> None:
-    layer = read_choice(folder / "patching" / "reference--gpt2_choice.json").layer
+def test_the_command_gives_the_same_effects(small: Small, folder: Path, tmp_path: Path) -> None:
+    layer = read_choice(folder / "patching" / f"{small.slug}_choice.json").layer
     argv = [
-        "compare-methods", "--model", "reference/gpt2", "--results", str(folder.parent), "--emotion", "apology",
+        "compare-methods", "--model", small.model, "--results", str(folder.parent), "--emotion", "apology",
         "--layer", str(layer), "--dose", "0.3", "--n-samples", "1", "--controls", "2", "--max-tokens", "3",
         "--output", str(tmp_path / "m.parquet"),
     ]  # fmt: skip
     assert main(argv) == 0
     keys = ["way", "method", "scorer", "effect", "damage", "n_prompts"]
-    ours = read_table(folder / "patching" / "reference--gpt2_methods.parquet")
+    ours = read_table(folder / "patching" / f"{small.slug}_methods.parquet")
     # Random directions come from as many generic texts as there are, and the study's are few.
     compared = [method for method in dict.fromkeys(ours["method"]) if not method.startswith("random")]
     mine, theirs = (
@@ -118,21 +113,24 @@ def test_the_command_gives_the_same_effects(folder: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(mine[["effect", "damage"]], theirs[["effect", "damage"]], rtol=1e-4, atol=1e-6)
 
 
-def test_the_report_shows_it_and_a_second_run_computes_nothing(folder: Path) -> None:
+def test_the_report_shows_it_and_a_second_run_computes_nothing(small: Small, folder: Path) -> None:
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Which way of changing tone is best?" in page
-    assert (folder / "plots" / "reference--gpt2" / "methods.png").is_file()
-    assert run_study(study(folder.parent)).computed == ()
+    assert (folder / "plots" / small.slug / "methods.png").is_file()
+    assert run_study(small.study(folder.parent, methods=TINY)).computed == ()
 
 
-def test_what_a_command_adds_makes_the_report_again(folder: Path, tmp_path: Path) -> None:
-    here = study(tmp_path, None)
+def test_what_a_command_adds_makes_the_report_again(small: Small, folder: Path, tmp_path: Path) -> None:
+    here = small.study(tmp_path)
     before = keys_of(plan_study(here))
-    rows = read_table(folder / "patching" / "reference--gpt2_methods.parquet").itertuples(index=False, name=None)
-    path = here.folder / "patching" / "reference--gpt2_methods.parquet"
+    rows = read_table(folder / "patching" / f"{small.slug}_methods.parquet").itertuples(index=False, name=None)
+    path = here.folder / "patching" / f"{small.slug}_methods.parquet"
     path.parent.mkdir(parents=True)
     methods_table([MethodRow._make(row) for row in rows]).to_parquet(path)
     after = keys_of(plan_study(here))
     assert {name for name in before if before[name] != after[name]} == {"report"}
     # A study that writes the file itself does not take it for something new.
-    assert keys_of(plan_study(study(tmp_path)))["report"] == keys_of(plan_study(study(folder.parent)))["report"]
+    assert (
+        keys_of(plan_study(small.study(tmp_path, methods=TINY)))["report"]
+        == keys_of(plan_study(small.study(folder.parent, methods=TINY)))["report"]
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from kill_study import disturb, same_results
+from small_study import Small
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
@@ -24,28 +25,12 @@ from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import Claim, read_claims, write_claims
-from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study, _plan, run_study
+from emotion_circuits.study import _plan, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
 
 EMOTIONS = bank().emotions
-
-SMALL = {
-    "models": ("reference/gpt2",),
-    "threads": 1,
-    "generic_texts": 16,
-    "steering": SteeringPlan(
-        depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, text_tokens=6,
-    ),
-    "interchange": InterchangePlan(depths=1, places=("word", "last")),
-    "components": ComponentsPlan(exact=1, examples=1, ranking="attribution", random_sizes=(0.2,), draws=2, dropped=1),
-}  # fmt: skip
-
-
-def small(results: Path) -> Study:
-    return Study(results=results, **SMALL)  # type: ignore[arg-type]
 
 
 def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
@@ -63,8 +48,8 @@ def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
         assert all((undisturbed / path).is_file() for path in claim.evidence)
 
 
-def test_every_arm_writes_after_every_test_opening_and_is_scored(undisturbed: Path) -> None:
-    written = read_texts(undisturbed, "reference--gpt2")
+def test_every_arm_writes_after_every_test_opening_and_is_scored(small: Small, undisturbed: Path) -> None:
+    written = read_texts(undisturbed, small.slug)
     assert written is not None
     openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
     cells = [(t.arm, t.emotion) for t in written.texts]
@@ -72,7 +57,7 @@ def test_every_arm_writes_after_every_test_opening_and_is_scored(undisturbed: Pa
     assert set(cells) == wanted and all(cells.count(cell) == len(openings) for cell in wanted)
     assert [t.prompt for t in written.texts[: len(openings)]] == openings
     assert {t.layer for t in written.texts if t.arm in ("steered", "random")} == {
-        int(read_json(undisturbed / "patching" / "reference--gpt2_choice.json")["layer"])
+        int(read_json(undisturbed / "patching" / f"{small.slug}_choice.json")["layer"])
     }
     assert {"markers", "vader", "offline"} == set(written.scores["scorer"])
     page = (undisturbed / "report" / "index.html").read_text()
@@ -80,62 +65,62 @@ def test_every_arm_writes_after_every_test_opening_and_is_scored(undisturbed: Pa
     assert "What does it write?" in page and html.escape(" ".join(shown)) in page
 
 
-def test_the_random_arm_is_the_control_that_raised_the_words_most(undisturbed: Path) -> None:
+def test_the_random_arm_is_the_control_that_raised_the_words_most(small: Small, undisturbed: Path) -> None:
     """Its slope, measured again, is the largest in the table."""
-    work = Workshop(small(undisturbed.parent))
-    lm = work.model("reference/gpt2")
-    directions = load_directions(undisturbed / "emotion_vectors" / "reference--gpt2_mean.safetensors")
-    choice = read_choice(undisturbed / "patching" / "reference--gpt2_choice.json")
-    unit = best_random(work, "reference/gpt2", controls_of(work, "reference/gpt2", lm, directions), choice.layer)[
-        "anger"
-    ]
+    work = Workshop(small.study(undisturbed.parent))
+    lm = work.model(small.model)
+    directions = load_directions(undisturbed / "emotion_vectors" / f"{small.slug}_mean.safetensors")
+    choice = read_choice(undisturbed / "patching" / f"{small.slug}_choice.json")
+    unit = best_random(work, small.model, controls_of(work, small.model, lm, directions), choice.layer)["anger"]
     slots = slot_task(lm, prompts.contexts("test"), prompts.bank().word_sets())
     again = control_slopes(lm, directions, slots, choice, "covariance", unit[None]).for_emotion("anger")
-    table = read_table(undisturbed / "patching" / "reference--gpt2_controls.parquet")
+    table = read_table(undisturbed / "patching" / f"{small.slug}_controls.parquet")
     largest = table[(table["kind"] == "covariance") & (table["emotion"] == "anger")]["slope"].max()
     assert again[0] == pytest.approx(largest, rel=1e-3)
 
 
-def test_a_second_run_computes_nothing(undisturbed: Path) -> None:
-    result = run_study(small(undisturbed.parent))
+def test_a_second_run_computes_nothing(small: Small, undisturbed: Path) -> None:
+    result = run_study(small.study(undisturbed.parent))
     assert result.computed == ()
     assert result.report.is_file()
 
 
-def test_a_damaged_file_is_made_again(undisturbed: Path) -> None:
+def test_a_damaged_file_is_made_again(small: Small, undisturbed: Path) -> None:
     before = (undisturbed / "claims.json").read_bytes()
-    vectors = undisturbed / "emotion_vectors" / "reference--gpt2_mean.safetensors"
+    vectors = undisturbed / "emotion_vectors" / f"{small.slug}_mean.safetensors"
     whole = vectors.read_bytes()
     vectors.write_bytes(whole[:-8])
-    result = run_study(small(undisturbed.parent))
-    assert "directions/reference--gpt2" in result.computed
-    assert "activations/reference--gpt2" in result.kept
+    result = run_study(small.study(undisturbed.parent))
+    assert f"directions/{small.slug}" in result.computed
+    assert f"activations/{small.slug}" in result.kept
     assert vectors.read_bytes() == whole
     assert (undisturbed / "claims.json").read_bytes() == before
 
 
-def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(
+    small: Small, undisturbed: Path, tmp_path: Path
+) -> None:
     """Beside a rival, by either signal; `kill_study.py` does so at more moments."""
     folder = tmp_path / "baseline"
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(small(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    file.write_text(yaml.safe_dump(small.study(tmp_path).model_dump(mode="json", exclude_unset=True)))
     for number, made in (
-        (signal.SIGKILL, folder / "emotion_vectors" / "reference--gpt2_mean.safetensors"),
-        (signal.SIGTERM, folder / "patching" / "reference--gpt2_sweep.parquet"),
+        (signal.SIGKILL, folder / "emotion_vectors" / f"{small.slug}_mean.safetensors"),
+        (signal.SIGTERM, folder / "patching" / f"{small.slug}_sweep.parquet"),
     ):
         assert not disturb(file, tmp_path, number, lambda runs, made=made: made.exists()), "it was to be killed halfway"
-    result = run_study(small(tmp_path))
-    assert {"activations/reference--gpt2", "directions/reference--gpt2"} <= {*result.kept}
+    result = run_study(small.study(tmp_path))
+    assert {f"activations/{small.slug}", f"directions/{small.slug}"} <= {*result.kept}
     assert same_results(undisturbed.parent, tmp_path)
 
 
 def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Small, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(undisturbed, tmp_path / "baseline")
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(small(tmp_path).model_dump(mode="json", exclude_unset=True)))
-    stale = tmp_path / "baseline" / "patching" / "reference--gpt2_sweep.parquet"
+    file.write_text(yaml.safe_dump(small.study(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    stale = tmp_path / "baseline" / "patching" / f"{small.slug}_sweep.parquet"
     stale.write_bytes(b"")
 
     def no_tokens(work: Workshop, name: str) -> list[Path]:
@@ -147,29 +132,31 @@ def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
         out, err = capsys.readouterr()
         result = json.loads(out)
         assert err.splitlines()[-2:] == [
-            "failed: sweep/reference--gpt2: No word of anger is one token. found: ▁furious",
-            "not run, because they need these: steering/reference--gpt2, text/reference--gpt2",
+            f"failed: sweep/{small.slug}: No word of anger is one token. found: ▁furious",
+            f"not run, because they need these: steering/{small.slug}, text/{small.slug}",
         ]
-        assert list(result["failed"]) == ["sweep/reference--gpt2"]
+        assert list(result["failed"]) == [f"sweep/{small.slug}"]
         assert result["computed"] == ["claims", "report"], "the others go on"
         assert {claim["id"] for claim in result["claims"]} == {"rq1.separability", "rq1.stability", "rq4.circuit"}
         assert not stale.exists(), "an earlier study's rows are not taken for this one's"
-        assert run_study(small(tmp_path)).computed == (), "what was made from what there is, is kept"
-    result = run_study(small(tmp_path))
+        assert run_study(small.study(tmp_path)).computed == (), "what was made from what there is, is kept"
+    result = run_study(small.study(tmp_path))
     assert result.failed == {} and set(result.computed) == {
-        *(f"{stage}/reference--gpt2" for stage in ("sweep", "steering", "text")), "claims", "report"
+        *(f"{stage}/{small.slug}" for stage in ("sweep", "steering", "text")), "claims", "report"
     }  # fmt: skip
     assert (tmp_path / "baseline" / "claims.json").read_bytes() == (undisturbed / "claims.json").read_bytes()
 
 
-def test_a_model_in_a_folder_has_claims_and_tables_under_one_name(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_model_in_a_folder_has_claims_and_tables_under_one_name(
+    small: Small, undisturbed: Path, tmp_path: Path
+) -> None:
     """Tables hold its path; claims, which name no place on a machine, and the report its slug."""
     name = str(tmp_path / "models" / "gpt2")
     slug = ModelName.parse(name).slug
-    for path in undisturbed.rglob("*reference--gpt2*.parquet"):
+    for path in undisturbed.rglob(f"*{small.slug}*.parquet"):
         table = read_table(path)
-        new = tmp_path / path.relative_to(undisturbed).as_posix().replace("reference--gpt2", slug)
-        write_table(new, table.replace({"model": {"reference/gpt2": name}}))
+        new = tmp_path / path.relative_to(undisturbed).as_posix().replace(small.slug, slug)
+        write_table(new, table.replace({"model": {small.model: name}}))
     claims = [c.model_copy(update={"model": model_label(name), "evidence": ()})
               for c in read_claims(undisturbed / "claims.json")]  # fmt: skip
     write_claims(tmp_path / "claims.json", [Claim.model_validate(claim.model_dump()) for claim in claims])
@@ -179,14 +166,14 @@ def test_a_model_in_a_folder_has_claims_and_tables_under_one_name(undisturbed: P
 
 
 def test_a_study_of_which_nothing_can_run_still_ends_with_a_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(name: str, **options: object) -> None:
         raise MeasurementError("The engine is not exact on it.")
 
     monkeypatch.setattr("emotion_circuits.study._workshop.load", broken)
-    result = run_study(small(tmp_path))
+    result = run_study(small.study(tmp_path))
     assert result.claims == () and result.report.is_file() and set(result.computed) == {"claims", "report"}
-    assert set(result.failed) | set(result.not_run) == {s.name for s in _plan.plan_study(small(tmp_path))} - {
+    assert set(result.failed) | set(result.not_run) == {s.name for s in _plan.plan_study(small.study(tmp_path))} - {
         "claims", "report"
     }  # fmt: skip
