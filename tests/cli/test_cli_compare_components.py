@@ -19,7 +19,7 @@ def few_scenarios(monkeypatch):
     data = prompts.bank().profile("baseline")
     kept = {str(k) for k in range(43, 54)}
     texts = tuple(t for t in data if t.scenario in kept and t.emotion in ("neutral", "apology"))
-    monkeypatch.setattr(prompts, "profile", lambda _: prompts.Dataset(data.name, texts))
+    monkeypatch.setattr(prompts.Bank, "profile", lambda *_: prompts.Dataset(data.name, texts))
 
 
 def test_what_is_missing_is_screened_and_what_is_kept_is_read(run, quick, tmp_path, few_scenarios, monkeypatch):

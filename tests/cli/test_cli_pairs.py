@@ -26,7 +26,7 @@ def shorter(shorten):
 
     def patch(monkeypatch):
         shorten(monkeypatch)
-        monkeypatch.setattr(prompts, "implicit", lambda: few)
+        monkeypatch.setattr(prompts.Bank, "implicit", lambda _: few)
 
     return patch
 
