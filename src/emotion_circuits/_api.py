@@ -166,9 +166,9 @@ def record(
 
     Args:
         lm: the model.
-        prompts: a `Dataset` (`ec.prompts.bank().profile("baseline")`, `ec.prompts.read_dataset(path)`); what is recorded then
-            comes with the model's statistics on generic text, which directions need. Or texts without a class: they
-            count as neutral, each a scenario of its own.
+        prompts: a `Dataset` (`ec.prompts.bank().profile("baseline")`, `ec.prompts.read_dataset(path)`); what is
+            recorded then comes with the model's statistics on generic text, which directions need. Or texts without a
+            class: they count as neutral, each a scenario of its own.
         positions: where texts are read; by default everywhere, without `emotion_token` for plain texts, which have
             none.
         batch_tokens: tokens of one forward pass.

@@ -15,7 +15,6 @@ from emotion_circuits.components._both_screens import BothScreens, both_screens
 from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_clear
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
-from emotion_circuits.components._circuit_tests import MINIMALITY, CircuitTests, circuit_tests, random_points
 from emotion_circuits.components._circuit_values import circuits_as_values
 from emotion_circuits.components._circuits import (
     Circuits,
@@ -142,7 +141,6 @@ __all__ = [
     "FUNCTIONS",
     "LAYER_SHARE",
     "METHODS",
-    "MINIMALITY",
     "MIN_SCENARIOS",
     "NOTHING",
     "OUTPUT",
@@ -160,7 +158,6 @@ __all__ = [
     "BothScreens",
     "Bridge",
     "Changes",
-    "CircuitTests",
     "Circuits",
     "Component",
     "ComponentEffect",
@@ -220,7 +217,6 @@ __all__ = [
     "circuit_gaps",
     "circuit_means",
     "circuit_overlap",
-    "circuit_tests",
     "circuits_as_values",
     "compare_methods",
     "components_to_check",
@@ -264,7 +260,6 @@ __all__ = [
     "patch",
     "push_sizes",
     "push_sizes_table",
-    "random_points",
     "random_sets",
     "ranked_circuits",
     "rankings_by",

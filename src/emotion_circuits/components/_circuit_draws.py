@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from emotion_circuits.components._ablate import GenericValues
-from emotion_circuits.components._circuit_tests import EXCEEDING, MOST_DRAWS
 from emotion_circuits.components._circuits import circuit_gaps, joined_circuits, matched_circuits
 from emotion_circuits.components._faithfulness import Faithfulness, FloatArray
 from emotion_circuits.components._outcomes import Outcome
@@ -19,6 +18,9 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import SequentialResult, sequential_p
 
 DRAWN_AT_ONCE = 10
+MOST_DRAWS = 999
+EXCEEDING = 10
+"""Random circuits at least as good as the claimed one after which no more are drawn (Besag and Clifford 1991)."""
 
 
 class DrawnCurves(NamedTuple):
