@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from emotion_circuits.analyses import Analysis, AnalysisPlan, installed_analyses, load_analyses
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
@@ -204,6 +205,10 @@ class Study(Plan):
     methods: MethodsPlan | None = None
     """Left out unless asked for: it takes minutes a model."""
     components: ComponentsPlan = ComponentsPlan()
+    analyses: tuple[Path, ...] = ()
+    """Python files with analyses of one's own (`emotion_circuits.analyses`); installed ones take part anyway."""
+    plans: dict[str, dict[str, Any]] = {}
+    """Settings of such analyses: name → setting → value."""
 
     @field_validator("models")
     @classmethod
@@ -250,6 +255,23 @@ class Study(Plan):
     def bank(self) -> Bank:
         """The classes and their texts."""
         return bank(self.emotions)
+
+    @cached_property
+    def own_analyses(self) -> tuple[tuple[Analysis, AnalysisPlan], ...]:
+        """Analyses from outside the package, each with its settings.
+
+        Raises:
+            InputError: a file that cannot be used, two analyses of one name, settings of one that is not there.
+        """
+        found = [*installed_analyses(), *(one for path in self.analyses for one in load_analyses(path))]
+        names = [one.name for one in found]
+        if len(set(names)) < len(names):
+            raise InputError("Two analyses have one name.", found=", ".join(sorted(names)))
+        unknown = sorted(set(self.plans) - set(names))
+        if unknown:
+            raise InputError("The study has settings of an analysis that is not there.", found=unknown[0],
+                             accepted=", ".join(names) or "name its file under analyses")  # fmt: skip
+        return tuple((one, one.plan(self.plans.get(one.name, {}))) for one in found)
 
     @property
     def folder(self) -> Path:

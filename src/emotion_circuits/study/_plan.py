@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from emotion_circuits.comparison import pair_slug
+from emotion_circuits.errors import InputError
 from emotion_circuits.models import resolve_device, revision_of
 from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._stages_heads import compare_components, join_circuits, screen_components
+from emotion_circuits.study._stages_own import run_analysis
 from emotion_circuits.study._stages_methods import set_beside, tables_beside
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
 from emotion_circuits.study._stages_share import (
@@ -115,9 +117,15 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
                     (fit.name, sweep.name), lambda w, m=name: set_beside(w, m),  # type: ignore[misc]
                 )
             )  # fmt: skip
+        stages += _own(study, name, common)
     stages += _sharing(study, common)
     stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
     inputs = tuple(s.name for s in stages)
+    if len(set(inputs)) < len(inputs):
+        raise InputError(
+            "An analysis has the name of a stage.", found=next(name for name in inputs if inputs.count(name) > 1),
+            next_step="give it another name",
+        )  # fmt: skip
     stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
     return tuple(stages)
 
@@ -139,6 +147,19 @@ def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list
     ]  # fmt: skip
     stages += [own, *twins]
     return [own.name, *(twin.name for twin in twins)]
+
+
+def _own(study: Study, name: str, parameters: dict[str, Any]) -> list[Stage]:
+    """A stage for each analysis from outside the package."""
+    return [
+        Stage(
+            f"{own.name}/{slug(name)}",
+            parameters | {"plan": plan.model_dump(mode="json"), "code": own.code, "revision": revision_of(name)},
+            tuple(f"{need}/{slug(name)}" for need in own.needs),
+            lambda w, m=name, own=own, plan=plan: run_analysis(w, own, plan, m),  # type: ignore[misc]
+        )
+        for own, plan in study.own_analyses
+    ]
 
 
 def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
@@ -186,6 +207,7 @@ def claim_files(study: Study) -> dict[str, str]:
     """Stage that makes claims → the name of its file of them."""
     of_models = {"quality": "rq1", "steering": "rq3", "circuits": "rq4"}
     names = {f"{kind}/{slug(m)}": f"{rq}_{slug(m)}" for m in study.models for kind, rq in of_models.items()}
+    names |= {f"{a.name}/{slug(m)}": f"{a.name}_{slug(m)}" for m in study.models for a, _ in study.own_analyses}
     return names | {f"maps/{pair_slug(a, b)}": f"maps_{pair_slug(a, b)}" for a, b in pairs_of(study)}
 
 
@@ -202,6 +224,15 @@ def write_report(work: Workshop) -> list[Path]:
     from emotion_circuits import report
 
     return report.write_everything(work.folder, work.study.threads)
+
+
+def needed_for(stages: Sequence[Stage], kinds: Collection[str]) -> tuple[Stage, ...]:
+    """The stages of these kinds and all that they need, in order."""
+    wanted = {stage.name for stage in stages if stage.name.partition("/")[0] in kinds}
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted |= {*stage.inputs}
+    return tuple(stage for stage in stages if stage.name in wanted)
 
 
 def keys_of(stages: Sequence[Stage]) -> dict[str, str]:

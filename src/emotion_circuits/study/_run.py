@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from emotion_circuits.errors import EmotionCircuitsError, WriteError
 from emotion_circuits.prompts import write_bank
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._plan import Stage, keys_of, plan_study
+from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
 from emotion_circuits.study._workshop import Progress, Workshop, no_progress
 
@@ -43,7 +43,11 @@ class StudyResult:
 
 
 def run_study(
-    study: Study, *, tell: Callable[[str], None] = lambda _: None, progress: Progress = no_progress
+    study: Study,
+    *,
+    only: Collection[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> StudyResult:
     """Run every stage that is not finished.
 
@@ -52,6 +56,7 @@ def run_study(
 
     Args:
         study: what to do.
+        only: kinds of stages (`directions`, an analysis' name): these and what they need; all by default.
         tell: called with a line when a stage starts, is kept or is done.
         progress: shows long steps.
 
@@ -67,10 +72,13 @@ def run_study(
         store = Store(study.folder)
         write_bank(study.folder, study.bank)  # what commands that go on from here are about
         stages = plan_study(study)
+        if only:
+            stages = needed_for(stages, only)
         run = _Run(store, Workshop(study, tell, progress), keys_of(stages))
         for place, stage in enumerate(stages, 1):
             run.take(stage, f"[{place}/{len(stages)}] {stage.name}")
-        claims = () if "claims" in run.failed else read_claims(study.folder / "claims.json")
+        judged = not only and "claims" not in run.failed
+        claims = () if not judged else read_claims(study.folder / "claims.json")
     return StudyResult(
         claims=claims,
         report=study.folder / "report" / "index.html",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from emotion_circuits._parts import Parts
+from emotion_circuits.directions import Activations, DirectionSet, load_activations, load_directions
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.prompts import Bank
@@ -65,6 +66,14 @@ class Workshop:
                 float32_products=study.float32_products,
             )  # fmt: skip
         return self._loaded[name]
+
+    def activations(self, name: str) -> Activations:
+        """The recorded explicit texts of a model."""
+        return load_activations(self.folder / "activations" / slug(name))
+
+    def directions(self, name: str, position: str = "mean") -> DirectionSet:
+        """The fitted directions of a model."""
+        return load_directions(self.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors")
 
     @contextmanager
     def counting(self, label: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -1,0 +1,18 @@
+"""A user's own analysis in one file: it becomes a command, a stage of studies, a section of the report and its claims.
+
+```python
+from emotion_circuits.analyses import AnalysisPlan, analysis
+
+@analysis("lengths", question="How long are the directions?", needs=("directions",))
+class Lengths:
+    class Plan(AnalysisPlan):
+        position: str = "mean"
+
+    def run(self, work, plan, model): ...        # → Measures
+```
+"""
+
+from emotion_circuits.analyses._analysis import Analysis, AnalysisPlan, Measures, analysis
+from emotion_circuits.analyses._load import installed_analyses, load_analyses
+
+__all__ = ["Analysis", "AnalysisPlan", "Measures", "analysis", "installed_analyses", "load_analyses"]

@@ -1,0 +1,50 @@
+"""Where analyses come from: a file of the user's, or an installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from emotion_circuits.analyses._analysis import Analysis, declared_in
+from emotion_circuits.errors import EmotionCircuitsError, InputError
+
+GROUP = "emotion_circuits.analyses"
+"""Entry points that name modules with analyses."""
+
+
+def load_analyses(path: Path) -> tuple[Analysis, ...]:
+    """The analyses of a Python file. The file is run: name only files that you would run yourself.
+
+    Raises:
+        InputError: it cannot be read or run, or declares no analysis.
+    """
+    path = path.expanduser().resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"{path} is no Python file.", accepted="a file that ends in .py")
+    source = path.read_text("utf-8")
+    name = f"_analyses_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look a class's module up
+    try:
+        spec.loader.exec_module(module)
+    except EmotionCircuitsError:
+        raise
+    except Exception as error:  # whatever a user's file may raise
+        raise InputError(f"{path} cannot be run.", found=f"{type(error).__name__}: {error}") from error
+    found = declared_in(vars(module).values(), source)
+    if not found:
+        raise InputError(f"{path} declares no analysis.", accepted="a class under @analysis(...)")
+    return found
+
+
+def installed_analyses() -> tuple[Analysis, ...]:
+    """The analyses of installed packages, which name their modules as entry points of `emotion_circuits.analyses`."""
+    found: list[Analysis] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        module = entry.load()
+        found += declared_in(vars(module).values(), Path(str(module.__file__)).read_text("utf-8"))
+    return tuple(found)
