@@ -20,7 +20,7 @@ from emotion_circuits.components import read_head_examples
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import PERPLEXITY, WORD_SET, Layout
 from emotion_circuits.report import ModelResults, Picture, read_results, sections, sweep_pictures, write_pictures
-from emotion_circuits.report._canvas import WIDTH, Area, Words, width_of
+from emotion_circuits.report._canvas import WIDTH, width_of
 from emotion_circuits.report._cells import Cell, CellMap, Grid
 from emotion_circuits.report._style import looks_of, number, short
 from emotion_circuits.report._sweeps import sweeps_of
@@ -63,14 +63,16 @@ def test_every_number_stands_in_its_cell_beside_chance() -> None:
         assert all("chance 0.030" in c.hover and "n = 12" in c.hover for c in grid.cells.values())
     caption = picture.caption
     assert "12 contexts" in caption and "chance" in caption and "not adjusted" in caption and "1.5" in caption
-    assert picture.alt.count("layer 4") == 3 and "−1.00 [−1.10, −0.900], p = 0.010" in picture.alt
+    assert (
+        picture.alt().count("layer 4") == 3 and "−1.00 nats [−1.10, −0.900], chance 0.030, p = 0.010" in picture.alt()
+    )
 
 
 def test_without_controls_chance_is_the_clean_run_and_the_small_number_the_continuations() -> None:
     drawing, picture = swept((4,), (0.2,), controls=False)
     [cell] = drawing.lines[0][0].cells.values()
     assert (cell.large, cell.small) == ("1.00", "0.10")
-    assert "no control directions" in picture.caption and "over 8" in picture.caption and "p " not in picture.alt
+    assert "no control directions" in picture.caption and "over 8" in picture.caption and "p " not in picture.alt()
 
 
 def test_numbers_whose_interval_holds_nothing_are_grey() -> None:
@@ -82,10 +84,11 @@ def test_numbers_whose_interval_holds_nothing_are_grey() -> None:
 def test_damaged_cells_are_hatched_and_pale(ratio: float) -> None:
     drawing, picture = swept((1,), (0.5,), emotions=("anger",), ratio=ratio)
     damaged = ratio != 1.5
-    areas = [item for item in drawing.draw("").items if isinstance(item, Area)]
-    assert any(area.hatched for area in areas) == damaged
-    assert (areas[-1].alpha < 0.4 or areas[-1].hatched) == damaged
-    assert ("damaged in every cell" in picture.alt) == damaged
+    areas = [item.look for item in drawing.draw("").items if item.kind == "area"]
+    assert any(area["hatched"] for area in areas) == damaged
+    [cell] = [area for area in areas[5:] if area["colour"]]
+    assert (cell["alpha"] < 0.4) == damaged
+    assert ("hatched everywhere" in picture.alt()) == damaged
     assert ("Hatched" in picture.caption) == damaged != ("In no cell" in picture.caption)
 
 
@@ -137,10 +140,10 @@ def fits_its_page(drawing: CellMap) -> None:
     """Cells lie on the page, none on another; a cell's numbers are not wider than it."""
     canvas = drawing.draw("")
     boxes = []
-    for item in (item for item in canvas.items if isinstance(item, (Area, Words))):
-        xs, ys = zip(*(item.points if isinstance(item, Area) else [item.at]), strict=True)
+    for item in (item for item in canvas.items if item.kind in ("area", "words")):
+        xs, ys = zip(*item.points, strict=True)
         assert min(xs) >= 0 and max(xs) <= WIDTH and min(ys) >= 0 and max(ys) <= canvas.height
-        if isinstance(item, Area) and item.colour and not item.edge and min(ys) > 0.8:
+        if item.look.get("alpha") and item.look["colour"] and not item.look["edge"] and min(ys) > 0.8:
             boxes.append((min(xs), max(xs), min(ys), max(ys)))
     assert len(set(boxes)) == len(boxes) >= sum(len(g.cells) for line in drawing.lines for g in line)
     boxes.sort()
@@ -150,10 +153,9 @@ def fits_its_page(drawing: CellMap) -> None:
                 break
             assert other_low >= high or other_high <= low
     cell = drawing.cell_width()
-    centred = [
-        w for w in canvas.items if isinstance(w, Words) and w.across == "center" and w.up == "center" and not w.angle
-    ]
-    assert all(width_of(w.text, w.size) < 1.35 * cell for w in centred)
+    looks = [item.look for item in canvas.items if item.kind == "words"]
+    numbers = [look for look in looks if (look["across"], look["up"], look["angle"]) == ("center", "center", 0.0)]
+    assert all(width_of(look["text"], look["size"]) < 1.35 * cell for look in numbers)
 
 
 def test_positions_and_bands_are_named() -> None:
@@ -211,7 +213,7 @@ def test_cosines_stand_beside_chance_and_are_bold_beyond_the_null(
 def test_interchange_is_shown_where_prompts_differ(pictures: dict[str, Picture], model: ModelResults) -> None:
     picture = pictures["org--model/interchange"]
     assert {g.title.partition(",")[0] for g in grids(picture)} == {"gratitude", "apology"} and len(grids(picture)) == 6
-    assert "Not tested" in picture.caption and "anger" in picture.caption and "most at" in picture.alt
+    assert "Not tested" in picture.caption and "anger" in picture.caption and "share" in picture.alt()
     first = grids(picture)[0]
     for m in model.measures["swap"]:
         if (m.emotion, m.kind) == ("gratitude", "denoising resid_post"):
@@ -269,8 +271,8 @@ def test_captions_of_heads_hold_agreement_n_and_ceiling(pictures: dict[str, Pict
     for emotion in EMOTIONS:
         rows = scores[scores["emotion"] == emotion]
         best = rows.loc[rows["score"].abs().idxmax()]
-        said = f"{emotion}: most by head {best['head']} of layer {best['layer']}, {number(best['score'])}"
-        assert said in pictures["org--model/heads"].alt
+        said = f"{emotion}: head {best['layer']}:{best['head']}: {number(best['score'])}"
+        assert said in pictures["org--model/heads"].alt()
     scores.drop(columns="gap").to_parquet(folder / "heads" / "screen_org--model.parquet")
     with pytest.raises(InputError, match="not a table of this version"):
         pictures_in(folder)

@@ -193,8 +193,7 @@ def test_every_method_stands_beside_chance_interval_damage_and_n(page: Page, pic
     assert "<summary>the same by the scorer markers</summary>" in page.html
     picture = pictures["org--model/methods"]
     assert "offline" in picture.caption and "15 prompts" in picture.caption
-    assert "anger raised in neutral prompts: add 0.2 0.231 [0.181, 0.281], p = 0.004, perplexity × 1.17" in picture.alt
-    assert "lowered in the emotion's own prompts: no method has an effect" in picture.alt
+    assert "anger, raised in neutral prompts: add 0.2: effect 0.231 [0.181, 0.281]" in picture.alt()
     assert methods_pictures([], "x", "") == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import groupby
@@ -40,45 +40,13 @@ Box = tuple[float, float, float, float]
 """Left, top, width, height."""
 
 
-class Line(NamedTuple):
+class Item(NamedTuple):
+    """Something drawn: "line", "area", "sign" or "words", where, and how it looks."""
+
+    kind: str
     points: Sequence[Point]
-    colour: str
-    width: float
-    dash: str
-    alpha: float
-    clip: Box | None
-
-
-class Area(NamedTuple):
-    points: Sequence[Point]
-    colour: str
-    alpha: float
-    edge: str
-    edge_width: float
-    hatched: bool
-    clip: Box | None
-
-
-class Sign(NamedTuple):
-    at: Point
-    marker: str
-    size: float
-    colour: str
-    edge: str
-    edge_width: float
-    alpha: float
-
-
-class Words(NamedTuple):
-    at: Point
-    text: str
-    size: float
-    colour: str
-    across: str
-    up: str
-    bold: bool
-    italic: bool
-    angle: float
+    look: Mapping[str, Any]
+    clip: Box | None = None
 
 
 class Hover(NamedTuple):
@@ -94,7 +62,7 @@ class Canvas:
 
     def __init__(self, title: str):
         self.height = TITLE
-        self.items: list[Line | Area | Sign | Words] = []
+        self.items: list[Item] = []
         self.hovers: list[Hover] = []
         self.words(0.066, 0.07, title, 11, up="top", bold=True)
 
@@ -102,32 +70,42 @@ class Canvas:
         self, points: Sequence[Point], colour: str, width: float = 1.0, dash: str = "solid", alpha: float = 1.0,
         clip: Box | None = None,
     ) -> None:  # fmt: skip
-        self.items.append(Line(points, colour, width, dash, alpha, clip))
+        look = {"colour": colour, "width": width, "dash": dash, "alpha": alpha}
+        self.items.append(Item("line", points, look, clip))
 
     def area(
         self, points: Sequence[Point], colour: str = "", alpha: float = 1.0, edge: str = "", edge_width: float = 0.0,
         hatched: bool = False, clip: Box | None = None,
     ) -> None:  # fmt: skip
-        self.items.append(Area(points, colour, alpha, edge, edge_width, hatched, clip))
+        look = {"colour": colour, "alpha": alpha, "edge": edge, "edge_width": edge_width, "hatched": hatched}
+        self.items.append(Item("area", points, look, clip))
 
-    def box(self, left: float, top: float, width: float, height: float, colour: str = "", alpha: float = 1.0,
-            edge: str = "", edge_width: float = 0.0, hatched: bool = False) -> None:  # fmt: skip
+    def box(self, left: float, top: float, width: float, height: float, *look: Any, **more: Any) -> None:
+        """An `area` with four corners."""
         right, bottom = left + width, top + height
-        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        self.area(corners, colour, alpha, edge, edge_width, hatched)
+        self.area([(left, top), (right, top), (right, bottom), (left, bottom)], *look, **more)
 
     def sign(
         self, x: float, y: float, marker: str, size: float, colour: str = "", edge: str = "", edge_width: float = 0.0,
         alpha: float = 1.0,
     ) -> None:  # fmt: skip
-        self.items.append(Sign((x, y), marker, size, colour, edge, edge_width, alpha))
+        look = {
+            "marker": marker,
+            "size": size,
+            "colour": colour,
+            "edge": edge,
+            "edge_width": edge_width,
+            "alpha": alpha,
+        }
+        self.items.append(Item("sign", [(x, y)], look))
 
     def words(
         self, x: float, y: float, text: str, size: float = 8.0, colour: str = "ink", across: str = "left",
-        up: str = "center", bold: bool = False, italic: bool = False, angle: float = 0.0,
+        up: str = "center", bold: bool = False, angle: float = 0.0,
     ) -> None:  # fmt: skip
+        look = {"text": text, "size": size, "colour": colour, "across": across, "up": up, "bold": bold, "angle": angle}
         if text:
-            self.items.append(Words((x, y), text, size, colour, across, up, bold, italic, angle))
+            self.items.append(Item("words", [(x, y)], look))
 
     def hover(self, x: float, y: float, text: str) -> None:
         if text:
@@ -137,100 +115,73 @@ class Canvas:
         """As a figure that no window and no global state knows; make and save it inside `settings`."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        from matplotlib.transforms import Affine2D
+        from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 
         figure = Figure(figsize=(WIDTH, self.height), facecolor=looks.colours["paper"].light)
         FigureCanvasAgg(figure)
         place = Affine2D().scale(1, -1).translate(0, self.height) + figure.dpi_scale_trans
         hexes = {role: colour.light for role, colour in looks.colours.items()}
         for order, (key, batch) in enumerate(groupby(self.items, _alike)):
-            for artist in _MAKE[key[0]](list(batch), hexes, place):
-                artist.set_zorder(order)
+            for artist in _artists(key[0], list(batch), hexes, place):
+                artist.set(zorder=order, transform=place)
                 figure.add_artist(artist)
+                if key[1] is not None:
+                    left, top, width, height = key[1]
+                    corners = Bbox([[left, top], [left + width, top + height]])
+                    artist.set_clip_box(TransformedBbox(corners, place))
         return figure
 
 
-def _alike(item: Line | Area | Sign | Words) -> tuple[Any, ...]:
+def _alike(item: Item) -> tuple[Any, ...]:
     """Neighbours with equal keys become one object of matplotlib's."""
-    if isinstance(item, (Line, Area)):
-        return (type(item), item.clip, isinstance(item, Area) and item.hatched)
-    return (Sign, item[1:]) if isinstance(item, Sign) else (Words,)
+    if item.kind == "sign":
+        return (item.kind, None, tuple(item.look.values()))
+    return (item.kind, item.clip, item.look.get("hatched", False))
 
 
-def _rgba(role: str, alpha: float, hexes: dict[str, str]) -> tuple[float, ...]:
-    return (*_channels(hexes[role]), alpha) if role else (0.0, 0.0, 0.0, 0.0)
-
-
-@cache
-def _channels(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-
-
-def _clip(artist: Any, clip: Box | None, place: Any) -> None:
-    from matplotlib.transforms import Bbox, TransformedBbox
-
-    if clip is not None:
-        left, top, width, height = clip
-        artist.set_clip_box(TransformedBbox(Bbox([[left, top], [left + width, top + height]]), place))
-
-
-def _lines(lines: list[Line], hexes: dict[str, str], place: Any) -> Iterator[Artist]:
-    from matplotlib.collections import LineCollection
-
-    made = LineCollection(
-        [line.points for line in lines], colors=[_rgba(line.colour, line.alpha, hexes) for line in lines],
-        linewidths=[line.width for line in lines], linestyles=[DASHES[line.dash] for line in lines], transform=place,
-        capstyle="butt",
-    )  # fmt: skip
-    _clip(made, lines[0].clip, place)
-    yield made
-
-
-def _areas(areas: list[Area], hexes: dict[str, str], place: Any) -> Iterator[Artist]:
-    from matplotlib.collections import PolyCollection
-
-    made = PolyCollection(
-        [area.points for area in areas], facecolors=[_rgba(area.colour, area.alpha, hexes) for area in areas],
-        edgecolors=[_rgba(area.edge, area.alpha if area.hatched else 1.0, hexes) for area in areas],
-        linewidths=[area.edge_width for area in areas], transform=place,
-    )  # fmt: skip
-    if areas[0].hatched:
-        made.set_hatch("////")
-    _clip(made, areas[0].clip, place)
-    yield made
-
-
-def _signs(signs: list[Sign], hexes: dict[str, str], place: Any) -> Iterator[Artist]:
+def _artists(kind: str, items: list[Item], hexes: Mapping[str, str], place: Any) -> Iterator[Artist]:
+    from matplotlib.collections import LineCollection, PolyCollection
     from matplotlib.lines import Line2D
-
-    one = signs[0]
-    xs, ys = zip(*(sign.at for sign in signs), strict=True)
-    yield Line2D(
-        xs, ys, ls="none", marker=one.marker, ms=one.size, mew=one.edge_width, transform=place,
-        mfc=_rgba(one.colour, one.alpha, hexes), mec=_rgba(one.edge or one.colour, one.alpha, hexes),
-    )  # fmt: skip
-
-
-def _texts(texts: list[Words], hexes: dict[str, str], place: Any) -> Iterator[Artist]:
     from matplotlib.text import Text
 
-    for one in texts:
-        yield Text(
-            *one.at, one.text, transform=place, color=hexes[one.colour], ha=one.across, va=one.up, rotation=one.angle,
-            fontproperties=_font(one.size, one.bold, one.italic), parse_math=False,
-        )  # fmt: skip
+    def column(name: str) -> list[Any]:
+        return [item.look[name] for item in items]
+
+    def colours(name: str) -> list[tuple[float, ...]]:
+        return [_rgba(item.look[name], item.look["alpha"], hexes) for item in items]
+
+    points = [item.points for item in items]
+    one = items[0].look
+    if kind == "line":
+        yield LineCollection(points, colors=colours("colour"), linewidths=column("width"), capstyle="butt",
+                             linestyles=[DASHES[dash] for dash in column("dash")])  # fmt: skip
+    elif kind == "area":
+        made = PolyCollection(points, facecolors=colours("colour"), edgecolors=colours("edge"),
+                              linewidths=column("edge_width"))  # fmt: skip
+        if one["hatched"]:
+            made.set_hatch("////")
+        yield made
+    elif kind == "sign":
+        fill, edge = colours("colour")[0], _rgba(one["edge"] or one["colour"], one["alpha"], hexes)
+        xs, ys = zip(*(at for [at] in points), strict=True)
+        yield Line2D(xs, ys, ls="none", marker=one["marker"], ms=one["size"], mew=one["edge_width"], mfc=fill, mec=edge)
+    else:
+        for item in items:
+            look, [(x, y)] = item.look, item.points
+            yield Text(x, y, look["text"], color=hexes[look["colour"]], ha=look["across"], va=look["up"],
+                       rotation=look["angle"], fontproperties=_font(look["size"], look["bold"]),
+                       parse_math=False)  # fmt: skip
 
 
-_MAKE: dict[Any, Any] = {Line: _lines, Area: _areas, Sign: _signs, Words: _texts}
+def _rgba(role: str, alpha: float, hexes: Mapping[str, str]) -> tuple[float, ...]:
+    return (*(int(hexes[role][i : i + 2], 16) / 255 for i in (1, 3, 5)), alpha) if role else (0.0, 0.0, 0.0, 0.0)
 
 
 @cache
-def _font(size: float, bold: bool, italic: bool) -> FontProperties:
+def _font(size: float, bold: bool) -> FontProperties:
     from matplotlib.font_manager import FontProperties
 
-    return FontProperties(
-        family="DejaVu Sans", size=size, weight="bold" if bold else "normal", style="italic" if italic else "normal"
-    )
+    return FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
 
 
 @contextmanager

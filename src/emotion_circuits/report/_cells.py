@@ -82,6 +82,15 @@ class CellMap:
     narrowest: float = 0.0
     widest: float = _WIDEST
 
+    def summary(self) -> str:
+        """The strongest cell of each panel where nothing is wrong."""
+        said = []
+        for grid in (grid for line in self.lines for grid in line):
+            whole = [c for c in grid.cells.values() if not c.hatched and math.isfinite(c.strength)]
+            best = max(whole, key=lambda c: abs(c.strength), default=None)
+            said.append(f"{grid.title}: {'hatched everywhere' if best is None else best.hover.replace(chr(10), ', ')}.")
+        return " ".join(said)
+
     def cell_width(self) -> float:
         """Inches."""
         return self._layout()[1]

@@ -164,6 +164,10 @@ class Chart:
     keys: tuple[Key, ...] = ()
     each_titled: bool = False
 
+    def summary(self) -> str:
+        """The highest point of each panel of the first row."""
+        return " ".join(filter(None, map(_highest, self.panels[0])))
+
     def draw(self, title: str) -> Canvas:
         canvas = Canvas(title)
         canvas.height = draw_keys(canvas, self.keys, canvas.height)
@@ -186,6 +190,13 @@ class Chart:
             canvas.height = top + self.row_height
             canvas.height += _BOTTOM if last else 0.2 if self.each_titled else 0.0
         return canvas
+
+
+def _highest(panel: Panel) -> str:
+    points = [(y, s.name, hover) for s in panel.series for y, hover in zip(s.y, s.hover, strict=False)]
+    _, name, hover = max((p for p in points if math.isfinite(p[0])), default=(0.0, "", ""))
+    parts = [panel.title] + [name] * (name != panel.title) + [hover.replace("\n", ", ")]
+    return f"{': '.join(filter(None, parts))}." if hover else ""
 
 
 def _draw_panel(

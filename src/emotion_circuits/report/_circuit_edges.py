@@ -110,6 +110,11 @@ class EdgesDrawing:
     found: Circuits
     looks: Looks
 
+    def summary(self) -> str:
+        """The strongest edges of each panel."""
+        panels = [panel for row in self.rows for panel in row]
+        return " ".join(f"{panel.emotion}: {'; '.join(map(_words, panel.edges[:3]))}." for panel in panels)
+
     def draw(self, title: str) -> Canvas:
         canvas = Canvas(title)
         largest = max(abs(e.effect) for row in self.rows for panel in row for e in panel.edges)
@@ -163,7 +168,6 @@ def _draw(canvas: Canvas, panel: Layout, of: EdgesDrawing, largest: float, corne
     for e in sorted(panel.edges, key=lambda e: (e not in straight, abs(e.effect))):
         width = _width(e.effect, largest)
         alpha, dash = (0.9, "solid") if e.p <= ALPHA else (0.5, "short")
-        said = f"{e.source} → {e.target}: {signed(e.effect)} nats {interval(e.ci_low, e.ci_high)}, p {equals(e.p)}"
         if e in straight:
             x, y = places.get(e.target if e.source == EMBED else e.source, (left + panel.direct, 0.0))
             ends = (bottom - _BAR if e.source == EMBED else y, top + _BAR if e.target == OUTPUT else y)
@@ -171,11 +175,11 @@ def _draw(canvas: Canvas, panel: Layout, of: EdgesDrawing, largest: float, corne
             at_top = e.target == OUTPUT
             y = top + _BAR + 0.03 if at_top else bottom - _BAR - 0.03
             canvas.words(x + 0.035 + width / 144, y, signed(e.effect), 6, "muted", up="top" if at_top else "bottom")
-            canvas.hover(x, y, said)
+            canvas.hover(x, y, _words(e))
         else:
             points = _curve(places[e.source], places[e.target])
             canvas.line(points, _colour(e.effect), width, dash, alpha)
-            canvas.hover(*points[len(points) // 2], said)
+            canvas.hover(*points[len(points) // 2], _words(e))
     for name, (x, y) in places.items():
         _sign(canvas, name, x, y, panel.column)
     target = next((t for t in of.found.targets.get(panel.emotion, ()) if t.node == OUTPUT), None)
@@ -194,6 +198,12 @@ def _draw(canvas: Canvas, panel: Layout, of: EdgesDrawing, largest: float, corne
         f"units; {len(panel.edges)} of {len(of.found.edges[panel.emotion])} edges"
     )
     canvas.words(left + 0.07, top - 0.07, words, 7.5, "muted", up="bottom")
+
+
+def _words(e: Edge) -> str:
+    return (
+        f"{e.source} → {e.target}: {signed(e.effect)} nats {interval(e.ci_low, e.ci_high)}, p {equals(e.p)}, n = {e.n}"
+    )
 
 
 def _curve(a: Point, b: Point) -> list[Point]:
@@ -248,13 +258,3 @@ def edges_caption(found: Circuits) -> str:
     if none:
         said += f" No edge has an interval without 0: {', '.join(none)}."
     return said + not_tested(found.untested)
-
-
-def edges_alt(found: Circuits) -> str:
-    """The strongest edges in words."""
-    parts = []
-    for emotion in found.tested:
-        best = drawn_edges(found.edges.get(emotion, ()))[:3]
-        said = ", ".join(f"{e.source} to {e.target} {signed(e.effect)} nats (p {equals(e.p)})" for e in best)
-        parts.append(f"{emotion}: {said}" if said else f"{emotion}: no edge to draw")
-    return "Direct effects between members of circuits. " + "; ".join(parts) + "."

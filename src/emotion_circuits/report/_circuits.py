@@ -15,7 +15,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import model_label
 from emotion_circuits.prompts import Bank
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series
-from emotion_circuits.report._circuit_edges import edges_alt, edges_caption, edges_drawing
+from emotion_circuits.report._circuit_edges import edges_caption, edges_drawing
 from emotion_circuits.report._matrices import not_tested
 from emotion_circuits.report._measures import measure_words
 from emotion_circuits.report._results import ModelResults
@@ -140,8 +140,8 @@ def _pictures(found: Circuits, path: str, edges_path: str, looks: Looks) -> tupl
     curves, edges = _curves(found, looks), edges_drawing(found, looks)
     titles = f"{found.model}: what circuits carry alone", f"{found.model}: how the circuit's members feed each other"
     return (
-        [Picture(path, curves, titles[0], _caption(found), _alt(found))] if curves is not None else [],
-        [Picture(edges_path, edges, titles[1], edges_caption(found), edges_alt(found))] if edges is not None else [],
+        [Picture(path, curves, titles[0], _caption(found))] if curves is not None else [],
+        [Picture(edges_path, edges, titles[1], edges_caption(found))] if edges is not None else [],
     )
 
 
@@ -186,17 +186,6 @@ def _caption(found: Circuits) -> str:
         f"circuits with as many heads and units in every layer ({found.controls} at most). 1 is all; over 1, what "
         "works against the emotion is among what is left out." + not_tested(found.untested)
     )
-
-
-def _alt(found: Circuits) -> str:
-    """The areas in words."""
-    parts = [
-        f"{m.emotion}: CPR {number(m.value)} {interval(m.ci_low, m.ci_high)}, random circuits {number(m.chance)} "
-        f"{interval(m.null_low, m.null_high)}, p {p_value(m.p)}"
-        for m in found.measures
-        if m.statistic == CPR and m.emotion in found.tested
-    ]
-    return "Faithfulness by size of the circuit. " + "; ".join(parts) + "."
 
 
 def _table(found: Circuits) -> str:

@@ -87,9 +87,7 @@ def question_sections(question: str, place: int, claims: Sequence[Claim], result
         if any(c.value is not None for c in own):
             drawing = forest(own, results.looks)
             parts.append(
-                Picture(
-                    "claims/" + identifier.replace(".", "_").replace("/", "_"), drawing, name, _caption(own), _alt(own)
-                )
+                Picture("claims/" + identifier.replace(".", "_").replace("/", "_"), drawing, name, _caption(own))
             )
         yield Section(name, parts)
 
@@ -149,8 +147,3 @@ def _caption(claims: Sequence[Claim]) -> str:
     floors = any(c.floors for c in claims)
     beyond = "the grey tick of chance and every floor's mark" if floors else "the grey tick of chance"
     return f"Every claim of this kind: a claim needs its whole 95 % interval to the right of {beyond}."
-
-
-def _alt(claims: Sequence[Claim]) -> str:
-    words = [f"{c.model} {c.emotion or ''} {number(c.value)}, {c.verdict}" for c in claims]
-    return f"{claims[0].statistic}, with 95 % intervals, chance and floors: {'; '.join(words)}."

@@ -6,16 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from emotion_circuits.comparison import (
-    ALL,
-    ALL_FUNCTIONS,
-    DEPTH_CORRELATION,
-    DEPTH_DIFFERENCE,
-    OWN_EMOTION,
-    OWN_FUNCTION,
-    PairMeasure,
-    adjusted,
-)
+from emotion_circuits import comparison as cmp
 from emotion_circuits.components import FUNCTIONS, LAYER_SHARE, NOTHING, HeadFunction
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series, finite_range
 from emotion_circuits.report._results import Results, read_rows
@@ -27,7 +18,7 @@ _TITLE = "Are the same depths and functions found?"
 _COLOURS = ("above", "below", "all", "ink", "null-strong")
 _DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
 _HEADS_SHOWN = 3
-_OWN = {OWN_FUNCTION: "same function − others", OWN_EMOTION: "same emotion − others"}
+_OWN = {cmp.OWN_FUNCTION: "same function − others", cmp.OWN_EMOTION: "same emotion − others"}
 
 Profiles = Mapping[str, Sequence[Measure]]
 
@@ -42,7 +33,7 @@ class Depths(NamedTuple):
     """
 
     profiles: dict[str, tuple[Measure, ...]]
-    pairs: list[tuple[PairMeasure, ...]]
+    pairs: list[tuple[cmp.PairMeasure, ...]]
     heads: list[HeadFunction]
 
 
@@ -56,7 +47,7 @@ def read_depths(results: Results) -> Depths:
     heads = [h for m in results.models for h in read_rows(m.file("heads/functions_{}.parquet"), HeadFunction)]
     files = sorted((results.folder / "cross_model").glob("*_and_*_components.parquet"))
     names = {m.name for m in results.models}
-    pairs = [rows for rows in (read_rows(path, PairMeasure) for path in files) if rows]
+    pairs = [rows for rows in (read_rows(path, cmp.PairMeasure) for path in files) if rows]
     pairs = [rows for rows in pairs if {rows[0].model_a, rows[0].model_b} <= names]
     return Depths({name: rows for name, rows in profiles.items() if rows}, pairs, heads)
 
@@ -67,10 +58,8 @@ def depth_sections(results: Results) -> Iterator[Section]:
     if not depths.profiles:
         return
     parts: list[str | Picture] = [paragraph(pair_sentence(rows)) for rows in depths.pairs]
-    parts.append(
-        Picture("components/depths", depth_chart(depths.profiles, results.looks), f"Between models: {_TITLE}",
-                _caption(), _alt(depths.profiles))
-    )  # fmt: skip
+    chart = depth_chart(depths.profiles, results.looks)
+    parts.append(Picture("components/depths", chart, f"Between models: {_TITLE}", _caption()))
     parts += [_pairs_table(depths.pairs)] if depths.pairs else []
     yield Section(f"RQ4, between models: {_TITLE}", [*parts, _heads_table(depths.heads)], 2, "depths")
 
@@ -126,32 +115,18 @@ def _caption() -> str:
     )
 
 
-def _alt(profiles: Profiles) -> str:
-    parts = []
-    for name, rows in profiles.items():
-        for function in FUNCTIONS:
-            own = [m for m in rows if m.kind == function.name]
-            peaks = [
-                max((m for m in own if m.emotion == e), key=lambda m: m.value) for e in sorted({m.emotion for m in own})
-            ]
-            if peaks:
-                at = ", ".join(f"{m.emotion} layer {m.layer}" for m in peaks)
-                parts.append(f"{name}, {function.name}, most at {at}")
-    return "Shares of functions by relative depth. " + "; ".join(parts) + "."
-
-
-def pair_sentence(rows: Sequence[PairMeasure]) -> str:
+def pair_sentence(rows: Sequence[cmp.PairMeasure]) -> str:
     """How alike two models are, in words."""
-    overall = _one(rows, ALL_FUNCTIONS, DEPTH_CORRELATION)
+    overall = _one(rows, cmp.ALL_FUNCTIONS, cmp.DEPTH_CORRELATION)
     if overall is None:
         return f"{rows[0].model_a} and {rows[0].model_b}: not tested, too few scenarios have a pair in both."
-    by_function = [m for f in FUNCTIONS for m in [_one(rows, f.name, DEPTH_CORRELATION)] if m is not None]
+    by_function = [m for f in FUNCTIONS for m in [_one(rows, f.name, cmp.DEPTH_CORRELATION)] if m is not None]
     alike = [f"{m.kind} {number(m.value)}" for m in by_function if m.p <= ALPHA]
-    moved = [m for f in FUNCTIONS for m in [_one(rows, f.name, DEPTH_DIFFERENCE)] if m is not None]
+    moved = [m for f in FUNCTIONS for m in [_one(rows, f.name, cmp.DEPTH_DIFFERENCE)] if m is not None]
     furthest = max((m for m in moved if m.ci_low > 0 or m.ci_high < 0), key=lambda m: abs(m.value), default=None)
-    tested = [q for q in adjusted(rows) if q is not None]
+    tested = [q for q in cmp.adjusted(rows) if q is not None]
     beyond = f"beyond chance for {', '.join(alike)}" if alike else "beyond chance for no function"
-    own = _one(rows, ALL_FUNCTIONS, OWN_FUNCTION)
+    own = _one(rows, cmp.ALL_FUNCTIONS, cmp.OWN_FUNCTION)
     apart = ""
     if own is not None:
         apart = (
@@ -173,16 +148,16 @@ def pair_sentence(rows: Sequence[PairMeasure]) -> str:
     )
 
 
-def _one(rows: Sequence[PairMeasure], kind: str, statistic: str) -> PairMeasure | None:
-    return next((m for m in rows if (m.emotion, m.kind, m.statistic) == (ALL, kind, statistic)), None)
+def _one(rows: Sequence[cmp.PairMeasure], kind: str, statistic: str) -> cmp.PairMeasure | None:
+    return next((m for m in rows if (m.emotion, m.kind, m.statistic) == (cmp.ALL, kind, statistic)), None)
 
 
-def _pairs_table(pairs: Sequence[Sequence[PairMeasure]]) -> str:
+def _pairs_table(pairs: Sequence[Sequence[cmp.PairMeasure]]) -> str:
     """Means over emotions for every pair of models, by function."""
     body = []
     for rows in pairs:
-        for m in (m for m in rows if m.emotion == ALL and m.statistic != DEPTH_DIFFERENCE):
-            deeper = None if m.statistic in _OWN else _one(rows, m.kind, DEPTH_DIFFERENCE)
+        for m in (m for m in rows if m.emotion == cmp.ALL and m.statistic != cmp.DEPTH_DIFFERENCE):
+            deeper = None if m.statistic in _OWN else _one(rows, m.kind, cmp.DEPTH_DIFFERENCE)
             by = "" if deeper is None else with_interval(number(deeper.value), interval(deeper.ci_low, deeper.ci_high))
             body.append([
                 f"{escape(m.model_a)}, {escape(m.model_b)}", escape(_OWN.get(m.statistic, m.kind)),
@@ -194,7 +169,7 @@ def _pairs_table(pairs: Sequence[Sequence[PairMeasure]]) -> str:
         "Correlation of two models' profiles over relative depth, mean over emotions. By chance: the layers of one "
         "model in any order (last two rows of a pair: functions, emotions relabelled; for three, p ≥ 1/6). Ceiling: "
         "what two such profiles could reach, from split halves of each model's scenarios. First deeper by: difference "
-        "of the mean relative depths. n: scenarios with a pair in both. p is not adjusted; no claim rests on it.",
+        "of the mean relative depths. n: scenarios with a pair in both. p is not cmp.adjusted; no claim rests on it.",
         ("Models", "What", "Correlation [95 % interval]", "By chance, 95 %", "Ceiling", "p", "First deeper by", "n"),
         body, "Depths and functions",
     )  # fmt: skip

@@ -39,7 +39,6 @@ def dose_of(m: Measure) -> float | None:
 def dose_sections(model: ModelResults) -> Iterator[Section]:
     """A section for each chart for which the model has rows."""
     chosen = next((m.layer for m in model.measures.get("steering", ())), None)
-    emotions = model.emotions("sweep")
     curves = _curves(model, "sweep", chosen)
     if curves is not None:
         words = "" if chosen is None else f" The coloured curve is layer {chosen}, chosen here for the test."
@@ -48,8 +47,6 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
             "Development contexts: change from the clean run when the direction is added at one layer (grey curves, "
             "stronger is deeper; 95 % intervals over contexts), which should rise from left to right, while the "
             f"perplexity ratio below stays under the line at {MAX_PERPLEXITY:g}.{words}",
-            f"Dose–response curves of {model.name} on development contexts for {', '.join(emotions)}: change of the "
-            "log-odds of the emotion's own words, of the likelihood of its continuations, and the perplexity ratio.",
         )  # fmt: skip
     curves = _curves(model, "steering", chosen)
     if curves is not None:
@@ -60,14 +57,12 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
             "the coloured line should leave the grey fans, which hold 95 % of the slopes of random directions of the "
             "same size with the covariance of generic text, and of directions made from shuffled labels (the harder "
             "control).",
-            f"Steering {model.name} on test contexts along {', '.join(model.emotions('steering'))}, beside the range "
-            "of control directions, with the perplexity ratio below.",
         )  # fmt: skip
     yield from _controls(model)
 
 
-def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str, alt: str) -> Section:
-    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption, alt)])
+def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str) -> Section:
+    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption)])
 
 
 def _curves(model: ModelResults, table: str, chosen: int | None) -> Chart | None:
@@ -196,18 +191,12 @@ def _controls(model: ModelResults) -> Iterator[Section]:
                 _histogram(model, e, kind, edges, heights[e], observed[e].get(kind), (x_axis, y_axis)) for e in emotions
             )
         )
-    words = "; ".join(
-        f"{e} {number(m.value)} against {interval(m.null_low, m.null_high)}"
-        for e in emotions
-        if (m := observed[e].get("covariance")) is not None
-    )
     yield _section(
         model, "control_slopes", "Is the effect larger than that of control directions?",
         Chart(tuple(panels), tuple(kinds), 1.35, 0.3),
         f"Slopes of the emotion's own log-odds along control directions of the same size (grey; {', '.join(counts)}) "
         "and along the emotion's direction (coloured line, with its 95 % interval shaded): the effect counts where the "
         "line stands to the right of the grey.",
-        f"Histograms of control slopes of {model.name} with the observed slope. {words}.",
     )  # fmt: skip
 
 

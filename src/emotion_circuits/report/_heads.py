@@ -65,7 +65,7 @@ def heads_sections(model: ModelResults) -> Iterator[Section]:
     if scores:
         drawing = _map(scores, masses)
         caption = _caption(scores, by_emotion, with_units=bool(masses))
-        parts.append(Picture(f"{model.slug}/heads", drawing, f"{model.name}: {_TITLE}", caption, _alt(scores)))
+        parts.append(Picture(f"{model.slug}/heads", drawing, f"{model.name}: {_TITLE}", caption))
         parts.append(_table(scores, by_emotion))
     if seen:
         parts.append(paragraph(_texts_caption(seen[0]), "muted"))
@@ -143,20 +143,6 @@ def _agreement(rows: Sequence[Row], examples: HeadExamples | None) -> str:
     if len(both) < 3:
         return "not measured"
     return f"{number(float(stats.spearmanr(*zip(*both, strict=True)).statistic))} (n = {len(both)})"
-
-
-def _alt(scores: Scores) -> str:
-    """The strongest heads in words."""
-    parts = []
-    for emotion, rows in scores.items():
-        best = max(rows, key=lambda r: abs(r["score"]))
-        clear = sum(r["p"] <= ALPHA for r in rows)
-        parts.append(
-            f"{emotion}: most by head {best['head']} of layer {best['layer']}, {number(best['score'])} nats "
-            f"{interval(best['ci_low'], best['ci_high'])}, p {equals(best['p'])}; {clear} of {len(rows)} heads with "
-            "p at most .05"
-        )
-    return f"Map of heads by layer. {'. '.join(parts)}."
 
 
 def _table(scores: Scores, examples: Mapping[str, HeadExamples]) -> str:

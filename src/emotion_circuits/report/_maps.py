@@ -7,19 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from emotion_circuits.comparison import (
-    DETECTION,
-    DETECTION_SHARE,
-    DEVELOPMENT_COSINE,
-    GAIN,
-    NATIVE_DETECTION,
-    NATIVE_SLOPE,
-    OWN_COSINE,
-    R2,
-    SLOPE,
-    SLOPE_SHARE,
-    PairMeasure,
-)
+from emotion_circuits import comparison as cmp
 from emotion_circuits.report._cells import Cell, CellMap, Grid
 from emotion_circuits.report._measures import measure_words
 from emotion_circuits.report._results import ARROW, Results, read_rows
@@ -46,14 +34,14 @@ class PairResults:
     a: str
     b: str
     slug: str
-    layers: tuple[PairMeasure, ...]
-    chosen: tuple[PairMeasure, ...]
+    layers: tuple[cmp.PairMeasure, ...]
+    chosen: tuple[cmp.PairMeasure, ...]
 
-    def cells(self, statistic: str, arm: str, null: str = "") -> dict[tuple[int, int], PairMeasure]:
+    def cells(self, statistic: str, arm: str, null: str = "") -> dict[tuple[int, int], cmp.PairMeasure]:
         """(layer of A, layer of B) → the row of a statistic."""
         return {(m.layer_a, m.layer_b): m for m in self.layers if _is(m, statistic, arm, null)}
 
-    def one(self, statistic: str, emotion: str, arm: str = "trained") -> PairMeasure | None:
+    def one(self, statistic: str, emotion: str, arm: str = "trained") -> cmp.PairMeasure | None:
         """A row about the chosen layers."""
         return next((m for m in self.chosen if m.emotion == emotion and _is(m, statistic, arm)), None)
 
@@ -65,10 +53,10 @@ class PairResults:
     @property
     def emotions(self) -> tuple[str, ...]:
         """Emotions that were mapped."""
-        return tuple(dict.fromkeys(m.emotion for m in self.chosen if m.statistic == GAIN and m.emotion != "all"))
+        return tuple(dict.fromkeys(m.emotion for m in self.chosen if m.statistic == cmp.GAIN and m.emotion != "all"))
 
 
-def _is(m: PairMeasure, statistic: str, arm: str, null: str = "") -> bool:
+def _is(m: cmp.PairMeasure, statistic: str, arm: str, null: str = "") -> bool:
     return m.statistic == statistic and m.kind.endswith(f": {arm}") and null in ("", m.null)
 
 
@@ -79,16 +67,16 @@ def read_pairs(folder: Path, names: Sequence[str]) -> list[PairResults]:
         InputError: a table that cannot be read or lacks a column.
     """
     files = sorted((folder / "cross_model").glob("*_alignment.parquet"))
-    tables = {path.name.removesuffix("_alignment.parquet"): read_rows(path, PairMeasure) for path in files}
+    tables = {path.name.removesuffix("_alignment.parquet"): read_rows(path, cmp.PairMeasure) for path in files}
     steering = sorted((folder / "cross_model").glob("*_mapped_steering.parquet"))
-    slopes = [m for path in steering for m in read_rows(path, PairMeasure)]
+    slopes = [m for path in steering for m in read_rows(path, cmp.PairMeasure)]
     found = {f"{rows[0].model_a}{ARROW}{rows[0].model_b}": (slug, rows) for slug, rows in tables.items() if rows}
     pairs = []
     for name in (n for n in dict.fromkeys(names) if n in found):
         slug, rows = found[name]
         a, b = name.split(ARROW, 1)
         own = [m for m in slopes if (m.model_a, m.model_b) == (a, b)]
-        layers = read_rows(folder / "cross_model" / f"{slug}_layers.parquet", PairMeasure)
+        layers = read_rows(folder / "cross_model" / f"{slug}_layers.parquet", cmp.PairMeasure)
         pairs.append(PairResults(a, b, slug, layers, (*rows, *own)))
     return pairs
 
@@ -101,16 +89,16 @@ def map_sections(results: Results) -> Iterator[Section]:
     for pair in pairs:
         drawing = _drawing(pair)
         if drawing is not None:
-            picture = Picture(f"alignment/{pair.slug}", drawing, f"{pair.a}{ARROW}{pair.b}", _caption(pair), _alt(pair))
+            picture = Picture(f"alignment/{pair.slug}", drawing, f"{pair.a}{ARROW}{pair.b}", _caption(pair))
             yield Section(f"{pair.a}{ARROW}{pair.b}", [paragraph(_r2_sentence(pair)), picture])
 
 
 def _drawing(pair: PairResults) -> CellMap | None:
     """Three matrices of layers; None without the table of layers."""
     panels = (
-        ("development, trained", pair.cells(DEVELOPMENT_COSINE, "trained"), False),
-        ("development, best untrained", pair.cells(DEVELOPMENT_COSINE, "best untrained"), False),
-        ("test, trained", pair.cells(OWN_COSINE, "trained", "shuffled labels"), True),
+        ("development, trained", pair.cells(cmp.DEVELOPMENT_COSINE, "trained"), False),
+        ("development, best untrained", pair.cells(cmp.DEVELOPMENT_COSINE, "best untrained"), False),
+        ("test, trained", pair.cells(cmp.OWN_COSINE, "trained", "shuffled labels"), True),
     )
     if not all(cells for _, cells, _ in panels):
         return None
@@ -129,7 +117,7 @@ def _drawing(pair: PairResults) -> CellMap | None:
 
 
 def _cells(
-    found: Mapping[tuple[int, int], PairMeasure],
+    found: Mapping[tuple[int, int], cmp.PairMeasure],
     rows: list[int],
     columns: list[int],
     chosen: tuple[int, int],
@@ -154,14 +142,6 @@ def _caption(pair: PairResults) -> str:
     )
 
 
-def _alt(pair: PairResults) -> str:
-    gains = [m for e in pair.emotions if (m := pair.one(GAIN, e)) is not None]
-    words = "; ".join(f"{m.emotion} {number(m.value)} {interval(m.ci_low, m.ci_high)}" for m in gains)
-    return (
-        f"Cosines of mapped with own directions, layer by layer. Gain over untrained twins at the chosen ones: {words}."
-    )
-
-
 def _transfer_table(pairs: Sequence[PairResults]) -> str:
     return table(
         "Mapped directions at work in the target model: AUROC on texts that never name the emotion, and slope of the "
@@ -171,24 +151,25 @@ def _transfer_table(pairs: Sequence[PairResults]) -> str:
 
 
 def _transfer_line(pair: PairResults, emotion: str) -> list[str]:
-    mapped, slope = pair.one(DETECTION, emotion), pair.one(SLOPE, emotion)
+    mapped, slope = pair.one(cmp.DETECTION, emotion), pair.one(cmp.SLOPE, emotion)
     return [
         escape(pair.a), escape(pair.b), ARROW.join(map(layer_name, pair.at)), escape(emotion), _value(mapped),
-        _value(pair.one(NATIVE_DETECTION, emotion)), "" if mapped is None else number(mapped.null_high),
-        _value(pair.one(DETECTION, emotion, "best untrained"), False), "" if mapped is None else p_value(mapped.p),
-        _value(pair.one(DETECTION_SHARE, emotion), False), _value(slope), _value(pair.one(NATIVE_SLOPE, emotion)),
+        _value(pair.one(cmp.NATIVE_DETECTION, emotion)), "" if mapped is None else number(mapped.null_high),
+        _value(pair.one(cmp.DETECTION, emotion, "best untrained"), False), "" if mapped is None else p_value(mapped.p),
+        _value(pair.one(cmp.DETECTION_SHARE, emotion), False), _value(slope),
+        _value(pair.one(cmp.NATIVE_SLOPE, emotion)),
         "" if slope is None else interval(slope.null_low, slope.null_high),
-        _value(pair.one(SLOPE_SHARE, emotion), False),
+        _value(pair.one(cmp.SLOPE_SHARE, emotion), False),
     ]  # fmt: skip
 
 
-def _value(m: PairMeasure | None, between: bool = True) -> str:
+def _value(m: cmp.PairMeasure | None, between: bool = True) -> str:
     return "–" if m is None else with_interval(number(m.value), interval(m.ci_low, m.ci_high) if between else "")
 
 
 def _r2_sentence(pair: PairResults) -> str:
     """Held-out R² at the chosen layers, in words."""
-    found = pair.cells(R2, "trained").get(pair.at)
+    found = pair.cells(cmp.R2, "trained").get(pair.at)
     if found is None:
         return ""
     return (

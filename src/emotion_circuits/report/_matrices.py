@@ -10,7 +10,7 @@ from emotion_circuits.report._cells import Cell, CellMap, Grid
 from emotion_circuits.report._measures import measure_words
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
 from emotion_circuits.report._sections import Picture, Section
-from emotion_circuits.report._style import equals, interval, layer_name, number, short
+from emotion_circuits.report._style import layer_name, number, short
 from emotion_circuits.statistics import ALPHA, Measure
 
 COSINE = "cosine between emotions"
@@ -46,16 +46,11 @@ def _cosines(model: ModelResults, position: str, title: str) -> Picture:
     drawing = CellMap(
         (tuple(grids),), ("cosine minus chance: −0.6", "+0.6"), (("", "bold: outside 95 % of the null"),), widest=2.0,
     )  # fmt: skip
-    last = layers[-1]
-    words = "; ".join(
-        f"{m.kind} {m.emotion} {number(m.value)} (chance {number(m.chance)})" for m in rows if m.layer == last
-    )
     return Picture(
         f"{model.slug}/cosines_{position}", drawing, f"{model.name}: {title} (position {position})",
         f"Cosines between emotions' directions at position {position!r}: each cell says the cosine and, after the bar, "
         "its chance level; colour is their difference (blue above chance, orange below), bold cells lie outside 95 % "
         "of the null in which labels swap within scenarios.",
-        f"Heat map of cosines between emotions of {model.name} by layer. At layer {layer_name(last)}: {words}.",
         position == CLAIM_POSITION,
     )  # fmt: skip
 
@@ -85,8 +80,6 @@ def swap_sections(model: ModelResults) -> Iterator[Section]:
         )
         for e, sites in found.items()
     ]  # fmt: skip
-    best = {e: max((m for rows in sites.values() for m in rows if m.position != "all"), key=lambda m: m.value)
-            for e, sites in found.items()}  # fmt: skip
     title = "Where does the emotion stand?"
     keys = (("", "small: another scenario's neutral values"), ("", f"* p ≤ {ALPHA:g} beyond those, over the whole map"))
     yield Section(
@@ -101,13 +94,6 @@ def swap_sections(model: ModelResults) -> Iterator[Section]:
                 "all. The small number is what another scenario's neutral values do there; * marks p ≤ .05 beyond "
                 "those, over the whole map."
                 + not_tested(unclear),
-                "Shares of the outcome's difference by layer and place. "
-                + "; ".join(
-                    f"{e}: most at {m.kind.split()[-1]} of layer {m.layer}, {m.position}, {number(m.value)} "
-                    f"{interval(m.ci_low, m.ci_high)}, p {equals(m.p)}"
-                    for e, m in best.items()
-                )
-                + ".",
             )
         ],
     )  # fmt: skip

@@ -124,13 +124,3 @@ def chosen_rule(model: ModelResults, emotion: str, position: str) -> tuple[Rule,
     """Where the layer chosen on development scenarios is."""
     layer = model.chosen.get(position, {}).get(emotion)
     return () if layer is None else (Rule(float(layer), f"chosen: {layer}"),)
-
-
-def best_words(model: ModelResults, statistic: str, kind: str) -> str:
-    """The best layers in words, for those who cannot see the chart."""
-    rows = model.rows("quality", statistic, position=CLAIM_POSITION, kind=kind)
-    words = []
-    for emotion in dict.fromkeys(m.emotion for m in rows):
-        best = max((m for m in rows if m.emotion == emotion), key=lambda m: (m.value, -m.layer))
-        words.append(f"{emotion} {number(best.value)} at layer {layer_name(best.layer)} (chance {number(best.chance)})")
-    return f"Highest values at position {CLAIM_POSITION}: {'; '.join(words)}." if words else ""

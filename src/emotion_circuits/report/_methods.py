@@ -64,7 +64,7 @@ def methods_pictures(rows: Sequence[MethodRow], path: str, title: str) -> list[P
     keys = [Key(m, role, marker, 5.5) for m, (role, marker) in _LOOKS.items() if m in shown]
     keys.append(Key("nothing beats it at both", hollow=True, edge="ink"))
     drawing = Chart(tuple(panels), (), 2.4, 0.35, 0.8, tuple(keys), each_titled=True)
-    return [Picture(path, drawing, title, _caption(rows), _alt(rows))]
+    return [Picture(path, drawing, title, _caption(rows))]
 
 
 def _axes(rows: Sequence[MethodRow]) -> tuple[Axis, Axis]:
@@ -113,21 +113,6 @@ def _caption(rows: Sequence[MethodRow]) -> str:
         "the chance level. Small numbers are doses. Ringed: no other method or dose has at least this effect with no "
         "more damage. Pale: the text collapsed."
     )
-
-
-def _alt(rows: Sequence[MethodRow]) -> str:
-    """The largest effect on the front, for each emotion and way, in words."""
-    parts = []
-    for emotion, way, own in _groups(rows):
-        said = "no method has an effect"
-        if front := [row for row in own if row.on_front]:
-            best = max(front, key=lambda row: row.effect)
-            said = (
-                f"{title_of(best)} {number(best.effect)} {interval(best.ci_low, best.ci_high)}, "
-                f"p {equals(best.p)}, perplexity × {number(best.damage)}"
-            )
-        parts.append(f"{emotion} {_WAYS[way]}: {said}")
-    return "Effect against damage of every method. Most on the front: " + "; ".join(parts) + "."
 
 
 def methods_html(rows: Sequence[MethodRow]) -> str:

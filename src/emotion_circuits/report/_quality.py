@@ -9,7 +9,6 @@ from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE
 from emotion_circuits.report._chart import Chart, Level, Panel
 from emotion_circuits.report._measures import (
     AUROC_IMPLICIT,
-    best_words,
     chance_level,
     floor_levels,
     layer_axis,
@@ -63,8 +62,8 @@ def quality_sections(model: ModelResults) -> Iterator[Section]:
     yield from _intensity(model)
 
 
-def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str, alt: str) -> Section:
-    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption, alt)])
+def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str) -> Section:
+    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption)])
 
 
 def _rows(model: ModelResults, statistic: str, emotion: str, kind: str = "specific") -> list[Measure]:
@@ -89,9 +88,8 @@ def _by_position(
         )
         for p, row in zip(positions, rows, strict=True)
     )  # fmt: skip
-    alt = f"{statistic} of {model.name} by layer for {', '.join(emotions)}, one row for each position. "
     chart = Chart(panels, positions, 1.5, 1.15 if with_floors else 0.95)
-    yield _section(model, key, title, chart, caption, alt + best_words(model, statistic, kind))
+    yield _section(model, key, title, chart, caption)
 
 
 def _accuracy(model: ModelResults) -> Iterator[Section]:
@@ -108,8 +106,6 @@ def _accuracy(model: ModelResults) -> Iterator[Section]:
         model, "accuracy", "Can the classes be told apart?", Chart((panels,), ("all classes",), 1.7),
         "Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
         f"{_NULL}, near one in {len(model.emotions('quality')) + 1}.",
-        f"Nearest-centroid accuracy of {model.name} by layer, one panel for each position. "
-        + best_words(model, ACCURACY, "centroid"),
     )  # fmt: skip
 
 
@@ -137,7 +133,6 @@ def _by_texts(model: ModelResults) -> Iterator[Section]:
         f"AUROC at position {CLAIM_POSITION!r} on three kinds of text, mean differences (coloured, shaded 95 % "
         "interval) beside logistic probes (thin) and the floors on the same texts: explicit texts name the emotion, so "
         "that row only describes.",
-        f"AUROC of {model.name} by layer on {', '.join(_TEXTS[s] for s in found)} texts, for {', '.join(emotions)}.",
     )  # fmt: skip
 
 
@@ -159,7 +154,6 @@ def _estimators(model: ModelResults) -> Iterator[Section]:
         "(coloured, shaded 95 % interval; the grey band holds 95 % of its null), beside a logistic probe, the first "
         "component of paired differences with neutral (pca) and a linear discriminant (lda): descriptive, claims are "
         "made for the mean difference only.",
-        f"AUROC of {model.name} by layer on implicit texts for {', '.join(emotions)}, one line for each estimator.",
     )  # fmt: skip
 
 
@@ -186,8 +180,6 @@ def _foils(model: ModelResults) -> Iterator[Section]:
         "have the emotion; the grey band holds 95 % of what as many neutral texts would give. Below: whether true "
         "texts score above foils; implicit ones lack the words that foils have, so there a bag of words falls below "
         f"chance. Directions from development texts, position {CLAIM_POSITION!r}.",
-        f"Foils in {model.name} by layer for {', '.join(emotions)}: share over the threshold, and AUROC of explicit "
-        "and of implicit texts over foils. " + best_words(model, IMPLICIT_OVER_FOILS, "specific"),
     )  # fmt: skip
 
 
@@ -221,6 +213,4 @@ def _intensity(model: ModelResults) -> Iterator[Section]:
         "only the size of what happened grows and the emotion is never named; the grey band holds 95 % of the null "
         "(steps permuted within series), the shaded interval is a bootstrap over so few series that it only hints. "
         f"Position {CLAIM_POSITION!r}.",
-        f"Correlation of projection and intensity in {model.name} by layer for {', '.join(found)}. "
-        + best_words(model, INTENSITY, "specific"),
     )  # fmt: skip

@@ -193,7 +193,7 @@ def _figure(picture: Picture, results: Results, hovers: Sequence[Hover]) -> str:
     # The very drawing that lies in plots/, without its title, which the heading says.
     svg = (results.folder / "plots" / f"{picture.path}.svg").read_text(encoding="utf-8")
     data = base64.b64encode(themed(svg, results.looks, 72 * TITLE).encode()).decode()
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt)}">'
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt())}">'
     points = [[h.x, round(h.y - 72 * TITLE, 1), h.text] for h in hovers]
     # Nothing in a name may end the script element or open a comment in it.
     text = json.dumps(points, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").replace("&", "\\u0026")

@@ -88,14 +88,8 @@ def read_rows(path: Path, row: type[RowType], model: str | None = None) -> tuple
 class ModelResults:
     """One model's tables of measures, and where its other files lie.
 
-    Attributes:
-        folder: of the results.
-        name, slug: the model, and its name in file names.
-        measures: table → its rows.
-        chosen: position → emotion → the layer chosen on development scenarios.
-        missing: a sentence for every table that is not there.
-        claims: about this model.
-        looks: of emotions.
+    `chosen` is position → emotion → the layer chosen on development scenarios; `missing` has a sentence for every table
+    that is not there.
     """
 
     folder: Path

@@ -14,6 +14,10 @@ class Drawing(Protocol):
 
     def draw(self, title: str) -> Canvas: ...
 
+    def summary(self) -> str:
+        """What stands out, in words."""
+        ...
+
 
 class Picture(NamedTuple):
     """A picture with the words around it.
@@ -23,7 +27,6 @@ class Picture(NamedTuple):
         drawing: what is drawn, once, for PNG, SVG and page.
         title: written above it; the page has headings instead.
         caption: how to read it.
-        alt: what it shows, for those who cannot see it.
         shown: on the page; others lie in `plots/` only.
     """
 
@@ -31,8 +34,11 @@ class Picture(NamedTuple):
     drawing: Drawing
     title: str
     caption: str = ""
-    alt: str = ""
     shown: bool = True
+
+    def alt(self) -> str:
+        """What it shows, for those who cannot see it."""
+        return f"{self.title}. {self.drawing.summary()}"
 
 
 class Section(NamedTuple):

@@ -53,27 +53,14 @@ class SweepCell(NamedTuple):
         over = self.damage is not None and not self.damage.value <= MAX_PERPLEXITY
         return over or not math.isfinite(self.words.value)
 
-    @property
-    def controlled(self) -> bool:
-        """Whether control directions were run here."""
-        return math.isfinite(self.words.null_low)
-
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """All cells of one series.
+    """All cells of one series (`specific, 3 layers, last token`) and unit (see `SweepResult.unit`), by place.
 
-    Attributes:
-        model: whose.
-        series: the direction, and how many layers and which tokens are changed (`specific, 3 layers, last token`).
-        unit: what the dose is (see `SweepResult.unit`).
-        cells: by place; those that were not swept are missing.
-        chosen: places that are outlined.
-        looks: of emotions.
-        own: whether the command `sweep` made it, not a study.
+    `chosen` ones are outlined; `own` ones the command `sweep` made, not a study.
     """
 
-    model: str
     series: str
     unit: str
     cells: Mapping[Place, SweepCell]
@@ -84,7 +71,7 @@ class Sweep:
     @property
     def controlled(self) -> bool:
         """Whether all cells have chance from control directions."""
-        return all(cell.controlled for cell in self.cells.values())
+        return all(math.isfinite(cell.words.null_low) for cell in self.cells.values())
 
     @property
     def title(self) -> str:
@@ -143,11 +130,9 @@ def sweeps_of(rows: Iterable[Measure], chosen: Iterable[Measure], looks: Looks) 
         looks: of emotions.
     """
     found: dict[tuple[str, str], dict[Place, dict[str, Measure]]] = {}
-    model = ""
     for m in rows:
         step = _step(m.kind)
         if step is not None and m.statistic in (WORD_SET, CONTINUATIONS, PERPLEXITY):
-            model = m.model
             places = found.setdefault(step[:2], {})
             places.setdefault(Place(m.emotion, m.position, m.layer, step[2]), {})[m.statistic] = m
     outlined = {
@@ -162,13 +147,13 @@ def sweeps_of(rows: Iterable[Measure], chosen: Iterable[Measure], looks: Looks) 
         }
         if cells:
             own = frozenset(place for of, place in outlined if of == (series, unit) and place in cells)
-            sweeps.append(Sweep(model, series, unit, cells, own, looks))
+            sweeps.append(Sweep(series, unit, cells, own, looks))
     return sweeps
 
 
 def _picture(found: Sweep, path: str, title: str) -> Picture:
     drawing = _drawing(found)
-    return Picture(path, drawing, title, _caption(found, narrow=drawing.cell_width() < _NARROWEST), _alt(found))
+    return Picture(path, drawing, title, _caption(found, narrow=drawing.cell_width() < _NARROWEST))
 
 
 def _drawing(found: Sweep) -> CellMap:
@@ -212,12 +197,13 @@ def _drawing(found: Sweep) -> CellMap:
 
 def _cell(found: Sweep, place: Place, cell: SweepCell, scale: float) -> Cell:
     m = cell.words
-    star = "*" if cell.controlled and m.p <= ALPHA else ""
-    small = _number(m.chance) if cell.controlled else "" if cell.told is None else _number(cell.told.value)
+    controlled = math.isfinite(m.null_low)
+    star = "*" if controlled and m.p <= ALPHA else ""
+    small = _number(m.chance) if controlled else "" if cell.told is None else _number(cell.told.value)
     tiny = f"{m.value:z.1f}".replace("-", "−") if math.isfinite(m.value) else "–"
     words = [f"layer {layer_name(place.layer)}, {_UNITS[found.unit][0]} {plain(place.dose)}: {number(m.value)} nats "
              f"{interval(m.ci_low, m.ci_high)}, chance {number(m.chance)}"]  # fmt: skip
-    words += [f"p {equals(m.p)} (not adjusted)"] if cell.controlled else []
+    words += [f"p {equals(m.p)} (not adjusted)"] if controlled else []
     words += [f"continuations {number(cell.told.value)} nats per token"] if cell.told is not None else []
     words += [f"perplexity × {number(cell.damage.value)}"] if cell.damage is not None else []
     return Cell(
@@ -266,20 +252,3 @@ def _caption(found: Sweep, *, narrow: bool) -> str:
     if found.chosen:
         words += " Outlined: the layer and doses chosen on development contexts, tested beside controls on others."
     return words
-
-
-def _alt(found: Sweep) -> str:
-    """Every emotion's largest change with language whole, in words."""
-    unit, parts = _UNITS[found.unit][0], []
-    for emotion in found.looks.in_order(p.emotion for p in found.cells):
-        whole = [(p, c) for p, c in found.cells.items() if p.emotion == emotion and not c.wrecked]
-        if not whole:
-            parts.append(f"{emotion}: language is damaged in every cell")
-            continue
-        place, cell = max(whole, key=lambda pair: abs(pair[1].words.value))
-        p = f", p {equals(cell.words.p)}" if cell.controlled else ""
-        parts.append(
-            f"{emotion}: most at layer {layer_name(place.layer)}, {unit} {plain(place.dose)}, "
-            f"{number(cell.words.value)} {interval(cell.words.ci_low, cell.words.ci_high)}{p}"
-        )
-    return f"Heat maps of {found.model} by layer and {unit}. " + "; ".join(parts) + "."
