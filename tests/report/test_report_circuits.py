@@ -17,10 +17,9 @@ from conftest import pictures_in
 from emotion_circuits.components import CMD, CPR, EMBED, OUTPUT
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import Picture, circuit_pictures, read_results, sections, write_pictures
-from emotion_circuits.report._canvas import WIDTH
+from emotion_circuits.report._canvas import WIDTH, font
 from emotion_circuits.report._circuit_edges import MOST_EDGES, drawn_edges, layout
 from emotion_circuits.report._circuits import read_circuits
-from emotion_circuits.report._style import looks_of
 
 TITLE = "Do heads and units form a circuit?"
 
@@ -57,21 +56,17 @@ def test_signs_stand_apart_and_upward(n_layers: int, seed: int, room: float) -> 
 
 @pytest.mark.parametrize("n_layers", [8, 30])
 def test_no_text_of_the_picture_overlaps_another(tmp_path: Path, n_layers: int) -> None:
-    from emotion_circuits.report._canvas import settings as drawing_settings
-
     edges = {"gratitude": some_edges(n_layers, 3), "apology": some_edges(n_layers, 4)[:12]}
     picture = circuit_pictures(write_circuits(tmp_path, "reference/gpt2", "m", edges))[1]
     canvas = picture.drawing.draw("t")
-    with drawing_settings():
-        figure = canvas.figure(looks_of())
-        figure.canvas.draw()
-        texts = [artist for artist in figure.artists if hasattr(artist, "get_text")]
-        boxes = [(t.get_text(), t.get_window_extent()) for t in texts]
-    assert len(boxes) == sum(item.kind == "words" for item in canvas.items)
-    for (said, a), (other, b) in itertools.combinations(boxes, 2):
-        assert not a.overlaps(b), (said, other)
-    frame = figure.bbox
-    assert all(b.x0 >= frame.x0 and b.x1 <= frame.x1 and b.y0 >= frame.y0 and b.y1 <= frame.y1 for _, b in boxes)
+    boxes = []
+    for x, y, text, look in canvas.lines():
+        anchor = {"left": "ls", "center": "ms", "right": "rs"}[look["across"]]
+        box = font(look["size"], look["bold"]).getbbox(text, anchor=anchor)
+        boxes.append((text, [at / 120 + (x, y)[i % 2] for i, at in enumerate(box)]))
+    for (said, (left, top, right, bottom)), (other, box) in itertools.combinations(boxes, 2):
+        assert right <= box[0] or left >= box[2] or bottom <= box[1] or top >= box[3], (said, other)
+    assert all(b[0] >= 0 and b[2] <= WIDTH and b[1] >= 0 and b[3] <= canvas.height for _, b in boxes)
     said = {text for text, _ in boxes}
     for emotion, own in edges.items():
         panel = layout(emotion, own)

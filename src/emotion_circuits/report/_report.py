@@ -140,7 +140,7 @@ def _draw(pictures: Sequence[Picture], folder: Path, looks: Looks) -> list[tuple
 
 def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[Hover]]) -> str:
     assets = files("emotion_circuits.report") / "assets"
-    css = theme_css(results.looks) + (assets / "page.css").read_text(encoding="utf-8")
+    css = theme_css(results.looks.colours) + (assets / "page.css").read_text(encoding="utf-8")
     script = (assets / "page.js").read_text(encoding="utf-8")
     title = f"Emotion circuits: {escape(results.profile)} study"
     body = "".join((*_top(results, shown), *(_section(section, results, drawn) for section in shown)))

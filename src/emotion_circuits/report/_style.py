@@ -117,28 +117,24 @@ def ramp(place: int, n: int) -> str:
     return f"ramp-{round(place / max(n - 1, 1) * 4)}"
 
 
-def theme_css(looks: Looks, selector: str = ":root") -> str:
+def theme_css(colours: Mapping[str, Colour]) -> str:
     """Colours as CSS variables for both themes."""
-
-    def block(theme: str) -> str:
-        found = ((role, getattr(colour, theme)) for role, colour in looks.colours.items())
-        return "".join(
-            f"--{role}:{value};--{role}-band:{value}{round(255 * opacity(role)):02x};" for role, value in found
-        )
-
-    return f"{selector}{{{block('light')}}}@media (prefers-color-scheme:dark){{{selector}{{{block('dark')}}}}}"
+    light, dark = ("".join(f"--{role}:{colour[i]};" for role, colour in colours.items()) for i in (0, 1))
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
 def themed(svg: str, looks: Looks, crop: float = 0.0) -> str:
     """A drawing in the colours of the page it stands on, light or dark, without its top `crop` points."""
-    roles = {colour.light: f"var(--{role})" for role, colour in looks.colours.items()}
+    found = set(re.findall(r"#[0-9a-f]{6}\b", svg))
+    used = {role: colour for role, colour in looks.colours.items() if colour.light in found}
+    roles = {colour.light: f"var(--{role})" for role, colour in used.items()}
     start, end = svg.index("<svg"), svg.index(">", svg.index("<svg")) + 1
     x, y, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg)[1].split())  # type: ignore[index]
     box = f"{x:g} {y + crop:g} {width:g} {height - crop:g}"
     head = re.sub(r'viewBox="[^"]*"', f'viewBox="{box}"', svg[start:end])
     head = re.sub(r' height="[^"]*"', f' height="{height - crop:g}pt"', head)
     body = re.sub(r"#[0-9a-f]{6}\b", lambda found: roles.get(found[0], found[0]), svg[end:])
-    return f"{head}<style>{theme_css(looks)}</style>{body}"
+    return f"{head}<style>{theme_css(used)}</style>{body}"
 
 
 def _minus(text: str) -> str:
