@@ -14,7 +14,7 @@ from emotion_circuits.audit import audit
 from emotion_circuits.audit._cells import PairCell, noise_classes, noise_pair
 from emotion_circuits.audit._metrics import random_cosines
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.report import write_audit_figure
+from emotion_circuits.report import audit_picture, write_pictures
 
 N_CELLS = 12
 K = 10
@@ -111,10 +111,10 @@ def test_one_model_alone_has_noise_and_its_own_rows_and_a_figure(tmp_path):
     raw = next(row for row in report.rows if row.metric == "mean squared Gram entry, k = 10")
     assert raw.on_models is None and raw.on_noise is not None and raw.verdict == "no data"
     assert report.overlap is not None
-    files = write_audit_figure(report.overlap, tmp_path)
+    files = write_pictures([audit_picture(report.overlap)], tmp_path)
     assert [file.name for file in files] == ["overlap_on_noise.png", "overlap_on_noise.svg"]
     before = [file.read_bytes() for file in files]
-    assert [file.read_bytes() for file in write_audit_figure(report.overlap, tmp_path)] == before
+    assert [file.read_bytes() for file in write_pictures([audit_picture(report.overlap)], tmp_path)] == before
     assert "chance 1/32" in files[1].read_text()
 
 

@@ -18,7 +18,7 @@ import emotion_circuits
 from emotion_circuits.cli._app import COMMANDS, build_app
 from emotion_circuits.cli._errors import PROGRAM, command_paths
 
-HEAVY = ("torch", "transformers", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "plotly", "pyarrow", "pydantic")
+HEAVY = ("torch", "transformers", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pyarrow", "pydantic")
 
 
 def loaded_by(code: str) -> set[str]:

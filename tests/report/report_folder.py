@@ -60,6 +60,8 @@ def write_folder(folder: Path, models: dict[str, str], n_layers: int = 3) -> Pat
         _write_texts(folder / "patching", slug)
         write_heads(folder / "heads", model, slug, n_layers, rng)
         claims += _claims(model, slug)
+    if len(models) == 2:
+        claims += [c.model_copy(update=rq5(" → ".join(models))) for c in claims[:6:2]]
     write_claims(folder / "claims.json", judge(claims))
     write_manifest(folder, list(models.values()), seconds=1.0)
     return folder
@@ -218,6 +220,11 @@ def _slopes(model: str) -> list[Measure]:
         for e in EMOTIONS
         for kind in ("covariance", "isotropic", "shuffled-label")
     ]
+
+
+def rq5(pair: str) -> dict[str, object]:
+    """What makes a claim one about a map."""
+    return {"id": "rq5.transfer", "question": "RQ5", "model": pair, "statistic": "AUROC, mapped"}
 
 
 def _claims(model: str, slug: str) -> list[Claim]:

@@ -43,7 +43,7 @@ def audit(
     from emotion_circuits._files import write_table
     from emotion_circuits.audit import audit as run
     from emotion_circuits.audit import audit_table, n_steps
-    from emotion_circuits.report import write_audit_figure
+    from emotion_circuits.report import audit_picture, write_pictures
 
     folder = store_options.folder
     file = folder / "cross_model" / "audit.parquet"
@@ -52,7 +52,7 @@ def audit(
     with progress("Audit", n_steps(len(activations))) as done:
         report = run(activations, layers=layers, seed=seed, on_step=done)
     write_table(file, audit_table(report.rows))
-    figures = [] if report.overlap is None else write_audit_figure(report.overlap, folder)
+    figures = [] if report.overlap is None else write_pictures([audit_picture(report.overlap)], folder / "plots")
     result = {"rows": report.rows, "file": file, "figures": figures}
     emit(result, json, table=_metrics_table(report.rows))
     if not json:

@@ -97,7 +97,7 @@ def circuit(
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
     from emotion_circuits.errors import InputError
     from emotion_circuits.models import ModelName
-    from emotion_circuits.report import write_circuit_pictures
+    from emotion_circuits.report import circuit_pictures, write_pictures
 
     if size not in SIZES:
         raise InputError("A circuit's declared size is one of the curve's.", found=size,
@@ -131,7 +131,7 @@ def circuit(
         joined.append(circuit_edges(lm, judged, found[-1]))
     result = circuits_as_values(str(lm.name), RANKINGS[ranking], size, controls, found, joined, seed=seed)
     write_json(output, result)
-    plots = write_circuit_pictures(output)
+    plots = write_pictures(circuit_pictures(output, bank), output.parent, bank)
     notes = [*_edge_notes(result["edges"]), *(f"Written to {file}" for file in (output, *plots))]
     emit(
         {"file": output, "plots": plots, **result},

@@ -131,7 +131,7 @@ def compare_methods(
     from emotion_circuits.directions import generic_tokens, source_of
     from emotion_circuits.interventions import Controls
     from emotion_circuits.models import ModelName
-    from emotion_circuits.report import write_methods_figure
+    from emotion_circuits.report import methods_pictures, write_pictures
     from emotion_circuits.scoring import Setting as ScorerSetting
     from emotion_circuits.scoring import make_scorer
 
@@ -211,7 +211,7 @@ def compare_methods(
     write_text(beside, "".join(_line(way, text, str(lm.name)) for way, text in written))
     shown = [row for row in rows if row.scorer == judges[0].name]
     title = f"{lm.name}: effect on the {judges[0].name} score against damage"
-    plots = write_methods_figure(shown, output.with_suffix(""), title)
+    plots = write_pictures(methods_pictures(shown, output.stem, title), output.parent)
     result = {"file": output, "texts": beside, "plots": plots, "methods": rows, "doses": responses, "sizes": sizes}
     if json:
         emit(result, json)

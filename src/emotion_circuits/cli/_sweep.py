@@ -134,7 +134,7 @@ def sweep(
     from emotion_circuits.interventions import sweep as steer
     from emotion_circuits.models import ModelName
     from emotion_circuits.prompts import generic_sample
-    from emotion_circuits.report import write_sweep_figure
+    from emotion_circuits.report import sweep_pictures, write_pictures
     from emotion_circuits.statistics import measures_table
 
     if dose and alpha:
@@ -203,7 +203,7 @@ def sweep(
         parts.clear()
     unit = result.unit
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
-    plots = write_sweep_figure(rows, output.with_suffix(""), title)
+    plots = write_pictures(sweep_pictures(rows, output.stem, title, store_options.bank), output.parent)
     broken = [
         {"emotion": emotion, "layer": layer, "dose": dose}
         for j, emotion in enumerate(layout.emotions)

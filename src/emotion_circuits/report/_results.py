@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from emotion_circuits import _files
 from emotion_circuits._files import read_json
 from emotion_circuits.directions import POSITIONS, load_directions
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import ModelName
-from emotion_circuits.prompts import bundled_emotions
-from emotion_circuits.report._circuit_file import CircuitFile
-from emotion_circuits.report._circuit_section import circuits_of
-from emotion_circuits.report._head_results import HeadResults, read_heads
-from emotion_circuits.report._labels import read_table
-from emotion_circuits.report._maps import ARROW, PairResults, read_pairs
-from emotion_circuits.report._methods_section import METHODS_FILE, read_methods
-from emotion_circuits.report._texts import WrittenTexts, read_texts
+from emotion_circuits.models import ModelName, model_label
+from emotion_circuits.prompts import kept_bank
+from emotion_circuits.report._style import Looks, looks_of
 from emotion_circuits.statistics import Claim, Measure, read_claims
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emotion_circuits.components import MethodRow
-
+ARROW = " → "
 CLAIM_POSITION = "mean"
 """Claims about separability and stability are made at this position."""
 # Rendering must not change what it describes, and times differ between equal studies.
@@ -34,78 +28,82 @@ _OWN_STAGE = "report"
 _TIMES_AND_PLACES = ("results", "seconds", "finished")
 
 
-def in_order(emotions: Iterable[str]) -> tuple[str, ...]:
-    """Bundled emotions in their order, then others by name."""
-    found, bundled = set(emotions), bundled_emotions()
-    return tuple(e for e in bundled if e in found) + tuple(sorted(found - set(bundled)))
-
-
-class Row(NamedTuple):
-    """One measured number at a place on an x axis."""
-
-    x: float
-    measure: Measure
-
-
 class Table(NamedTuple):
-    """One kind of table: its attribute, where it lies, its columns, and what is lost without it."""
+    """One kind of table of measures: its name, where it lies, and what is lost without it."""
 
     name: str
     path: str
-    columns: tuple[str, ...]
     lost: str
 
 
 _TABLES = (
-    Table("quality", "emotion_vectors/{}_quality.parquet", Measure._fields, "how good the directions are by layer"),
-    Table("cosines", "emotion_vectors/{}_cosines.parquet", Measure._fields, "cosines between emotions"),
-    Table("sweep", "patching/{}_sweep.parquet", Measure._fields, "the steering sweep on development contexts"),
-    Table("swap", "patching/{}_swap.parquet", Measure._fields, "where the emotion stands, by interchange"),
-    Table("steering", "patching/{}_steering.parquet", Measure._fields, "steering on test contexts"),
-    Table(
-        "controls",
-        "patching/{}_controls.parquet",
-        ("model", "emotion", "layer", "dose", "kind", "slope"),
-        "the control directions",
-    ),
+    Table("quality", "emotion_vectors/{}_quality.parquet", "how good the directions are by layer"),
+    Table("cosines", "emotion_vectors/{}_cosines.parquet", "cosines between emotions"),
+    Table("sweep", "patching/{}_sweep.parquet", "the steering sweep on development contexts"),
+    Table("swap", "patching/{}_swap.parquet", "where the emotion stands, by interchange"),
+    Table("steering", "patching/{}_steering.parquet", "steering on test contexts"),
 )
-# Nothing is said where these are missing: a study need not write them.
-_OWN_SWEEPS = tuple(
-    Table(position, f"patching/{{}}_{position}_own_sweep.parquet", Measure._fields, "") for position in POSITIONS
-)
-_OPTIONAL = (*_OWN_SWEEPS, Table("methods", METHODS_FILE, ("model",), ""))
+CONTROLS = "patching/{}_controls.parquet"
+METHODS = "patching/{}_methods.parquet"
+TEXTS = ("patching/{}_texts.jsonl", "patching/{}_text_scores.parquet")
+OWN_SWEEPS = tuple(f"patching/{{}}_{position}_own_sweep.parquet" for position in POSITIONS)
+
+RowType = TypeVar("RowType", bound=tuple[Any, ...])
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A table with models under the names that claims give them.
+
+    Raises:
+        InputError: it cannot be read, or lacks one of the columns.
+    """
+    frame = _files.read_table(path)
+    absent = [c for c in columns if c not in frame.columns]
+    if absent:
+        raise InputError(
+            f"{path} is not a table of this version.", found=f"no column {absent[0]}", accepted=", ".join(columns),
+            next_step="make it again",
+        )  # fmt: skip
+    for column in frame.columns.intersection(["model", "model_a", "model_b"]):
+        frame[column] = frame[column].map({name: model_label(name) for name in frame[column].unique()})
+    return frame
+
+
+def read_rows(path: Path, row: type[RowType], model: str | None = None) -> tuple[RowType, ...]:
+    """A table's rows, of one model where it is named; none where there is no such file.
+
+    Raises:
+        InputError: as from `read_table`.
+    """
+    if not path.is_file():
+        return ()
+    fields: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
+    frame = read_table(path, fields)
+    if model is not None:
+        frame = frame[frame["model"] == model]
+    return tuple(row(*values) for values in frame[list(fields)].itertuples(index=False, name=None))
 
 
 @dataclass(frozen=True, eq=False)
 class ModelResults:
-    """One model's tables; None where there is none.
+    """One model's tables of measures, and where its other files lie.
 
-    Attributes:
-        name, slug: the model, and its name in file names.
-        measures: table → its rows.
-        controls: one row per control direction.
-        chosen: position → emotion → the layer chosen on development scenarios.
-        missing: a sentence for every table that is not there.
-        claims: about this model.
-        written: what it wrote.
-        own_sweeps: rows of the tables that the command `sweep` wrote, by position.
-        methods: the ways of changing tone beside each other.
-        heads: scores of its heads and units; None where none were screened.
-        circuits: its circuits, where they were computed.
+    `chosen` is position → emotion → the layer chosen on development scenarios; `missing` has a sentence for every table
+    that is not there.
     """
 
+    folder: Path
     name: str
     slug: str
     measures: Mapping[str, tuple[Measure, ...]]
-    controls: pd.DataFrame | None
     chosen: Mapping[str, Mapping[str, int]]
     missing: tuple[str, ...]
     claims: tuple[Claim, ...]
-    written: WrittenTexts | None = None
-    own_sweeps: tuple[Measure, ...] = ()
-    methods: tuple[MethodRow, ...] = ()
-    heads: HeadResults | None = None
-    circuits: CircuitFile | None = None
+    looks: Looks
+
+    def file(self, path: str) -> Path:
+        """One of its files; `path` holds {} for its slug."""
+        return self.folder / path.format(self.slug)
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""
@@ -123,19 +121,23 @@ class ModelResults:
         return sorted(found, key=lambda m: (m.layer, m.kind))
 
     def emotions(self, table: str) -> tuple[str, ...]:
-        """Single emotions in a table: bundled ones in their order, then others by name."""
+        """Single emotions in a table, in the bank's order, then others by name."""
         found = {m.emotion for m in self.measures.get(table, ())} - {"all"}
-        return in_order(e for e in found if "–" not in e)
+        return self.looks.in_order(e for e in found if "–" not in e)
 
     def positions(self, table: str, statistic: str) -> tuple[str, ...]:
         """Positions with that statistic, the one that carries the claims first."""
-        found = {m.position for m in self.measures.get(table, ()) if m.statistic == statistic}
-        order = (CLAIM_POSITION, *(p for p in POSITIONS if p != CLAIM_POSITION))
-        return tuple(p for p in order if p in found) + tuple(sorted(found - set(order)))
+        return by_position(m.position for m in self.measures.get(table, ()) if m.statistic == statistic)
 
     def claim(self, identifier: str, emotion: str) -> Claim | None:
         """The model's claim of that kind about an emotion."""
         return next((c for c in self.claims if c.id == identifier and c.emotion == emotion), None)
+
+
+def by_position(found: Any) -> tuple[str, ...]:
+    """Positions, the one that carries the claims first, then in the project's order, then others by name."""
+    names, order = set(found), dict.fromkeys((CLAIM_POSITION, *POSITIONS))
+    return tuple(p for p in order if p in names) + tuple(sorted(names - set(order)))
 
 
 class StageRecord(NamedTuple):
@@ -153,12 +155,12 @@ class Results:
     """A results folder.
 
     Attributes:
-        profile: the folder's name.
+        folder: where; `profile` is its name.
         claims: all of them, in the file's order.
         models: those with claims; all with tables where there are no claims.
-        pairs: maps between models.
         stages: from the manifest, without times.
         notes: sentences about what is missing or left out.
+        looks: of emotions.
     """
 
     folder: Path
@@ -166,14 +168,14 @@ class Results:
     claims: tuple[Claim, ...]
     models: tuple[ModelResults, ...]
     stages: tuple[StageRecord, ...]
-    notes: tuple[str, ...] = field(default=())
-    pairs: tuple[PairResults, ...] = field(default=())
+    notes: tuple[str, ...]
+    looks: Looks
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """Those that anything here is about, bundled ones first."""
+        """Those that anything here is about."""
         in_tables = {e for model in self.models for table in model.measures for e in model.emotions(table)}
-        return in_order(in_tables | {c.emotion for c in self.claims if c.emotion} - {"all"})
+        return self.looks.in_order(in_tables | {c.emotion for c in self.claims if c.emotion} - {"all"})
 
 
 def read_results(folder: Path) -> Results:
@@ -198,9 +200,19 @@ def read_results(folder: Path) -> Results:
     stages = _read_stages(folder)
     if not stages:
         notes.append("There is no manifest.json with stages, so what made these files is not recorded.")
-    models = tuple(_read_model(folder, n, on_disk.get(n) or _slug(n), claims) for n in names)
-    pairs = read_pairs(folder, [c.model for c in claims])
-    return Results(folder, folder.resolve().name, claims, models, stages, tuple(notes), pairs)
+    slugs = {name: on_disk.get(name) or _slug(name) for name in names}
+    tables = {name: _read_measures(folder, name, slug) for name, slug in slugs.items()}
+    single = {
+        m.emotion for found, _ in tables.values() for rows in found.values() for m in rows if "–" not in m.emotion
+    }
+    looks = looks_of(kept_bank(folder), (single | {c.emotion for c in claims if c.emotion}) - {"all"})
+    models = []
+    for name, slug in slugs.items():
+        measures, missing = tables[name]
+        own = tuple(c for c in claims if c.model == name)
+        chosen = _chosen_layers(folder, slug, own)
+        models.append(ModelResults(folder, name, slug, measures, chosen, tuple(missing), own, looks))
+    return Results(folder, folder.resolve().name, claims, tuple(models), stages, tuple(notes), looks)
 
 
 def _slug(name: str) -> str:
@@ -213,66 +225,30 @@ def _slug(name: str) -> str:
 def _models_with_tables(folder: Path) -> dict[str, str]:
     """Model → slug, from the tables themselves: a slug does not tell the name of a local folder."""
     found = {}
-    for table in (*_OPTIONAL, *_TABLES):
-        for path in sorted(folder.glob(table.path.format("*"))):
-            if table.name == "sweep" and path.name.endswith("_own_sweep.parquet"):
+    for pattern in (*OWN_SWEEPS, METHODS, *(table.path for table in _TABLES), CONTROLS):
+        for path in sorted(folder.glob(pattern.format("*"))):
+            if pattern.endswith("{}_sweep.parquet") and path.name.endswith("_own_sweep.parquet"):
                 continue
-            frame = _checked(path, table)
+            frame = read_table(path, ("model",))
             if len(frame):
-                found[str(frame["model"].iloc[0])] = path.name.removesuffix(Path(table.path.format("")).name)
+                found[str(frame["model"].iloc[0])] = path.name.removesuffix(Path(pattern.format("")).name)
     return dict(sorted(found.items()))
 
 
-def _checked(path: Path, table: Table) -> pd.DataFrame:
-    frame = read_table(path)
-    absent = [c for c in table.columns if c not in frame.columns]
-    if absent:
-        raise InputError(
-            f"{path} is not a table of this version.",
-            found=f"no column {absent[0]}",
-            accepted=", ".join(table.columns),
-            next_step="run the study again",
-        )
-    return frame
-
-
-def _read_model(folder: Path, name: str, slug: str, claims: Sequence[Claim]) -> ModelResults:
-    measures: dict[str, tuple[Measure, ...]] = {}
-    controls = None
-    missing = []
+def _read_measures(folder: Path, name: str, slug: str) -> tuple[dict[str, tuple[Measure, ...]], list[str]]:
+    """A model's tables, and a sentence for every file that is not there."""
+    measures, missing = {}, []
     for table in _TABLES:
-        relative = table.path.format(slug)
-        if not (folder / relative).is_file():
-            missing.append(f"There is no {relative}, so {table.lost} cannot be shown.")
-            continue
-        frame = _checked(folder / relative, table)
-        frame = frame[frame["model"] == name]
-        if table.name == "controls":
-            controls = frame
-        else:
-            values = frame[list(Measure._fields)].itertuples(index=False, name=None)
-            measures[table.name] = tuple(Measure._make(v) for v in values)
-    own = tuple(c for c in claims if c.model == name)
-    written = read_texts(folder, slug)
-    if written is None:
-        missing.append(f"There are no texts of {name}, so what it writes when steered cannot be shown.")
-    chosen = _chosen_layers(folder, slug, own)
-    return ModelResults(
-        name, slug, measures, controls, chosen, tuple(missing), own, written,
-        _own_sweeps(folder, name, slug), read_methods(folder, name, slug), read_heads(folder, slug),
-        circuits_of(folder, slug),
-    )  # fmt: skip
-
-
-def _own_sweeps(folder: Path, name: str, slug: str) -> tuple[Measure, ...]:
-    rows: list[Measure] = []
-    for table in _OWN_SWEEPS:
         path = folder / table.path.format(slug)
         if path.is_file():
-            frame = _checked(path, table)
-            values = frame[frame["model"] == name][list(Measure._fields)].itertuples(index=False, name=None)
-            rows += [Measure._make(v) for v in values]
-    return tuple(rows)
+            measures[table.name] = read_rows(path, Measure, name)
+        else:
+            missing.append(f"There is no {table.path.format(slug)}, so {table.lost} cannot be shown.")
+    if not (folder / CONTROLS.format(slug)).is_file():
+        missing.append(f"There is no {CONTROLS.format(slug)}, so the control directions cannot be shown.")
+    if not all((folder / path.format(slug)).is_file() for path in TEXTS):
+        missing.append(f"There are no texts of {name}, so what it writes when steered cannot be shown.")
+    return measures, missing
 
 
 def _chosen_layers(folder: Path, slug: str, claims: Sequence[Claim]) -> dict[str, dict[str, int]]:

@@ -1,24 +1,26 @@
-"""Colours, numbers and how matplotlib is set, in one place: colour-blind safe, for light and dark pages."""
+"""Numbers in words, and the colours of roles and emotions on light and on dark pages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
-from emotion_circuits.prompts import bank, bundled_emotions
+from emotion_circuits.prompts import Bank, bank, bundled_emotions
 
 
 class Colour(NamedTuple):
-    """One role in two themes. Light ones are all different, so that they can be found in a drawing and replaced."""
+    """One role in two themes."""
 
     light: str
     dark: str
 
 
 # Yes, no, accent: bluish green, vermilion and blue of Okabe and Ito (2008), lightened for dark pages.
-COLOURS = {
+ROLES = {
     "paper": Colour("#ffffff", "#14171b"),
     "ink": Colour("#1f2328", "#e8eaed"),
     "muted": Colour("#57606a", "#a5adb7"),
@@ -37,37 +39,107 @@ COLOURS = {
     "ramp-3": Colour("#586370", "#aeb7c1"),
     "ramp-4": Colour("#414d5a", "#c9d1d9"),
 }
+# For emotions that bring no colour or sign of their own.
+_SPARE = (
+    Colour("#0b7a75", "#4fd1c5"), Colour("#9b2d6b", "#e88ac0"), Colour("#7a5c00", "#d9b84a"),
+    Colour("#4b4fb5", "#a3a6f5"), Colour("#a33a3a", "#f08d8d"), Colour("#3d7a1e", "#93d36b"),
+)  # fmt: skip
+_SIGNS = "o^sDvPX*"
 
 
-def shade(role: str) -> float:
-    """Opacity of a band; the null's is stronger, because intervals lie over it."""
+@dataclass(frozen=True)
+class Looks:
+    """The emotions of a results folder, as they are drawn and named.
+
+    Attributes:
+        emotions: in their order.
+        colours: of every role, emotions' `e0`, `e1`, … among them; no two light ones are equal, so that a drawing's can
+            be found and replaced.
+        markers, labels: by emotion.
+    """
+
+    emotions: tuple[str, ...]
+    colours: Mapping[str, Colour]
+    markers: Mapping[str, str]
+    labels: Mapping[str, str]
+
+    def role(self, emotion: str) -> str:
+        """The colour's role; emotions that are not known have the text's."""
+        if emotion in self.emotions:
+            return f"e{self.emotions.index(emotion)}"
+        return "all" if emotion == "all" else "ink"
+
+    def marker(self, emotion: str) -> str:
+        """matplotlib's sign for an emotion's points."""
+        return self.markers.get(emotion, "o")
+
+    def label(self, emotion: str) -> str:
+        """An emotion's name for readers."""
+        return self.labels.get(emotion, emotion)
+
+    def in_order(self, emotions: Iterable[str]) -> tuple[str, ...]:
+        """Emotions of the bank in its order, then others by name."""
+        found = set(emotions)
+        return tuple(e for e in self.emotions if e in found) + tuple(sorted(found - set(self.emotions)))
+
+
+def looks_of(kept: Bank | None = None, others: Iterable[str] = ()) -> Looks:
+    """Looks of a bank's emotions, all bundled ones without one, and of others that only tables name."""
+    classes = {own.name: own for own in (kept or _bundled()).classes[1:]}
+    names = (*classes, *sorted(set(others) - set(classes)))
+    colours, used = dict(ROLES), {colour.light for colour in ROLES.values()}
+    markers = {}
+    for i, name in enumerate(names):
+        own = classes.get(name)
+        colour = _SPARE[i % len(_SPARE)] if own is None or own.colour is None else Colour(*own.colour)
+        shade = colour.light.lower()
+        while shade in used:  # one step of 16 million is not seen
+            shade = f"#{(int(shade[1:], 16) + 1) % 0x1000000:06x}"
+        used.add(shade)
+        colours[f"e{i}"] = Colour(shade, colour.dark.lower())
+        given = own.marker if own is not None else None
+        markers[name] = given if given is not None and given in _SIGNS else _SIGNS[i % len(_SIGNS)]
+    return Looks(names, colours, markers, {name: own.label_in("en") for name, own in classes.items()})
+
+
+@cache
+def _bundled() -> Bank:
+    return bank(bundled_emotions())
+
+
+def opacity(role: str) -> float:
+    """Of a band; the null's is stronger, because intervals lie over it."""
     return 0.3 if role.startswith("null") else 0.2
-
-
-_LOOKS = [own for own in bank(bundled_emotions()).classes if own.colour is not None]
-COLOURS |= {own.name: Colour(*own.colour) for own in _LOOKS if own.colour is not None}
-MARKERS = {own.name: own.marker for own in _LOOKS if own.marker is not None}
-_FONTS = ["DejaVu Sans", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
-
-
-def emotion_colour(emotion: str) -> str:
-    """The role of an emotion; others are drawn in the text's colour."""
-    return emotion if emotion in COLOURS else "ink"
-
-
-def emotion_marker(emotion: str) -> str:
-    """matplotlib's sign for an emotion's points."""
-    return MARKERS.get(emotion, "o")
-
-
-def light(colour: str) -> str:
-    """A role's colour in files, which are read on white."""
-    return COLOURS[colour].light
 
 
 def ramp(place: int, n: int) -> str:
     """The role of the `place`-th of `n` ordered things."""
     return f"ramp-{round(place / max(n - 1, 1) * 4)}"
+
+
+def theme_css(colours: Mapping[str, Colour]) -> str:
+    """Colours as CSS variables for both themes."""
+    light, dark = ("".join(f"--{role}:{colour[i]};" for role, colour in colours.items()) for i in (0, 1))
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def themed(svg: str, looks: Looks, crop: float = 0.0) -> str:
+    """A drawing in the colours of the page it stands on, light or dark, without its top `crop` points."""
+    found = set(re.findall(r"#[0-9a-f]{6}\b", svg))
+    used = {role: colour for role, colour in looks.colours.items() if colour.light in found}
+    roles = {colour.light: f"var(--{role})" for role, colour in used.items()}
+    start, end = svg.index("<svg"), svg.index(">", svg.index("<svg")) + 1
+    x, y, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg)[1].split())  # type: ignore[index]
+    box = f"{x:g} {y + crop:g} {width:g} {height - crop:g}"
+    head = re.sub(r'viewBox="[^"]*"', f'viewBox="{box}"', svg[start:end])
+    head = re.sub(r' height="[^"]*"', f' height="{height - crop:g}pt"', head)
+    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: roles.get(found[0], found[0]), svg[end:])
+    return f"{head}<style>{theme_css(used)}</style>{body}"
+
+
+def _minus(text: str) -> str:
+    """A true minus sign, and none before 0."""
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def number(value: float | None) -> str:
@@ -77,14 +149,22 @@ def number(value: float | None) -> str:
     if abs(value) >= 1e5:
         return f"{value:.2e}".replace("-", "−")
     decimals = 3 if abs(value) < 0.9995 else max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
-    text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+    return _minus(f"{value:.{decimals}f}")
 
 
 def short(value: float) -> str:
     """Two decimals, for labels in figures."""
-    text = f"{value:.2f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+    return _minus(f"{value:.2f}") if math.isfinite(value) else "–"
+
+
+def plain(value: float) -> str:
+    """A setting such as a dose, as it was given."""
+    return f"{value:g}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """`number` with its sign and without the 0 before the point."""
+    return ("+" if value > 0 else "−") + number(abs(value)).removeprefix("0")
 
 
 def p_value(value: float | None) -> str:
@@ -94,56 +174,24 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
-def interval(low: float, high: float) -> str:
+def equals(p: float) -> str:
+    """A probability behind `p`, with its sign."""
+    return p_value(p) if p_value(p).startswith("<") else f"= {p_value(p)}"
+
+
+def interval(low: float | None, high: float | None) -> str:
     """`[low, high]`, or nothing where it is undefined."""
-    return f"[{number(low)}, {number(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"[{number(low)}, {number(high)}]"
 
 
-def layer_name(layer: int | float | None) -> str:
+def layer_name(layer: float | None) -> str:
     """`embed` for what enters block 0."""
     return "–" if layer is None else "embed" if layer < 0 else str(int(layer))
 
 
-def equals(p: float) -> str:
-    """A probability behind `p`, with its sign."""
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
-
-
-@contextmanager
-def matplotlib_settings() -> Iterator[None]:
-    """Drawings that are the same bytes on every run: fixed ids, no dates, one font."""
-    import matplotlib as mpl
-
-    settings: dict[str, Any] = {
-        "svg.hashsalt": "emotion-circuits",
-        "svg.fonttype": "none",  # text stays text: small, searchable, set in the reader's font
-        "font.family": "sans-serif",
-        "font.sans-serif": _FONTS[:1],
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": light("muted"),
-        "axes.linewidth": 0.8,
-        "axes.labelcolor": light("ink"),
-        "axes.facecolor": "none",
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.axisbelow": True,
-        "grid.color": light("grid"),
-        "grid.linewidth": 0.7,
-        "text.color": light("ink"),
-        "text.parse_math": False,  # names may hold dollar signs
-        "xtick.color": light("muted"),
-        "ytick.color": light("muted"),
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "figure.facecolor": light("paper"),
-        "savefig.facecolor": light("paper"),
-        "axes.unicode_minus": True,
-    }
-    # The caller's settings must change nothing here, nor ours anything there.
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(settings)  # type: ignore[arg-type]
-        yield
+def counts(numbers: Iterable[int]) -> str:
+    """`12`, or `8 to 12` where they differ."""
+    found = set(numbers)
+    return f"{min(found)}" if len(found) == 1 else f"{min(found)} to {max(found)}"

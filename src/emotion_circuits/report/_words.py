@@ -35,6 +35,19 @@ BADGES: dict[Verdict, Badge] = {
 }
 
 
+TERMS = {
+    "value": "the number itself, from test scenarios or contexts that chose nothing; brackets hold its 95 % interval",
+    "chance": "what the same computation gives when the link it measures is broken, for example by permuting labels",
+    "floor": "what something simpler reaches: counting words, the embedding layer, an untrained model, or the best "
+    "2.5 % of control directions; a claim must beat the strongest",
+    "ceiling": "the largest value that could have been reached, where there is one",
+    "dose": "how much of a direction is added, in multiples of the layer's median residual norm on generic text",
+    "layer": "a block's output, counted from 0; embed is what enters block 0",
+    "p, adjusted": "the probability of so much by chance, after Holm's correction over all claims of the question",
+    "n": "scenarios or contexts behind the number, each counted once",
+}
+
+
 class Question(NamedTuple):
     """A research question in plain words."""
 

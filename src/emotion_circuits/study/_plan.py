@@ -223,7 +223,7 @@ def write_report(work: Workshop) -> list[Path]:
     """Figures and the HTML report."""
     from emotion_circuits import report
 
-    return report.write_everything(work.folder, work.study.threads)
+    return report.write_report(work.folder, work.study.threads)
 
 
 def needed_for(stages: Sequence[Stage], kinds: Collection[str]) -> tuple[Stage, ...]:

@@ -1,44 +1,57 @@
-// Draws each chart over its static picture when it comes near the screen, in the page's colours.
+// Tells a drawing's numbers where the pointer, a finger or the arrow keys are; the drawing itself is complete without.
 (function () {
   "use strict";
-  if (!window.Plotly) return;
-  var options = { displayModeBar: false, responsive: true, doubleClick: false };
+  var WIDTH = 792; // of a drawing in its own units
+  var NEAR = 16; // pixels
+  var tip = document.createElement("div");
+  tip.className = "tip";
+  tip.setAttribute("role", "status");
+  document.body.appendChild(tip);
 
-  function painted(value, style) {
-    if (typeof value === "string") {
-      var match = /^var\((--[\w-]+)\)$/.exec(value);
-      return match ? style.getPropertyValue(match[1]).trim() : value;
-    }
-    if (Array.isArray(value)) return value.map(function (item) { return painted(item, style); });
-    if (value && typeof value === "object") {
-      var copy = {};
-      Object.keys(value).forEach(function (key) { copy[key] = painted(value[key], style); });
-      return copy;
-    }
-    return value;
+  function hide() { tip.classList.remove("on"); }
+
+  function show(drawing, point) {
+    var box = drawing.getBoundingClientRect(), scale = box.width / WIDTH;
+    tip.textContent = point[2];
+    tip.classList.add("on");
+    var x = box.left + point[0] * scale, y = box.top + point[1] * scale;
+    var left = Math.min(x + 12, window.innerWidth - tip.offsetWidth - 8);
+    var top = y - tip.offsetHeight - 10;
+    tip.style.left = Math.max(left, 8) + window.scrollX + "px";
+    tip.style.top = (top > 4 ? top : y + 14) + window.scrollY + "px";
   }
 
-  function draw(figure) {
-    var chart = painted(JSON.parse(figure.querySelector("script").textContent), getComputedStyle(document.documentElement));
-    var target = figure.querySelector(".live");
-    figure.classList.add("drawn");
-    try {
-      Plotly.react(target, chart.data, chart.layout, options);
-    } catch (error) {
-      figure.classList.remove("drawn"); // the static picture stays
-    }
-  }
+  document.querySelectorAll("figure > script").forEach(function (script) {
+    var points = JSON.parse(script.textContent);
+    var drawing = script.parentNode.querySelector(".drawing");
+    var at = -1;
+    drawing.tabIndex = 0;
 
-  var figures = Array.prototype.slice.call(document.querySelectorAll("figure.chart"));
-  var shown = [];
-  var watcher = new IntersectionObserver(function (entries) {
-    entries.forEach(function (entry) {
-      if (!entry.isIntersecting) return;
-      watcher.unobserve(entry.target);
-      shown.push(entry.target);
-      draw(entry.target);
+    function nearest(event) {
+      var box = drawing.getBoundingClientRect(), scale = box.width / WIDTH;
+      var best = NEAR * NEAR, found = -1;
+      points.forEach(function (point, i) {
+        var dx = event.clientX - box.left - point[0] * scale, dy = event.clientY - box.top - point[1] * scale;
+        if (dx * dx + dy * dy < best) { best = dx * dx + dy * dy; found = i; }
+      });
+      return found;
+    }
+
+    function point(event) {
+      at = nearest(event);
+      if (at < 0) hide(); else show(drawing, points[at]);
+    }
+    drawing.addEventListener("pointermove", point);
+    drawing.addEventListener("pointerdown", point);
+    drawing.addEventListener("pointerleave", hide);
+    drawing.addEventListener("blur", hide);
+    drawing.addEventListener("keydown", function (event) {
+      var step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step) return;
+      event.preventDefault();
+      at = (at + step + points.length) % points.length;
+      show(drawing, points[at]);
     });
-  }, { rootMargin: "600px" });
-  figures.forEach(function (figure) { watcher.observe(figure); });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () { shown.forEach(draw); });
+  });
 })();

@@ -1,0 +1,94 @@
+"""What the page is made of: sections, whose parts are HTML or pictures; nothing else lists what a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import NamedTuple, Protocol
+
+from emotion_circuits.report._canvas import Canvas
+
+
+class Drawing(Protocol):
+    """What can draw itself, such as `Chart` and `CellMap`."""
+
+    def draw(self, title: str) -> Canvas: ...
+
+    def summary(self) -> str:
+        """What stands out, in words."""
+        ...
+
+
+class Picture(NamedTuple):
+    """A picture with the words around it.
+
+    Attributes:
+        path: below `plots/`, without an ending.
+        drawing: what is drawn, once, for PNG, SVG and page.
+        title: written above it; the page has headings instead.
+        caption: how to read it.
+        shown: on the page; others lie in `plots/` only.
+    """
+
+    path: str
+    drawing: Drawing
+    title: str
+    caption: str = ""
+    shown: bool = True
+
+    def alt(self) -> str:
+        """What it shows, for those who cannot see it."""
+        return f"{self.title}. {self.drawing.summary()}"
+
+
+class Section(NamedTuple):
+    """A part of the page.
+
+    Attributes:
+        title: its heading; "" for none.
+        parts: HTML and pictures, in their order.
+        level: of the heading.
+        anchor: where links lead; those of level 2 stand in the contents, under `listed` or their title.
+    """
+
+    title: str
+    parts: Sequence[str | Picture] = ()
+    level: int = 3
+    anchor: str = ""
+    listed: str = ""
+
+
+def paragraph(text: str, css: str = "") -> str:
+    """A paragraph; nothing without words."""
+    kind = f' class="{css}"' if css else ""
+    return f"<p{kind}>{escape(text)}</p>" if text else ""
+
+
+def table(caption: str, columns: Sequence[str], body: Iterable[Sequence[str] | str], label: str = "") -> str:
+    """A table that scrolls sideways where it must; a text heads the lines below it, a single cell belongs to the
+    line above it.
+
+    Args:
+        caption, columns, label: texts; a column whose name ends with a space holds numbers, at the right.
+        body: lines of cells, which are HTML; a line's first cell names it.
+    """
+    css = [' class="n"' if name.endswith(" ") else "" for name in columns]
+    head = "".join(f'<th scope="col"{c}>{escape(name.strip())}</th>' for name, c in zip(columns, css, strict=True))
+    lines = []
+    for line in body:
+        if isinstance(line, str):
+            lines.append(f'<tr><th class="group" colspan="{len(columns)}" scope="rowgroup">{line}</th></tr>')
+        elif len(line) == 1:
+            lines.append(f'<tr class="why"><td colspan="{len(columns)}">{line[0]}</td></tr>')
+        else:
+            cells = (f"<td{c}>{cell}</td>" for cell, c in zip(line[1:], css[1:], strict=True))
+            lines.append(f'<tr><th scope="row">{line[0]}</th>{"".join(cells)}</tr>')
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label or caption)}"><table><caption><span>'
+        f"{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def with_interval(value: str, between: str) -> str:
+    """A number and, in grey, its interval."""
+    return f'{value} <span class="ci">{between}</span>' if between else value
