@@ -12,7 +12,16 @@ class Lengths:
 ```
 """
 
-from emotion_circuits.analyses._analysis import Analysis, AnalysisPlan, Measures, analysis
+from emotion_circuits.analyses._analysis import LANGUAGES, NEEDS, Analysis, AnalysisPlan, Measures, analysis
 from emotion_circuits.analyses._load import installed_analyses, load_analyses
 
-__all__ = ["Analysis", "AnalysisPlan", "Measures", "analysis", "installed_analyses", "load_analyses"]
+__all__ = [
+    "LANGUAGES",
+    "NEEDS",
+    "Analysis",
+    "AnalysisPlan",
+    "Measures",
+    "analysis",
+    "installed_analyses",
+    "load_analyses",
+]

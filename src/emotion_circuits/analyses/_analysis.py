@@ -15,7 +15,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.statistics import Claim, Measure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from emotion_circuits.report import TitledChart
 
 NEEDS: Final = ("activations", "directions", "quality", "sweep", "steering", "text", "swap", "heads", "circuits")
 """Stages of a model whose results an analysis may read."""
@@ -102,24 +102,25 @@ class Analysis:
                 )
         return found
 
-    def figures(self, rows: Sequence[Measure]) -> Iterable[tuple[str, Figure]]:
-        """Pictures of one model's rows with what they show."""
+    def figures(self, rows: Sequence[Measure]) -> Iterable[TitledChart]:
+        """Charts of one model's rows."""
         draw = getattr(self.kind, "figures", None)
-        return () if draw is None else draw(self.kind(), rows)
+        found: Iterable[TitledChart] = () if draw is None else draw(self.kind(), rows)
+        return found
 
     def words(self, rows: Sequence[Measure], language: str = "en") -> str:
         """One paragraph that says what was found."""
         say = getattr(self.kind, "words", None)
-        return "" if say is None else say(self.kind(), rows, language)
+        return "" if say is None else str(say(self.kind(), rows, language))
 
 
 def analysis(name: str, *, question: str, needs: Sequence[str] = ()) -> Callable[[Declared], Declared]:
     """Declare a class as an analysis of a model.
 
-    Its instances have `run(work, plan, model) -> Measures`, and may have `figures(rows)`, pairs of a description and a
-    matplotlib figure, and `words(rows, language)`, a paragraph. `work` gives `work.model(name)`, proven and loaded,
-    `work.activations(name)`, `work.directions(name, position)`, `work.bank` and `work.study`. `Plan`, an
-    `AnalysisPlan` inside the class, holds its settings.
+    Its instances have `run(work, plan, model) -> Measures`, and may have `figures(rows)`, some
+    `emotion_circuits.report.TitledChart`, and `words(rows, language)`, a paragraph. `work` gives `work.model(name)`,
+    proven and loaded, `work.activations(name)`, `work.directions(name, position)`, `work.bank` and `work.study`.
+    `Plan`, an `AnalysisPlan` inside the class, holds its settings.
 
     Args:
         name: small letters, digits and hyphens: of the command, the stage, the study file's key and the files.

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 from cyclopts import App, Parameter
@@ -16,6 +16,8 @@ from cyclopts import App, Parameter
 from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
 from emotion_circuits.cli._output import make_console
+from emotion_circuits.cli._own import own_commands, take_files
+from emotion_circuits.errors import InputError
 
 # Name on the command line → where its App is. The order is that of the help page. Modules are imported when their
 # command runs, or when the help page lists them all; so they must not import a room outside a function.
@@ -54,8 +56,8 @@ Example:
   {PROGRAM} models list"""
 
 
-def build_app() -> App:
-    """The whole command line, with its commands not imported yet."""
+def build_app(own: Mapping[str, App] | None = None) -> App:
+    """The whole command line, with its commands not imported yet; `own` are those from outside the package."""
     app = App(
         name=PROGRAM,
         help=_HELP,
@@ -74,6 +76,10 @@ def build_app() -> App:
     app["--help"].sort_key = app["--version"].sort_key = len(COMMANDS)
     for place, (name, target) in enumerate(COMMANDS.items()):
         app.command(target, name=name, sort_key=place)
+    for name, command in (own or {}).items():
+        if name in COMMANDS:
+            raise InputError("An analysis has the name of a command.", found=name, next_step="give it another name")
+        app.command(command)
     return app
 
 
@@ -93,9 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        files, tokens = take_files(tokens)
         check_arguments(tokens)
-        app = build_app()
-        if not tokens or tokens[0] not in COMMANDS:
+        named = bool(tokens) and tokens[0] in COMMANDS
+        app = build_app(None if named else own_commands(files))
+        if not named:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
         with _terminable():
             result = app(tokens, console=make_console(), error_console=make_console(stderr=True))

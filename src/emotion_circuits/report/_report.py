@@ -23,6 +23,7 @@ from emotion_circuits.report._heads import heads_sections
 from emotion_circuits.report._maps import map_sections
 from emotion_circuits.report._matrices import cosine_sections, swap_sections
 from emotion_circuits.report._methods import methods_sections
+from emotion_circuits.report._own import own_sections
 from emotion_circuits.report._provenance import provenance
 from emotion_circuits.report._quality import quality_sections
 from emotion_circuits.report._results import ModelResults, Results, read_results
@@ -46,7 +47,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 MODEL_SECTIONS: tuple[Callable[[ModelResults], Iterable[Section]], ...] = (
     quality_sections, cosine_sections, swap_sections, sweep_sections, dose_sections, methods_sections, texts_sections,
-    heads_sections, circuit_sections,
+    heads_sections, circuit_sections, own_sections,
 )  # fmt: skip
 """What is shown of each model, in the page's order; each yields nothing where its files are missing."""
 

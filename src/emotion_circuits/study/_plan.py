@@ -15,8 +15,8 @@ from emotion_circuits.statistics import judge, write_claims
 from emotion_circuits.study._claim_files import read_unjudged
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._stages_heads import compare_components, join_circuits, screen_components
-from emotion_circuits.study._stages_own import run_analysis
 from emotion_circuits.study._stages_methods import set_beside, tables_beside
+from emotion_circuits.study._stages_own import run_analysis
 from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
 from emotion_circuits.study._stages_share import (
     align_models,

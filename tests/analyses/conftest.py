@@ -1,0 +1,3 @@
+from study_fixtures import common, small, undisturbed
+
+__all__ = ["common", "small", "undisturbed"]
