@@ -205,7 +205,7 @@ class Study(Plan):
     methods: MethodsPlan | None = None
     """Left out unless asked for: it takes minutes a model."""
     components: ComponentsPlan = ComponentsPlan()
-    analyses: tuple[Path, ...] = ()
+    analyses: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
     """Python files with analyses of one's own (`emotion_circuits.analyses`); installed ones take part anyway."""
     plans: dict[str, dict[str, Any]] = {}
     """Settings of such analyses: name → setting → value."""
