@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from emotion_circuits.directions import DirectionSet, GenericStatistics, source_of
-from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
+from emotion_circuits.models import LoadedModel, ModelName, families
 from emotion_circuits.models._sources import reference_folder
 from emotion_circuits.prompts import bank
 from tiny_tokenizers import save_tokenizer
@@ -21,7 +21,7 @@ from tiny_tokenizers import save_tokenizer
 EMOTIONS = bank().emotions
 
 WINDOW = 8
-"""Of GPT-Neo's local layers: shorter than the texts of the tests."""
+"""Of sliding windows and GPT-Neo's local layers: shorter than the texts of the tests."""
 
 TEXTS = (
     "The parcel arrived on Tuesday, and nobody asked who had sent it or why.",
@@ -41,10 +41,21 @@ class Variant:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "llama": {"attention_bias": True},
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
+    "qwen3": {"head_dim": 16, "num_key_value_heads": 1},
+    "gemma3_text": {"head_dim": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+}
+"""What the usual configuration leaves out of what an architecture can do."""
+
 VARIANTS = (
-    *(Variant(model_type, model_type) for family in FAMILIES for model_type in family.model_types),
+    *(
+        Variant(model_type, model_type, SETTINGS.get(model_type, {}))
+        for family in families()
+        for model_type in family.model_types
+    ),
     Variant("gpt_neox sequential", "gpt_neox", {"use_parallel_residual": False}),
-    Variant("llama wide heads", "llama", {"head_dim": 16, "attention_bias": True, "num_key_value_heads": 1}),
 )
 
 

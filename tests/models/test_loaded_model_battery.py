@@ -1,6 +1,6 @@
 """Every architecture × tokenizer × way of storing weights, against plain transformers code (`check_loaded_model`).
 
-Driven by `FAMILIES`: a family joins by being registered. The product is thinned to a design in which every two values
+Driven by `families()`: a family joins by being registered. The product is thinned to a design in which every two values
 meet; FULL_BATTERY=1 runs all of it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from check_loaded_model import check_loaded_model
 
-from emotion_circuits.models import FAMILIES, load
+from emotion_circuits.models import families, load
 from tiny_models import SIZES, VARIANTS, WEIGHTS, Variant, save_tiny, tiny_config
 from tiny_tokenizers import STYLES
 
@@ -62,7 +62,7 @@ def test_in_bfloat16(variant: Variant, tmp_path: Path) -> None:
 def test_the_design_holds_every_pair_and_every_registered_architecture() -> None:
     met = {pair for case in CASES for pair in pairs_of(case)}
     assert all(pairs_of(case) <= met for case in product(*FACTORS))
-    assert {v.model_type for v, *_ in CASES} == {m for family in FAMILIES for m in family.model_types}
+    assert {v.model_type for v, *_ in CASES} == {m for family in families() for m in family.model_types}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=named)
