@@ -45,7 +45,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "llama": {"attention_bias": True},
     "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
     "qwen3": {"head_dim": 16, "num_key_value_heads": 1},
-    "gemma3_text": {"head_dim": 16, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "gemma3_text": {
+        "head_dim": 16,
+        "final_logit_softcapping": 3.0,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
 }
 """What the usual configuration leaves out of what an architecture can do."""
 
