@@ -43,7 +43,7 @@ class Variant:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "llama": {"attention_bias": True},
-    "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
+    "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
     "qwen3": {"head_dim": 16, "num_key_value_heads": 1},
     "gemma3_text": {
         "head_dim": 16,
