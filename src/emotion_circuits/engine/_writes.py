@@ -23,10 +23,10 @@ def _parts(lm: LoadedModel, site: WriteSite, layer: int) -> tuple[nn.Module, nn.
     return lm.mlp_out(layer), lm.mlp_post_norm(layer)
 
 
-def _gain(lm: LoadedModel, norm: nn.Module) -> Tensor:
+def _gain(lm: LoadedModel, projection: nn.Module, norm: nn.Module) -> Tensor:
     """(d,) what a norm multiplies its normalised input by, however it holds that; of entries so large that the norm's
     own small constant does not count."""
-    return cast(Tensor, norm(torch.full((1, lm.d_model), 1e3, dtype=lm.dtype, device=lm.device)))[0]
+    return cast(Tensor, norm(cast(Tensor, projection.weight).new_full((1, lm.d_model), 1e3)))[0]
 
 
 def write_weight(lm: LoadedModel, site: WriteSite, layer: int) -> Tensor:
@@ -38,7 +38,7 @@ def write_weight(lm: LoadedModel, site: WriteSite, layer: int) -> Tensor:
     weight = cast(Tensor, projection.weight)
     weight = weight if isinstance(projection, nn.Linear) else weight.T  # GPT-2's Conv1D holds it transposed
     with torch.no_grad():
-        return weight if norm is None else _gain(lm, norm)[:, None] * weight
+        return weight if norm is None else _gain(lm, projection, norm)[:, None] * weight
 
 
 def write_scale(lm: LoadedModel, site: WriteSite, layer: int, values: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def write_scale(lm: LoadedModel, site: WriteSite, layer: int, values: Tensor) ->
         return values.new_ones(*values.shape[:-1], 1)
     with torch.no_grad():
         projected = projection(values)
-        unscaled = (_gain(lm, norm) * projected).float()
+        unscaled = (_gain(lm, projection, norm) * projected).float()
         along = (norm(projected).float() * unscaled).sum(dim=-1, keepdim=True)
         return (along / unscaled.square().sum(dim=-1, keepdim=True).clamp_min(1e-30)).to(values.dtype)
 
@@ -64,4 +64,4 @@ def written(lm: LoadedModel, site: WriteSite, layer: int, values: Tensor) -> tup
     projected = cast(Tensor, projection(values))
     if norm is None:
         return projected, projected
-    return norm(projected), write_scale(lm, site, layer, values) * _gain(lm, norm) * projected
+    return norm(projected), write_scale(lm, site, layer, values) * _gain(lm, projection, norm) * projected
