@@ -59,7 +59,7 @@ def isolated(
         def touch(z: Tensor) -> Tensor:
             if z.requires_grad:
                 # Where a window ends, tokens are finite that lose their gradient later; 0 · NaN would spoil others'.
-                z.register_hook(lambda g: g.masked_fill(~torch.isfinite(g).all(dim=-1, keepdim=True), 0.0))
+                cast(Any, z).register_hook(lambda g: g.masked_fill(~torch.isfinite(g).all(dim=-1, keepdim=True), 0.0))
             kind = lm.kind_of(layer)
             if mask is None:
                 met, window = bad[layer].cumsum(dim=1), lm.windows[kind]

@@ -54,7 +54,8 @@ def write_scale(lm: LoadedModel, site: WriteSite, layer: int, values: Tensor) ->
         projected = projection(values)
         unscaled = (_gain(lm, projection, norm) * projected).float()
         along = (norm(projected).float() * unscaled).sum(dim=-1, keepdim=True)
-        return (along / unscaled.square().sum(dim=-1, keepdim=True).clamp_min(1e-30)).to(values.dtype)
+        scale: Tensor = along / unscaled.square().sum(dim=-1, keepdim=True).clamp_min(1e-30)
+        return scale.to(values.dtype)
 
 
 def written(lm: LoadedModel, site: WriteSite, layer: int, values: Tensor) -> tuple[Tensor, Tensor]:

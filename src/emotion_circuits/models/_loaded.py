@@ -138,7 +138,7 @@ class LoadedModel:
     @property
     def base(self) -> nn.Module:
         """The model without its LM head. Running it costs no vocabulary-sized product."""
-        return cast(nn.Module, self.hf.base_model)
+        return self.hf.base_model
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -146,7 +146,7 @@ class LoadedModel:
 
     @property
     def embedding(self) -> nn.Module:
-        return cast(nn.Module, self.hf.get_input_embeddings())
+        return self.hf.get_input_embeddings()
 
     @property
     def final_norm(self) -> nn.Module:
@@ -154,7 +154,7 @@ class LoadedModel:
 
     @property
     def lm_head(self) -> nn.Module:
-        return cast(nn.Module, self.hf.get_output_embeddings())
+        return cast(nn.Module, cast(Any, self.hf).get_output_embeddings())
 
     def attention(self, layer: int) -> nn.Module:
         return _module(self.block(layer), self.family.attention)
