@@ -35,7 +35,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant],
 
 @pytest.fixture(scope="session", params=VARIANTS, ids=lambda variant: variant.name)
 def lm(request: pytest.FixtureRequest, tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
-    """Every family in turn; a new one joins by its entry in `FAMILIES` and `tiny_config`."""
+    """Every family in turn; a new one joins by its place in `families()`."""
     return load_verified(str(tiny_folder(request.param)), bos=False)
 
 

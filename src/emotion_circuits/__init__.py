@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from emotion_circuits.directions import to_repeng
     from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
+    from emotion_circuits.models import Family, register_family
 
     __version__: str
 
@@ -56,11 +57,13 @@ _VERBS = {
     "InputError": "emotion_circuits.errors:InputError",
     "LanguageModel": "emotion_circuits._api:LanguageModel",
     "MeasurementError": "emotion_circuits.errors:MeasurementError",
+    "Family": "emotion_circuits.models:Family",
     "align": "emotion_circuits._api:align",
     "extract": "emotion_circuits._api:record",
     "generate": "emotion_circuits._api:generate",
     "load": "emotion_circuits._api:load",
     "record": "emotion_circuits._api:record",
+    "register_family": "emotion_circuits.models:register_family",
     "score": "emotion_circuits._api:score",
     "sweep": "emotion_circuits._api:sweep",
     "to_repeng": "emotion_circuits.directions:to_repeng",
@@ -69,6 +72,7 @@ _VERBS = {
 
 __all__ = [
     "EmotionCircuitsError",
+    "Family",
     "InputError",
     "LanguageModel",
     "MeasurementError",
@@ -85,6 +89,7 @@ __all__ = [
     "models",
     "prompts",
     "record",
+    "register_family",
     "score",
     "scoring",
     "statistics",

@@ -12,29 +12,39 @@ import torch
 from emotion_circuits import prompts
 from emotion_circuits.models import LoadedModel
 
-Z = {
-    "gpt2": "attn.c_proj",
-    "gpt_neox": "attention.dense",
-    "gpt_neo": "attn.attention.out_proj",
-    "llama": "self_attn.o_proj",
-}
-ACT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "gpt_neo": "mlp.c_proj", "llama": "mlp.down_proj"}
-BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "gpt_neo": "transformer.h", "llama": "model.layers"}
-EMBEDDING = {
-    "gpt2": "transformer.wte",
-    "gpt_neox": "gpt_neox.embed_in",
-    "gpt_neo": "transformer.wte",
-    "llama": "model.embed_tokens",
-}
+Z, ACT = "attention_out", "mlp_out"
 
 
 def block(lm: LoadedModel, layer: int) -> Any:
-    return attrgetter(BLOCKS[lm.family.name])(lm.hf)[layer]
+    return attrgetter(lm.family.blocks)(lm.hf)[layer]
 
 
-def projections(lm: LoadedModel, where: dict[str, str]) -> list[Any]:
-    path = attrgetter(where[lm.family.name])
+def projections(lm: LoadedModel, where: str) -> list[Any]:
+    path = attrgetter(getattr(lm.family, where))
     return [path(block(lm, layer)) for layer in range(lm.n_layers)]
+
+
+def post_norm(lm: LoadedModel, where: str, layer: int) -> Any:
+    path = lm.family.attention_post_norm if where == Z else lm.family.mlp_post_norm
+    return None if path is None else attrgetter(path)(block(lm, layer))
+
+
+def gain(lm: LoadedModel, where: str, layer: int) -> torch.Tensor:
+    """(d,) what the norm behind a projection multiplies by once lengths are 1, from what it does to one vector."""
+    norm, u = post_norm(lm, where, layer), torch.linspace(50, 90, lm.d_model, dtype=lm.dtype)
+    return torch.ones_like(u) if norm is None else (norm(u) / u * u.square().mean().sqrt()).detach()
+
+
+def written(lm: LoadedModel, where: str, layer: int, values: torch.Tensor, part: slice) -> torch.Tensor:
+    """(…, tokens, d) what some of a projection's inputs write by themselves, at the length that all of them have."""
+    module, norm = projections(lm, where)[layer], post_norm(lm, where, layer)
+    alone = torch.zeros_like(values)
+    alone[..., part] = values[..., part]
+    own = module(alone) - module(torch.zeros_like(alone))
+    if norm is None:
+        return own
+    length = (module(values).square().mean(-1, keepdim=True) + lm.config.rms_norm_eps).sqrt()
+    return own * gain(lm, where, layer) / length
 
 
 def words_first(lm: LoadedModel, emotion: str) -> set[int]:
@@ -86,10 +96,10 @@ def run(
 
 
 def embed(lm: LoadedModel, ids: tuple[int, ...]) -> torch.Tensor:
-    return attrgetter(EMBEDDING[lm.family.name])(lm.hf)(torch.tensor([ids])).detach()
+    return lm.hf.get_input_embeddings()(torch.tensor([ids])).detach()
 
 
-def patched(lm: LoadedModel, pair: Any, emotion: str, where: dict[str, str], chosen: list[tuple[int, slice]]) -> float:
+def patched(lm: LoadedModel, pair: Any, emotion: str, where: str, chosen: list[tuple[int, slice]]) -> float:
     """m of the first prompt with chosen values of the second one's run, position 0 as it was."""
     with torch.no_grad():
         _, other = run(lm, pair.ids_b)
@@ -109,9 +119,7 @@ def patched(lm: LoadedModel, pair: Any, emotion: str, where: dict[str, str], cho
         return float(log_odds(lm, logits, emotion))
 
 
-def attributed(
-    lm: LoadedModel, pair: Any, emotion: str, where: dict[str, str], points: list[float]
-) -> list[torch.Tensor]:
+def attributed(lm: LoadedModel, pair: Any, emotion: str, where: str, points: list[float]) -> list[torch.Tensor]:
     """Per layer (width,) Σ over tokens of (x_a − x_b) · mean gradient at points between b (0) and a (1)."""
     modules = projections(lm, where)
     with torch.no_grad():

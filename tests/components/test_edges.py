@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from patched_by_hand import ACT, Z, attributed, log_odds, projections, run
+from patched_by_hand import ACT, Z, attributed, block, embed, log_odds, post_norm, projections, run, written
 
 from emotion_circuits import prompts
 from emotion_circuits.components import (
@@ -90,16 +90,50 @@ def test_over_the_path_edges_add_up_to_what_the_target_carries(case):
 
 def test_what_only_the_output_reads_has_its_whole_effect_there(case):
     """Between the last units and the output there is nothing; and the last heads, where blocks are parallel."""
-    lm, _, outcome = case
+    lm, pairs, outcome = case
     last = lm.n_layers - 1
     kinds = ("head", "unit") if lm.parallel else ("unit",)
     members = [Component(kind, last, i) for kind in kinds for i in range(4)]
     found, own = edges(lm, outcome, members, steps=0), attribute(lm, outcome, ("head", "unit"))
     effects, sources = into(found, OUTPUT)
     assert sources[1:] == members
+    written = written_by_hand(lm, pairs, members)
+    gradients = [gradient_of_the_last_stream(lm, pair) for pair in pairs.pairs]
     for i, member in enumerate(members):
-        expected = own.of(member.kind)[:, last, member.number]
+        expected = [float((one[i] * gradient).sum()) for one, gradient in zip(written, gradients, strict=True)]
         assert effects[:, 1 + i] == pytest.approx(expected, abs=1e-4 * float(np.abs(expected).max())), member
+        if post_norm(lm, ACT, last) is None:  # else the norm is between, whose scale changes too
+            expected = own.of(member.kind)[:, last, member.number]
+            assert effects[:, 1 + i] == pytest.approx(expected, abs=1e-4 * float(np.abs(expected).max())), member
+
+
+def written_by_hand(lm, pairs, members):
+    """For each pair, what each member writes more in the first prompt, (tokens, d); position 0 as 0."""
+    found = []
+    for pair in pairs.pairs:
+        with torch.no_grad():
+            a, b = run(lm, pair.ids_a)[1], run(lm, pair.ids_b)[1]
+        own = []
+        for member in members:
+            module, part = _module(lm, member)
+            where = Z if member.kind == "head" else ACT
+            more, less = (written(lm, where, member.layer, seen[module], part)[0] for seen in (a, b))
+            difference = (more - less).detach()
+            difference[0] = 0
+            own.append(difference)
+        found.append(own)
+    return found
+
+
+def gradient_of_the_last_stream(lm, pair):
+    """(tokens, d) of the log-odds at the first prompt, by autograd."""
+    kept = []
+    handle = block(lm, lm.n_layers - 1).register_forward_hook(lambda m, i, out: kept.append(out))
+    with torch.enable_grad():
+        logits, _ = run(lm, pair.ids_a, embeddings=embed(lm, pair.ids_a).requires_grad_(True))
+        stream = kept[0] if isinstance(kept[0], torch.Tensor) else kept[0][0]
+        handle.remove()
+        return torch.autograd.grad(log_odds(lm, logits, "anger"), stream)[0][0]
 
 
 def test_edges_are_slopes_of_the_target_s_attribution(case):
@@ -107,8 +141,6 @@ def test_edges_are_slopes_of_the_target_s_attribution(case):
     lm, pair, step = precise(case.lm), case.pairs.pairs[0], 1e-3
     pairs = replace(case.pairs, pairs=(pair, pair))
     found = edges(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()), some(lm), steps=0)
-    with torch.no_grad():
-        a, b = run(lm, pair.ids_a)[1], run(lm, pair.ids_b)[1]
     with torch.enable_grad():
         start = lm.embedding(torch.tensor([pair.ids_a])).detach().requires_grad_(True)
         logits, seen = run(lm, pair.ids_a, embeddings=start)
@@ -118,11 +150,7 @@ def test_edges_are_slopes_of_the_target_s_attribution(case):
     for (source, target), effects in zip(found.pairs_of_nodes, found.effects.T, strict=True):
         if source == EMBED or target == OUTPUT:
             continue
-        module, part = _module(lm, source)
-        alone = torch.zeros_like(a[module])
-        alone[:, 1:, part] = (a[module] - b[module])[:, 1:, part]
-        with torch.no_grad():
-            written = module(alone) - module(torch.zeros_like(alone))
+        [[own]] = written_by_hand(lm, replace(pairs, pairs=(pair,)), [source])
         reader, read = _module(lm, target)
         mid = target.kind == "unit" and not lm.parallel
         stream = Point("resid_mid" if mid else "resid_pre", target.layer)
@@ -130,7 +158,7 @@ def test_edges_are_slopes_of_the_target_s_attribution(case):
         values = []
         for sign in (1, -1):
             kept = []
-            touches = {stream: lambda h, s=sign, w=written: h + s * step * w, at: kept.append}
+            touches = {stream: lambda h, s=sign, w=own: h + s * step * w, at: kept.append}
             with torch.no_grad(), hooks(lm, touches):
                 forward(lm, **batch.inputs(lm))
             values.append(float((kept[0] * seen[reader].grad)[:, 1:, read].sum()))
@@ -158,8 +186,14 @@ def test_a_linear_outcome_has_exact_edges(case):
     assert found.own[:, 0] == pytest.approx(found.arriving[:, 0], abs=1e-5)
     assert effects.sum(axis=1) == pytest.approx(found.own[:, 0], abs=1e-5)
     heads = [Component("head", 1, h) for h in range(lm.n_heads)]
-    exact = exact_effects(lm, outcome, heads).effects
-    assert effects[:, [sources.index(h) for h in heads]] == pytest.approx(exact, abs=1e-5)
+    if post_norm(lm, Z, 1) is None:
+        expected = exact_effects(lm, outcome, heads).effects
+    else:  # patching one head changes the scale of the norm for all
+        own = written_by_hand(lm, pairs, heads)
+        expected = [
+            [(one[1:] @ torch.from_numpy(v / np.linalg.norm(v)).float()).mean() for one in each] for each in own
+        ]
+    assert effects[:, [sources.index(h) for h in heads]] == pytest.approx(np.array(expected), abs=1e-5)
     assert all(s == EMBED or s.layer <= 1 for s in sources)
     assert (Component("unit", 1, 0) in sources) == lm.parallel
     with pytest.raises(InputError, match="depends on none"):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from patched_by_hand import ACT, Z, attributed, log_odds, patched, projections, run
+from patched_by_hand import ACT, Z, attributed, log_odds, patched, post_norm, projections, run
 
 from emotion_circuits import prompts
 from emotion_circuits.components import (
@@ -95,9 +95,9 @@ def test_attribution_is_what_autograd_gives_text_by_text(case, steps):
 
 
 def test_attribution_is_the_slope_of_small_patches(case):
-    """In float64: move a head a thousandth of the way to the paired prompt's z, and compare the change."""
+    """In float64: move a head a hundredth of the way to the paired prompt's z, and compare the change."""
     lm = replace(case.lm, hf=copy.deepcopy(case.lm.hf).double(), dtype=torch.float64)
-    pair, step = case.pairs.pairs[0], 1e-3
+    pair, step = case.pairs.pairs[0], 1e-2
     pairs = replace(case.pairs, pairs=(pair, pair))
     found = attribute(lm, WordSetOutcome(lm, pairs, prompts.bank().word_sets()))
     modules = projections(lm, Z)
@@ -115,7 +115,7 @@ def test_attribution_is_the_slope_of_small_patches(case):
 
                 values.append(float(log_odds(lm, run(lm, pair.ids_a, {module: move})[0], "anger")))
             slope = (values[0] - values[1]) / (2 * step)
-            # GPT-Neo's scores and Llama's norms are computed in float32 whatever the weights are.
+            # GPT-Neo's scores and RMS norms are computed in float32 whatever the weights are.
             assert found.heads[0][head.layer, head.number] == pytest.approx(slope, rel=2e-3, abs=2e-4), head
 
 
@@ -123,6 +123,8 @@ def test_attribution_is_exact_where_the_outcome_is_linear(case):
     """The stream between attention and MLP of a layer, or behind a parallel block, is linear in that layer's z."""
     lm, pairs, _ = case
     layer = lm.n_layers - 1
+    if post_norm(lm, Z, layer):
+        pytest.skip("a norm stands between the heads and the stream")
     v = np.random.default_rng(3).standard_normal(lm.d_model)
     site = "resid_post" if lm.parallel else "resid_mid"
     outcome = ProjectionOutcome(lm, pairs, v / np.linalg.norm(v), layer, "mean", site)
@@ -136,13 +138,13 @@ def test_attribution_is_exact_where_the_outcome_is_linear(case):
 
 def test_layers_behind_a_projection_have_no_effect(case):
     lm, pairs, _ = case
-    outcome = ProjectionOutcome(lm, pairs, np.eye(lm.d_model)[3], 0)
+    outcome = ProjectionOutcome(lm, pairs, np.eye(lm.d_model)[3], 0, "mean")  # the last token's window may be short
     estimated, exact = attribute(lm, outcome), exact_effects(lm, outcome, all_heads(lm))
     assert not estimated.heads[:, 1:].any() and estimated.heads[:, 0].any()
     assert not exact.effects[:, lm.n_heads :].any() and exact.effects[:, : lm.n_heads].any()
     batch = plan_batches([pairs.pairs[1].ids_a], packed=False)[0]
     seen = record_tokens(lm, batch, [Point("resid_post", 0)])[Point("resid_post", 0)]
-    assert exact.m_a[1] == pytest.approx(float(seen[0, -1, 3]), abs=1e-5)
+    assert exact.m_a[1] == pytest.approx(float(seen[0, 1:, 3].mean()), abs=1e-5)
 
 
 def test_effects_over_the_embeddings_path_sum_to_the_difference(case):

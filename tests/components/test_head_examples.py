@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from patched_by_hand import Z, projections, run
+from patched_by_hand import Z, gain, projections, run
 from test_ablation import slices
 
 from emotion_circuits import prompts
@@ -62,9 +62,10 @@ def test_weights_are_the_model_s_own(case):
 
 
 def test_local_layers_do_not_see_past_their_window(case):
-    """In tests/tiny_models.py layer 1 of GPT-Neo is local."""
+    """In tests/tiny_models.py layer 1 of GPT-Neo is local, and windows are as short."""
     lm, _, outcome = case
     local = {1} if lm.family.name == "gpt_neo" else set()
+    local |= {layer for layer in range(lm.n_layers) if lm.windows[lm.kind_of(layer)]}
     found = head_examples(lm, outcome, all_heads(lm), 1).examples[0].emotion
     for head, look in zip(all_heads(lm), found.looks, strict=True):
         assert (max(look.shares[:-WINDOW]) == 0) == (head.layer in local), head
@@ -95,7 +96,8 @@ def test_shares_are_of_what_is_moved(case):
         else:
             alone[:, part] = torch.linalg.solve_triangular(a, seen[module][0, :, part], upper=False)
         with torch.no_grad():
-            moved = a[-1] * (module(alone) - module(torch.zeros_like(alone))).norm(dim=1)
+            written = module(alone) - module(torch.zeros_like(alone))
+            moved = a[-1] * (written * gain(lm, Z, head.layer)).norm(dim=1)
         assert look.shares == pytest.approx((moved / moved.sum()).numpy(), abs=2e-3), head
 
 

@@ -24,16 +24,10 @@ from emotion_circuits.components import (
 from emotion_circuits.engine import count_hooks
 from emotion_circuits.errors import InputError
 
-PARTS = {
-    "gpt2": ("attn", "mlp"),
-    "gpt_neox": ("attention", "mlp"),
-    "gpt_neo": ("attn", "mlp"),
-    "llama": ("self_attn", "mlp"),
-}
-
 
 def module(lm, site, layer):
-    attention, mlp = PARTS[lm.family.name]
+    attention = lm.family.attention_post_norm or lm.family.attention
+    mlp = lm.family.mlp_post_norm or lm.family.mlp
     return {"resid_post": block(lm, layer), "attn_out": getattr(block(lm, layer), attention),
             "mlp_out": getattr(block(lm, layer), mlp)}[site]  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from patched_by_hand import ACT, Z, projections, run
+from patched_by_hand import ACT, Z, gain, projections, run, written
 from test_ablation import slices
 
 from emotion_circuits.components import Component, attention_to_span, direct_effects, screen
@@ -31,10 +31,8 @@ def test_what_components_write_along_a_direction(case, where):
                     full = seen[module][0, tokens]
                     for number in (0, 3):
                         [(_, part)] = slices(lm, [Component(kind, layer, number)])
-                        alone = torch.zeros_like(full)
-                        alone[:, part] = full[:, part]
-                        written = module(alone) - module(torch.zeros_like(full))
-                        assert values[1, layer, number] == pytest.approx(float((written @ v).mean()), abs=2e-5)
+                        along = float((written(lm, paths, layer, full, part) @ v).mean())
+                        assert values[1, layer, number] == pytest.approx(along, abs=2e-5)
     with pytest.raises(InputError, match="width"):
         direct_effects(lm, outcome, "head", np.ones(3), "last")
 
@@ -66,7 +64,8 @@ def test_attention_to_the_word_weighted_by_what_is_moved(case):
                     values = torch.linalg.solve_triangular(a, seen[module][0, :, part], upper=False)
                 alone = torch.zeros(len(values), lm.n_heads * lm.d_head, dtype=torch.float64)
                 alone[:, part] = values
-                moved = a[-1] * (module(alone) - module(torch.zeros_like(alone))).norm(dim=1)
+                own = module(alone) - module(torch.zeros_like(alone))
+                moved = a[-1] * (own * gain(lm, Z, layer)).norm(dim=1)
                 expected = float(moved[list(pair.span)].sum() / moved.sum())
                 assert found.a[0, layer, head] == pytest.approx(expected, abs=2e-3), (layer, head)
     assert found.a.min() >= 0 and found.a.max() <= 1

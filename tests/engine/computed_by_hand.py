@@ -21,9 +21,8 @@ def sites_by_hand(lm: LoadedModel, ids: tuple[int, ...]) -> dict[tuple[str, int]
     weights = {name: value.double().numpy() for name, value in lm.hf.state_dict().items()}
     if lm.lm_head.weight is lm.embedding.weight:
         weights["head"] = lm.embedding.weight.double().numpy()
-    return {"gpt2": _gpt2, "gpt_neox": _gpt_neox, "gpt_neo": _gpt_neo, "llama": _llama}[lm.family.name](
-        weights, lm.config, np.array(ids)
-    )
+    by_hand = {"gpt2": _gpt2, "gpt_neox": _gpt_neox, "gpt_neo": _gpt_neo, "gemma3": _gemma3}
+    return by_hand.get(lm.family.name, _llama)(weights, lm.config, np.array(ids))
 
 
 def _layer_norm(x: Array, w: dict[str, Array], name: str, eps: float) -> Array:
@@ -158,33 +157,76 @@ def _gpt_neox(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, i
 
 
 def _llama(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int], Array]:
+    """Mistral and both Qwens too: biases, norms of queries and keys where there are weights for them, windows."""
     heads, shared = config.num_attention_heads, config.num_attention_heads // config.num_key_value_heads
-    size, eps, theta = config.head_dim, config.rms_norm_eps, config.rope_parameters["rope_theta"]
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    eps, theta = config.rms_norm_eps, config.rope_parameters["rope_theta"]
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
     x = w["model.embed_tokens.weight"][ids]
     seen = {("embed", 0): x}
     for layer in range(config.num_hidden_layers):
         at = f"model.layers.{layer}"
+        window = getattr(config, "sliding_window", None) if kinds[layer] == "sliding_attention" else None
         normed = _rms_norm(x, w[f"{at}.input_layernorm.weight"], eps)
-        q, k, v = (
-            normed @ w[f"{at}.self_attn.{part}_proj.weight"].T + w.get(f"{at}.self_attn.{part}_proj.bias", 0.0)
-            for part in "qkv"
-        )
-        z = []
-        for h in range(heads):  # several heads share the keys and values of one
-            mine, theirs = slice(h * size, (h + 1) * size), slice(h // shared * size, (h // shared + 1) * size)
-            turned = (_rotated(q[:, mine], size, theta), _rotated(k[:, theirs], size, theta))
-            z.append(_attend(*turned, v[:, theirs], size**-0.5))
-        attn = np.hstack(z) @ w[f"{at}.self_attn.o_proj.weight"].T + w.get(f"{at}.self_attn.o_proj.bias", 0.0)
+        z = _rotary_heads(w, f"{at}.self_attn", normed, heads, shared, size, theta, window, size**-0.5, eps)
+        attn = z @ w[f"{at}.self_attn.o_proj.weight"].T + w.get(f"{at}.self_attn.o_proj.bias", 0.0)
         mid = x + attn
         hidden = _rms_norm(mid, w[f"{at}.post_attention_layernorm.weight"], eps)
         act = _silu(hidden @ w[f"{at}.mlp.gate_proj.weight"].T) * (hidden @ w[f"{at}.mlp.up_proj.weight"].T)
         mlp = act @ w[f"{at}.mlp.down_proj.weight"].T
         post = mid + mlp
-        _collect(
-            seen, layer, resid_pre=x, z=np.hstack(z), attn_out=attn, resid_mid=mid, mlp_act=act, mlp_out=mlp,
-            resid_post=post,
-        )  # fmt: skip
+        _collect(seen, layer, resid_pre=x, z=z, attn_out=attn, resid_mid=mid, mlp_act=act, mlp_out=mlp, resid_post=post)
         x = post
     seen["final", 0] = _rms_norm(x, w["model.norm.weight"], eps)
-    seen["logits", 0] = seen["final", 0] @ w["lm_head.weight"].T
+    seen["logits", 0] = seen["final", 0] @ w["head" if "head" in w else "lm_head.weight"].T
+    return seen
+
+
+def _rotary_heads(
+    w: dict[str, Array], at: str, normed: Array, heads: int, shared: int, size: int, theta: float,
+    window: int | None, scale: float, eps: float, unit: float = 0.0,
+) -> Array:  # fmt: skip
+    """`z` of one layer; `unit` is what gains of norms are counted from."""
+    q, k, v = (normed @ w[f"{at}.{part}_proj.weight"].T + w.get(f"{at}.{part}_proj.bias", 0.0) for part in "qkv")
+
+    def turned(x: Array, part: str) -> Array:
+        gain = w.get(f"{at}.{part}_norm.weight")
+        return _rotated(x if gain is None else _rms_norm(x, unit + gain, eps), size, theta)
+
+    z = []
+    for h in range(heads):  # several heads share the keys and values of one
+        mine, theirs = slice(h * size, (h + 1) * size), slice(h // shared * size, (h // shared + 1) * size)
+        z.append(_attend(turned(q[:, mine], "q"), turned(k[:, theirs], "k"), v[:, theirs], scale, window))
+    return np.hstack(z)
+
+
+def _gemma3(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int], Array]:
+    heads, eps = config.num_attention_heads, config.rms_norm_eps
+    shared = heads // config.num_key_value_heads
+    x = w["model.embed_tokens.weight"][ids] * math.sqrt(config.hidden_size)
+    seen = {("embed", 0): x}
+    for layer in range(config.num_hidden_layers):
+        at, kind = f"model.layers.{layer}", config.layer_types[layer]
+
+        def norm(x: Array, name: str, at: str = at) -> Array:
+            return _rms_norm(x, 1 + w[f"{at}.{name}layernorm.weight"], eps)
+
+        z = _rotary_heads(
+            w, f"{at}.self_attn", norm(x, "input_"), heads, shared, config.head_dim,
+            config.rope_parameters[kind]["rope_theta"], config.sliding_window if kind == "sliding_attention" else None,
+            config.query_pre_attn_scalar**-0.5, eps, unit=1.0,
+        )  # fmt: skip
+        attn = norm(z @ w[f"{at}.self_attn.o_proj.weight"].T, "post_attention_")
+        mid = x + attn
+        hidden = norm(mid, "pre_feedforward_")
+        act = _gelu_new(hidden @ w[f"{at}.mlp.gate_proj.weight"].T) * (hidden @ w[f"{at}.mlp.up_proj.weight"].T)
+        mlp = norm(act @ w[f"{at}.mlp.down_proj.weight"].T, "post_feedforward_")
+        post = mid + mlp
+        _collect(seen, layer, resid_pre=x, z=z, attn_out=attn, resid_mid=mid, mlp_act=act, mlp_out=mlp, resid_post=post)
+        x = post
+    seen["final", 0] = _rms_norm(x, 1 + w["model.norm.weight"], eps)
+    seen["logits", 0] = seen["final", 0] @ w["head" if "head" in w else "lm_head.weight"].T
+    cap = config.final_logit_softcapping
+    if cap is not None:
+        seen["logits", 0] = cap * np.tanh(seen["logits", 0] / cap)
     return seen

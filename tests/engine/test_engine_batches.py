@@ -16,7 +16,7 @@ from emotion_circuits.engine._branches import LONGEST_ROW
 from emotion_circuits.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 200), max_size=30)
-CPU = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
+CPU = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, windows={"full_attention": None})
 
 
 def texts_of(lengths):

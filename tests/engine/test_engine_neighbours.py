@@ -28,7 +28,6 @@ from emotion_circuits.engine import (
 from emotion_circuits.engine._edits import add
 from emotion_circuits.engine._pushes import added
 from emotion_circuits.interventions import continuation_outcomes, slot_outcomes
-from emotion_circuits.models import FAMILIES
 from emotion_circuits.prompts import Context
 from emotion_circuits.scoring import continuation_perplexities, continuation_task, slot_task
 from tiny_models import VARIANTS
@@ -45,9 +44,7 @@ neighbours = st.lists(st.one_of(clean, spoilt, spoilt, long), min_size=1, max_si
 few = settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 
 
-@pytest.fixture(
-    scope="module", params=[v for v in VARIANTS if v.name in {f.name for f in FAMILIES}], ids=lambda v: v.name
-)
+@pytest.fixture(scope="module", params=[v for v in VARIANTS if v.name == v.model_type], ids=lambda v: v.name)
 def spoiling(request, tiny_folder):
     """A model of every family that is not finite after one token; its own, since it is changed here."""
     lm = load_verified(str(tiny_folder(request.param)), bos=False)

@@ -14,6 +14,7 @@ from tiny_models import VARIANTS
 
 NAMES = {
     "points that did not fire once",
+    "modules outside those they belong to",
     "points where ordinary text overflows",
     "residual stream adds up",
     "parts of every block fit together",
@@ -26,6 +27,8 @@ NAMES = {
     "zero edit, all layers, bit for bit",
     "right padding changes nothing",
     "packed rows equal one text a row",
+    "norms are centred as the family says",
+    "the end of a text changes nothing before it",
     "hooks left after an exception",
     "hooks left",
 }
@@ -139,9 +142,10 @@ def test_broken_packing_is_caught_and_then_not_used(lm, monkeypatch):
     def leaking(self, model, copies=1):
         given = original(self, model, copies)
         if "attention_mask" in given:
-            tokens = self.shape[1]
-            allowed = torch.ones(tokens, tokens, dtype=torch.bool).tril().expand(given["attention_mask"].shape)
-            given["attention_mask"] = torch.where(allowed, 0.0, torch.finfo(model.dtype).min)
+            mask, tokens = given["attention_mask"], self.shape[1]
+            every = torch.where(torch.ones(tokens, tokens, dtype=torch.bool).tril(), 0.0, torch.finfo(model.dtype).min)
+            every = every.expand(self.shape[0] * copies, 1, -1, -1)
+            given["attention_mask"] = dict.fromkeys(mask, every) if isinstance(mask, dict) else every
         return given
 
     monkeypatch.setattr(Batch, "inputs", leaking)

@@ -81,8 +81,8 @@ class Plain:
         family, get = self.family, torch.nn.Module.get_submodule
         for layer, block in enumerate(get(self.hf, family.blocks)):  # type: ignore[arg-type, var-annotated]
             watch(block, Point("resid_post", layer), "out")
-            watch(get(block, family.attention), Point("attn_out", layer), "out")
-            watch(get(block, family.mlp), Point("mlp_out", layer), "out")
+            watch(get(block, family.attention_post_norm or family.attention), Point("attn_out", layer), "out")
+            watch(get(block, family.mlp_post_norm or family.mlp), Point("mlp_out", layer), "out")
             watch(get(block, family.attention_out), Point("z", layer), "in")
             watch(get(block, family.mlp_out), Point("mlp_act", layer), "in")
             if not family.is_parallel(self.hf.config):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emotion_circuits.models import FAMILIES
+from emotion_circuits.models import families
 from tiny_models import Variant, save_tiny
 
 
@@ -18,7 +18,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         family.name: save_tiny(
             Variant(family.name, family.model_types[0], few_positions), tmp_path_factory.mktemp(family.name)
         )
-        for family in FAMILIES
+        for family in families()
     }
 
 

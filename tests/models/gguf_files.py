@@ -20,7 +20,7 @@ TOKENIZER = reference_folder(ModelName.parse("reference/gpt2"))
 
 def tiny_config(family: str) -> Any:
     """Widths that quantized blocks of 32 numbers fill."""
-    sizes = {"intermediate_size": 64} if family == "llama" else {}
+    sizes = {} if family == "gpt2" else {"intermediate_size": 64}
     return tiny_models.tiny_config(family, max_position_embeddings=64, **sizes)
 
 
@@ -37,6 +37,13 @@ LLAMA = {
     "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
+}
+GEMMA3 = LLAMA | {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
 }
 GPT2 = {
     "transformer.wte": "token_embd",
@@ -123,20 +130,24 @@ def _model_keys(config: Any, architecture: str) -> dict[str, Any]:
             "feed_forward_length": config.intermediate_size,
             "attention.head_count_kv": config.num_key_value_heads,
             "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-            "rope.freq_base": float(config.rope_parameters["rope_theta"]),
+            "rope.freq_base": float(config.rope_parameters.get("full_attention", config.rope_parameters)["rope_theta"]),
             "rope.dimension_count": config.head_dim,
             "vocab_size": config.vocab_size,
         }
+    if config.model_type == "gemma3_text":
+        keys |= {"attention.key_length": config.head_dim, "attention.sliding_window": config.sliding_window}
     return {f"{architecture}.{key}": value for key, value in keys.items()}
 
 
 def _tensors(model: PreTrainedModel) -> dict[str, np.ndarray]:
     config = model.config
-    parts = GPT2 if config.model_type == "gpt2" else LLAMA
+    parts = {"gpt2": GPT2, "gemma3_text": GEMMA3}.get(config.model_type, LLAMA)
     tensors = {}
     for key, value in model.state_dict().items():
         path, kind = key.rsplit(".", 1)
         tensor = value.float().numpy()
+        if config.model_type == "gemma3_text" and "norm" in path:  # llama.cpp keeps what is multiplied by
+            tensor = tensor + 1
         if path in parts:
             if path != "lm_head" or not config.tie_word_embeddings:
                 tensors[f"{parts[path]}.{kind}"] = tensor
@@ -144,7 +155,7 @@ def _tensors(model: PreTrainedModel) -> dict[str, np.ndarray]:
         _, _, layer, part = path.split(".", 3)
         if config.model_type == "gpt2" and tensor.ndim == 2:
             tensor = tensor.T
-        if part.endswith(("q_proj", "k_proj")):  # llama.cpp interleaves their rows
+        if config.model_type == "llama" and part.endswith(("q_proj", "k_proj")):  # llama.cpp interleaves their rows
             halves = tensor.reshape(-1, 2, config.head_dim // 2, *tensor.shape[1:])
             tensor = halves.swapaxes(1, 2).reshape(tensor.shape)
         tensors[f"blk.{layer}.{parts[part]}.{kind}"] = np.ascontiguousarray(tensor)

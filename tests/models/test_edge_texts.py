@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 import emotion_circuits as ec
 from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import continuation_perplexities
-from tiny_models import SIZES, VARIANTS, Variant, save_tiny, tiny_config
+from tiny_models import SIZES, VARIANTS, Variant, fits, save_tiny, tiny_config
 from tiny_tokenizers import STYLES, save_tokenizer
 
 LONGEST = SIZES["max_position_embeddings"]
@@ -27,7 +27,8 @@ def named(value: Any) -> str:
     return value.name if isinstance(value, Variant) else str(value)
 
 
-EDGES = [(VARIANTS[k % len(VARIANTS)], style) for k, style in enumerate(STYLES)]
+FITTING = {style: [v for v in VARIANTS if fits(v, style)] for style in STYLES}
+EDGES = [(FITTING[style][k % len(FITTING[style])], style) for k, style in enumerate(STYLES)]
 """Every style, and every architecture at least once."""
 
 

@@ -92,6 +92,34 @@ def test_gpt2_with_any_context(positions: int, tied: bool, tmp_path: Path, empty
     assert load(str(tmp_path / "gpt2.gguf")).max_positions == positions
 
 
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        pytest.param({}, {}, id="plain"),
+        pytest.param({"tie_word_embeddings": False, "head_dim": 16, "query_pre_attn_scalar": 16}, {}, id="wide heads"),
+        pytest.param(
+            {"rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e4},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+            }},
+            {
+                "gemma3.rope.scaling.type": "linear",
+                "gemma3.rope.scaling.factor": 8.0,
+                "gemma3.rope.freq_base_swa": 300.0,
+            },
+            id="frequencies",
+        ),
+        pytest.param({"num_hidden_layers": 7}, {}, id="every sixth layer has no window"),
+    ],
+)  # fmt: skip
+def test_gemma3_keys_are_honoured(changes: Any, keys: Any, tmp_path: Path, empty_caches: Path) -> None:
+    """Texts are longer than the window."""
+    model = model_of("gemma3_text", **{"query_pre_attn_scalar": 8, "layer_types": None, **changes})
+    assert model.config.sliding_window < IDS.shape[1]
+    write_gguf(tmp_path / "gemma.gguf", model, TOKENIZER / "tokenizer.json", "gemma3", keys=keys)
+    same_logits(tmp_path / "gemma.gguf", model)
+
+
 @pytest.mark.parametrize("quantized", [True, False])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_the_model_is_the_one_that_transformers_reads(
@@ -123,6 +151,9 @@ ONE = np.ones(32, np.float32)
         ("llama", {"llama.attention.head_count_kv": None}, {}, "llama.attention.head_count_kv is missing"),
         ("llama", {"llama.attention.layer_norm_rms_epsilon": None}, {}, "layer_norm_rms_epsilon is missing"),
         ("llama", {"llama.block_count": 2}, {}, "tensor blk.2.attn_q.weight"),
+        ("gemma3", {"gemma3.attention.sliding_window": None}, {}, "sliding_window is missing"),
+        ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, {}, "gemma3.final_logit_softcapping = 30.0"),
+        ("gemma3", {"gemma3.attention.sliding_window_pattern": 2}, {}, "sliding_window_pattern = 2"),
         ("llama", {"llama.vocab_size": 4095}, {}, "llama.vocab_size = 4095"),
         ("llama", {"general.type": "adapter"}, {}, "general.type = adapter"),
         ("llama", {"split.count": 3}, {}, "split.count = 3"),
@@ -143,7 +174,8 @@ def test_what_cannot_be_honoured_is_named(
     family: str, keys: Any, tensors: Any, named: str, tmp_path: Path, empty_caches: Path
 ) -> None:
     tokenizer = TOKENIZER / "tokenizer.json"
-    write_gguf(tmp_path / "m.gguf", model_of(family), tokenizer, family, keys=keys, tensors=tensors)
+    model = model_of("gemma3_text" if family == "gemma3" else family)
+    write_gguf(tmp_path / "m.gguf", model, tokenizer, family, keys=keys, tensors=tensors)
     with pytest.raises(InputError, match=r"m\.gguf cannot be converted exactly") as caught:
         load(str(tmp_path / "m.gguf"))
     assert named in str(caught.value)

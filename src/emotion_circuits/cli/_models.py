@@ -18,13 +18,13 @@ def list_models(*, json: Json = False) -> None:
 
     Any other causal LM of a known family loads by its name too.
     """
-    from emotion_circuits.models import FAMILIES, catalogue
+    from emotion_circuits.models import catalogue, families
 
     models = catalogue()
     rows = [(m.name, m.family, m.layers, m.width, f"{m.parameters / 1e6:.1f} M", m.available, m.how) for m in models]
     columns = ("name", "family", "layers", "width", "parameters", "here", "how to have it")
     notes = (
-        f"Known families: {', '.join(family.name for family in FAMILIES)}.",
+        f"Known families: {', '.join(family.name for family in families())}.",
         "A name may also be any hub id, a local folder in Hugging Face format or a .gguf file, with @REVISION (hub)",
         "and ?init=random&seed=0 for the untrained twin.",
     )

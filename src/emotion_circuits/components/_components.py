@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emotion_circuits.engine import Site
+from emotion_circuits.engine import WriteSite
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
 Kind = Literal["head", "unit"]
-SITE_OF: dict[Kind, Site] = {"head": "z", "unit": "mlp_act"}
+SITE_OF: dict[Kind, WriteSite] = {"head": "z", "unit": "mlp_act"}
 
 
 class Component(NamedTuple):

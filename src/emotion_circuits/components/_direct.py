@@ -8,22 +8,23 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from emotion_circuits.components._components import SITE_OF, Kind, per_layer
 from emotion_circuits.components._outcomes import Outcome, Where, tokens_read
-from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Batch, Point, attention_of, record_tokens
+from emotion_circuits.engine import (
+    DEFAULT_BATCH_TOKENS,
+    Batch,
+    Point,
+    attention_of,
+    record_tokens,
+    write_scale,
+    write_weight,
+)
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
-
-
-def out_weight(projection: nn.Module) -> Tensor:
-    """(d, inputs): the matrix of an out-projection, whatever class it is (GPT-2's Conv1D holds it transposed)."""
-    weight = projection.weight
-    assert isinstance(weight, Tensor)
-    return weight if isinstance(projection, nn.Linear) else weight.T
 
 
 class Written(NamedTuple):
@@ -64,8 +65,7 @@ def direct_effects(
     if v.shape != (lm.d_model,):
         raise InputError("The direction is not of the model's width.", found=tuple(v.shape))
     points = [Point(SITE_OF[kind], layer) for layer in range(lm.n_layers)]
-    projections = [lm.attention_out(i) if kind == "head" else lm.mlp_out(i) for i in range(lm.n_layers)]
-    reads = [out_weight(projection).T @ v for projection in projections]
+    reads = [write_weight(lm, SITE_OF[kind], layer).T @ v for layer in range(lm.n_layers)]
     sides = np.zeros((2, len(outcome.pairs), lm.n_layers, per_layer(lm, kind)))
     for batches in outcome.batches(lm, batch_tokens):
         for side, batch in enumerate(batches):
@@ -74,6 +74,7 @@ def direct_effects(
                 index = torch.tensor(tokens_read(batch, i, outcome.pairs.pairs[pair].span, where), device=lm.device)
                 for layer, point in enumerate(points):
                     values = seen[point].reshape(-1, len(reads[layer])).index_select(0, index)
+                    values = values * write_scale(lm, SITE_OF[kind], layer, values)
                     along = (values * reads[layer]).mean(dim=0).reshape(per_layer(lm, kind), -1).sum(dim=-1)
                     sides[side, pair, layer] = along.double().cpu().numpy()
     return Written(sides[0], sides[1])
@@ -103,10 +104,11 @@ class Moved(NamedTuple):
 
 
 def output_grams(lm: LoadedModel) -> list[Tensor]:
-    """(heads, d_head, d_head) W_Oᵀ W_O of every head, for each layer: vᵀ (W_Oᵀ W_O) v = ‖W_O v‖²."""
+    """(heads, d_head, d_head) W_Oᵀ W_O of every head, for each layer: vᵀ (W_Oᵀ W_O) v = ‖W_O v‖². The scale of a norm
+    behind W_O, being one token's, is in no share of what that token is brought."""
     grams = []
     for layer in range(lm.n_layers):
-        weight = out_weight(lm.attention_out(layer)).reshape(lm.d_model, lm.n_heads, lm.d_head)
+        weight = write_weight(lm, "z", layer).reshape(lm.d_model, lm.n_heads, lm.d_head)
         grams.append(torch.einsum("dhi,dhj->hij", weight, weight))
     return grams
 

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from emotion_circuits.components._attribution import both_passes, per_text
 from emotion_circuits.components._components import SITE_OF, Component, Kind, width_of
-from emotion_circuits.components._direct import out_weight
 from emotion_circuits.components._outcomes import Outcome, SideBySide
 from emotion_circuits.components._runs import observe
-from emotion_circuits.engine import Point, pulled_back
+from emotion_circuits.engine import Point, WriteSite, pulled_back, write_scale, write_weight
 from emotion_circuits.models import LoadedModel
 
 FloatArray = NDArray[np.float64]
@@ -79,6 +78,7 @@ class EdgePasses:
         self.scores = (a.scores - b.scores).double() * self.weights
         self.values = a.values
         self.difference = {point: value - b.values[point] for point, value in a.values.items()}
+        self.written = {at: _scaled(lm, at, a.values) - _scaled(lm, at, b.values) for at in map(_at, sources)}
         found = both_passes(lm, outcome, sides, [*dict.fromkeys(ends)], self.weights, steps) if ends else None
         self.grads = {} if found is None else found.gradients
 
@@ -147,14 +147,19 @@ class EdgePasses:
             else:
                 found[:, i] = per_text(self.difference[_START] * gradient, self.batch, 1)[:, 0]
         for (kind, layer), places in groups.items():
-            projection = self.lm.attention_out(layer) if kind == "head" else self.lm.mlp_out(layer)
-            size, values = width_of(self.lm, kind), self.difference[Point(SITE_OF[kind], layer)]
+            size, values = width_of(self.lm, kind), self.written[Point(SITE_OF[kind], layer)]
             numbers = [source.number for source in (sources[i] for i in places) if isinstance(source, Component)]
             index = torch.tensor(numbers, device=gradient.device)[:, None] * size
             index = (index + torch.arange(size, device=gradient.device)).reshape(-1)
-            arrived = values[..., index] * (gradient @ out_weight(projection)[:, index])
+            arrived = values[..., index] * (gradient @ write_weight(self.lm, SITE_OF[kind], layer)[:, index])
             found[:, places] = per_text(arrived, self.batch, len(places))
         return _numpy(found)
+
+
+def _scaled(lm: LoadedModel, at: Point, values: dict[Point, Tensor]) -> Tensor:
+    """Values times the scale with which their run writes them."""
+    site: WriteSite = "z" if at.site == "z" else "mlp_act"
+    return values[at] * write_scale(lm, site, at.layer, values[at])
 
 
 def _part(lm: LoadedModel, component: Component) -> slice:

@@ -3,8 +3,9 @@
 effect(u → w) = Σ over tokens of ⟨W_out (x_u,a − x_u,b), ∂s_w/∂r⟩, with r the residual stream where w's block reads it
 and s_w = Σ z_w · ∂m/∂z_w, the outcome's gradient held fixed: what of w's own attribution comes straight from u, past
 everything between (edge attribution patching, Nanda 2023; Syed et al. 2023). For the output, s is the outcome m
-itself. The stream is a sum, so the effects of everything that writes into it add up to ⟨r_a − r_b, ∂s_w/∂r⟩; biases are
-alike in both prompts.
+itself. Behind an out-projection with a norm, x stands for x times the scale that the norm has in that prompt's own run,
+and W_out for W_out with its gain (see `engine._writes`). The stream is a sum, so the effects of everything that writes
+into it add up to ⟨r_a − r_b, ∂s_w/∂r⟩; biases are alike in both prompts.
 
 ∂s_w/∂r is a mean over points of the straight path between both prompts' streams (integrated gradients, Sundararajan
 et al. 2017), so that this sum is s_w(a) − s_w(b), w's own attribution. At the emotion's prompt alone (`steps=0`) it is

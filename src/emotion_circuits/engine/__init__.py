@@ -24,6 +24,7 @@ from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
 from emotion_circuits.engine._tails import TailBatch, shared_tokens, tails, with_ids
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
+from emotion_circuits.engine._writes import WriteSite, write_scale, write_weight
 
 __all__ = [
     "DEFAULT_BATCH_TOKENS",
@@ -46,6 +47,7 @@ __all__ = [
     "SuffixReplay",
     "TailBatch",
     "Verification",
+    "WriteSite",
     "Written",
     "ablate_direction",
     "add",
@@ -87,4 +89,6 @@ __all__ = [
     "verify",
     "with_ids",
     "with_packing",
+    "write_scale",
+    "write_weight",
 ]

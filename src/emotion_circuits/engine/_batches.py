@@ -131,14 +131,11 @@ class Batch:
         tokens = torch.from_numpy(self.input_ids()).to(lm.device).repeat(copies, 1)
         if self.unmasked:
             return {"input_ids": tokens}
-        allowed = self.allowed(lm.device).unsqueeze(1)
-        mask = torch.zeros(allowed.shape, dtype=lm.dtype, device=lm.device)
-        mask.masked_fill_(~allowed, torch.finfo(lm.dtype).min)
         positions = torch.from_numpy(self.position_ids).to(lm.device)
         return {
             "input_ids": tokens,
             "position_ids": positions.repeat(copies, 1),
-            "attention_mask": mask.repeat(copies, 1, 1, 1),
+            "attention_mask": attention_mask(lm, self.allowed(lm.device), positions, positions, copies),
         }
 
     def halves(self) -> tuple[Batch, Batch]:
@@ -150,6 +147,27 @@ class Batch:
             [part] = lay_out(self.texts[chosen], self.ids[chosen], packed, batch_tokens=1 << 60)
             parts.append(part)
         return parts[0], parts[1]
+
+
+def attention_mask(
+    lm: LoadedModel, allowed: Tensor, queries: Tensor, keys: Tensor, copies: int
+) -> Tensor | dict[str, Tensor]:
+    """What is added to attention scores, (copies · rows, 1, tokens, keys): 0 where a token may look.
+
+    Args:
+        lm: the model, whose sliding windows count too; where its layers differ in them, one mask for each kind.
+        allowed: (rows, tokens, keys) bool.
+        queries, keys: (rows, tokens) and (rows, keys), places in their own texts.
+        copies: how often the batch is repeated along the rows.
+    """
+
+    def one(window: int | None) -> Tensor:
+        seen = allowed if window is None else allowed & (queries.unsqueeze(2) - keys.unsqueeze(1) < window)
+        mask = torch.zeros(seen.shape, dtype=lm.dtype, device=lm.device)
+        return mask.masked_fill_(~seen, torch.finfo(lm.dtype).min).unsqueeze(1).repeat(copies, 1, 1, 1)
+
+    masks = {kind: one(window) for kind, window in lm.windows.items()}
+    return masks if len(masks) > 1 else masks.popitem()[1]
 
 
 def plan_batches(

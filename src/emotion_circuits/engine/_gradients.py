@@ -39,7 +39,7 @@ def gradients(
         lm: the model; its parameters need no gradient.
         batch: the texts.
         points: where; none behind `read`.
-        metric: states (rows, tokens, d) → a scalar; call `lm.lm_head` inside for logits.
+        metric: states (rows, tokens, d) → a scalar; call `logits_of` inside for logits.
         read: whose states the metric gets, such as `resid_post` of a layer; blocks after it do not run. None gives it
             the states after the final norm.
         embedded: (rows, tokens, d) to put in the place of what enters block 0, such as a point on the path between the

@@ -13,7 +13,7 @@ from copy import copy
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from emotion_circuits.engine._sites import Touch, hook_input
@@ -31,12 +31,15 @@ def kept_layers(cache: DynamicCache | None) -> list[Any]:
 
 
 @contextmanager
-def isolated(lm: LoadedModel, mask: Tensor | None, cache: DynamicCache | None, before: list[Any]) -> Iterator[None]:
+def isolated(
+    lm: LoadedModel, mask: Tensor | dict[str, Tensor] | None, cache: DynamicCache | None, before: list[Any]
+) -> Iterator[None]:
     """Let no token be changed by another that is not finite, unless it may attend to it.
 
     Args:
         lm: the model.
-        mask: (rows, 1, tokens, keys) as attention scores get it, 0 where a token may look; None for a text to a row.
+        mask: (rows, 1, tokens, keys) as attention scores get it, 0 where a token may look, or one for each kind of
+            layer; None for a text to a row.
         cache: the cache that the pass was given, which the first try may have filled.
         before: what it held before that.
     """
@@ -54,10 +57,16 @@ def isolated(lm: LoadedModel, mask: Tensor | None, cache: DynamicCache | None, b
 
     def show(layer: int) -> Touch:
         def touch(z: Tensor) -> Tensor:
+            if z.requires_grad:
+                # Where a window ends, tokens are finite that lose their gradient later; 0 · NaN would spoil others'.
+                cast(Any, z).register_hook(lambda g: g.masked_fill(~torch.isfinite(g).all(dim=-1, keepdim=True), 0.0))
+            kind = lm.kind_of(layer)
             if mask is None:
-                lost = bad[layer].cumsum(dim=1) > 0
+                met, window = bad[layer].cumsum(dim=1), lm.windows[kind]
+                lost = met > (0 if window is None else nn.functional.pad(met, (window, 0))[:, : met.shape[1]])
             else:
-                lost = ((mask[:, 0] == 0) & bad[layer].unsqueeze(1)).any(dim=-1)
+                own = mask[kind] if isinstance(mask, dict) else mask
+                lost = ((own[:, 0] == 0) & bad[layer].unsqueeze(1)).any(dim=-1)
             return z.masked_fill(lost.unsqueeze(-1), torch.nan)
 
         return touch

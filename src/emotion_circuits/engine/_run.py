@@ -117,7 +117,7 @@ def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
     """
     model_inputs.setdefault("use_cache", False)
     mask, cache = model_inputs.get("attention_mask"), model_inputs.get("past_key_values")
-    shared = cache is None if mask is None else mask.ndim == 4
+    shared = cache is None if mask is None else isinstance(mask, dict) or mask.ndim == 4
     # What a second try starts from. Not kept for generation, which comes here once a token.
     fired, kept = ([dict(counts) for counts in _counts.get()], kept_layers(cache)) if shared else ([], [])
     with matmul_precision(lm):
@@ -131,7 +131,7 @@ def forward(lm: LoadedModel, input_ids: Tensor, **model_inputs: Any) -> Tensor:
 
 
 def logits_of(lm: LoadedModel, normed: Tensor, tokens: Tensor | None = None) -> Tensor:
-    """The LM head on hidden states that passed the final norm.
+    """The LM head on hidden states that passed the final norm, with the model's soft cap if it has one.
 
     Args:
         lm: the model.
@@ -144,10 +144,10 @@ def logits_of(lm: LoadedModel, normed: Tensor, tokens: Tensor | None = None) -> 
     with matmul_precision(lm):
         if tokens is None:
             logits: Tensor = lm.lm_head(normed)
-            return logits
-        head = lm.lm_head
-        bias = getattr(head, "bias", None)
-        return linear(normed, cast(Tensor, head.weight)[tokens], None if bias is None else bias[tokens])
+        else:
+            weight, bias = cast(Tensor, lm.lm_head.weight), getattr(lm.lm_head, "bias", None)
+            logits = linear(normed, weight[tokens], None if bias is None else bias[tokens])
+        return logits if lm.softcap is None else (logits / lm.softcap).tanh() * lm.softcap
 
 
 def count_hooks(lm: LoadedModel) -> int:

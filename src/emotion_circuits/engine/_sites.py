@@ -103,9 +103,9 @@ def attach(lm: LoadedModel, point: Point, touch: Touch) -> RemovableHandle:
         case "resid_mid":
             return _hook_shared_input(lm.mid_norm(layer), touch)
         case "attn_out":
-            return _hook_output(lm.attention(layer), touch)
+            return _hook_output(lm.attention_post_norm(layer) or lm.attention(layer), touch)
         case "mlp_out":
-            return _hook_output(lm.mlp(layer), touch)
+            return _hook_output(lm.mlp_post_norm(layer) or lm.mlp(layer), touch)
         case "mlp_act":
             return hook_input(lm.mlp_out(layer), touch)
         case "z":

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emotion_circuits.engine._batches import ROW_TOKENS, Batch, rows_to_batch, tight_rows
+from emotion_circuits.engine._batches import ROW_TOKENS, Batch, attention_mask, rows_to_batch, tight_rows
 from emotion_circuits.engine._run import forward, hooks, only_blocks
 from emotion_circuits.engine._sites import Point
 from emotion_circuits.engine._suffix import SharedLayer, keys_and_values, shared_cache
@@ -67,19 +67,18 @@ class TailBatch(Batch):
             "use_cache": True,
         }
         if not (self.plain and self.before.plain):
-            found["attention_mask"] = self._mask(lm, owner).repeat(copies, 1, 1, 1)
+            found["attention_mask"] = self._mask(lm, owner, positions, copies)
         return found
 
-    def _mask(self, lm: LoadedModel, owner: Tensor) -> Tensor:
-        """(rows, 1, tokens, tokens before + tokens) to add to attention scores."""
+    def _mask(self, lm: LoadedModel, owner: Tensor, positions: Tensor, copies: int) -> Tensor | dict[str, Tensor]:
+        """Over tokens before + tokens."""
         earlier = torch.from_numpy(self.before.owner).to(lm.device)
         seen = (owner.unsqueeze(2) == earlier.unsqueeze(1)) & (owner >= 0).unsqueeze(2)
         causal = torch.ones(self.shape[1], self.shape[1], dtype=torch.bool, device=lm.device).tril()
         # Filling may attend to filling before it, so no softmax is over nothing.
         own = (owner.unsqueeze(2) == owner.unsqueeze(1)) & causal
-        allowed = torch.cat([seen, own], dim=2).unsqueeze(1)
-        mask = torch.zeros(allowed.shape, dtype=lm.dtype, device=lm.device)
-        return mask.masked_fill_(~allowed, torch.finfo(lm.dtype).min)
+        keys = torch.cat([torch.from_numpy(self.before.position_ids).to(lm.device), positions], dim=1)
+        return attention_mask(lm, torch.cat([seen, own], dim=2), positions, keys, copies)
 
     @cached_property
     def _places(self) -> tuple[Tensor, Tensor, Tensor]:

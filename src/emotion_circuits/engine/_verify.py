@@ -17,6 +17,7 @@ from emotion_circuits.engine._record import record, record_tokens
 from emotion_circuits.engine._replay import PrefixReplay, final_states
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of
 from emotion_circuits.engine._sites import Point, Site
+from emotion_circuits.engine._writes import written
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import LoadedModel
 
@@ -105,8 +106,8 @@ def _addition_error(lm: LoadedModel, batch: Batch) -> float:
 
 
 def _parts_error(lm: LoadedModel, batch: Batch) -> float:
-    """Out-projections of `z` and `mlp_act` against `attn_out` and `mlp_out`, and what the MLP's norm reads against the
-    stream after attention, at every layer."""
+    """Out-projections of `z` and `mlp_act` (and norms behind them) against `attn_out` and `mlp_out`, also as sums of
+    what components write, and what the MLP's norm reads against the stream after attention, at every layer."""
     sites: list[Site] = ["z", "attn_out", "mlp_act", "mlp_out", "resid_pre"]
     if not lm.parallel:
         sites.append("resid_mid")
@@ -115,10 +116,8 @@ def _parts_error(lm: LoadedModel, batch: Batch) -> float:
     with torch.no_grad(), matmul_precision(lm):
         for layer in range(lm.n_layers):
             at = {site: seen[Point(site, layer)] for site in sites}
-            parts = [
-                (lm.attention_out(layer)(at["z"]), at["attn_out"]),
-                (lm.mlp_out(layer)(at["mlp_act"]), at["mlp_out"]),
-            ]
+            parts = [(one, at["attn_out"]) for one in written(lm, "z", layer, at["z"])]
+            parts += [(one, at["mlp_out"]) for one in written(lm, "mlp_act", layer, at["mlp_act"])]
             if not lm.parallel:
                 parts.append((at["resid_pre"] + at["attn_out"], at["resid_mid"]))
             worst = max(worst, *(_difference(*part) for part in parts))
@@ -144,7 +143,7 @@ def _logits_error(lm: LoadedModel, batch: Batch) -> float:
     point = Point("resid_post", lm.n_layers - 1)
     last = record_tokens(lm, batch, [point])[point]
     with torch.no_grad(), matmul_precision(lm):
-        ours = lm.lm_head(lm.final_norm(last))
+        ours = logits_of(lm, lm.final_norm(last))
         theirs = lm.hf(**batch.inputs(lm), use_cache=False).logits
     return _difference(ours, theirs)
 
@@ -158,6 +157,22 @@ def _replay_error(lm: LoadedModel, batch: Batch, layer: int, dose: float) -> flo
     full = final_states(lm, batch, [_edits.add(point, vector)] if dose else [])
     keep = torch.from_numpy(batch.owner >= 0).reshape(-1)
     return _difference(states[0].cpu()[keep], full.reshape(-1, full.shape[-1]).cpu()[keep])
+
+
+def _norm_error(lm: LoadedModel) -> float:
+    """1 unless the final norm is blind to the all-ones direction exactly if the family says so."""
+    vector = torch.linspace(-1.0, 1.0, lm.d_model, dtype=lm.dtype, device=lm.device)[None, None]
+    with torch.no_grad():
+        blind = _difference(lm.final_norm(vector + 3), lm.final_norm(vector)) <= TOLERANCE[torch.bfloat16]
+    return float(blind != lm.family.centred_norm)
+
+
+def _causality_error(lm: LoadedModel) -> float:
+    """The beginning of a text without its end against the whole text."""
+    ids = torch.tensor([lm.encode(PROBE_TEXTS[-1:])[0].ids], device=lm.device)
+    half = ids.shape[1] // 2
+    with torch.inference_mode():
+        return _difference(forward(lm, ids[:, :half]), forward(lm, ids)[:, :half])
 
 
 def _padding_error(lm: LoadedModel) -> float:
@@ -203,6 +218,20 @@ def _all_sites_fire(lm: LoadedModel, seen: dict[Point, Tensor]) -> float:
     return float(len(_points(lm)) - len(seen))
 
 
+def _strays(lm: LoadedModel) -> float:
+    """How many projections are not within the attention or the MLP that they are said to belong to."""
+    inside = [
+        (module, whole)
+        for layer in range(lm.n_layers)
+        for module, whole in (
+            (lm.values(layer), lm.attention(layer)),
+            (lm.attention_out(layer), lm.attention(layer)),
+            (lm.mlp_out(layer), lm.mlp(layer)),
+        )
+    ]
+    return float(sum(all(module is not part for part in whole.modules()) for module, whole in inside))
+
+
 def _overflows(lm: LoadedModel, seen: dict[Point, Tensor]) -> list[str]:
     """Where values are not finite, or so large that their squares are not, which norms sum: first come first."""
     found = [
@@ -221,26 +250,31 @@ def verify(lm: LoadedModel, *, quick: bool = False) -> Verification:
     Args:
         lm: the model.
         quick: only the proofs that run at every load: hooks fire, the stream adds up, the sites of a block fit
-            together, a zero edit is nothing and a replay equals the forward pass at one layer, no hook remains.
+            together, a zero edit is nothing and a replay equals the forward pass at one layer, logits are the model's,
+            texts are read forwards, no hook remains.
     """
     packed = _proof_batch(lm)
     near = TOLERANCE[lm.dtype]
     hooks_before = count_hooks(lm)
     middle = lm.n_layers // 2
+    [short] = plan_batches([lm.encode(PROBE_TEXTS[2:3])[0].ids], packed=False)
     seen = record_tokens(lm, packed, _points(lm))
     values: list[tuple[str, float, float]] = [
         ("points that did not fire once", _all_sites_fire(lm, seen), 0.0),
+        ("modules outside those they belong to", _strays(lm), 0.0),
         (NO_OVERFLOW, float(len(_overflows(lm, seen))), 0.0),
         ("residual stream adds up", _addition_error(lm, packed), near),
         ("parts of every block fit together", _parts_error(lm, packed), near),
         ("zero edit equals the clean run, bit for bit", _replay_error(lm, packed, middle, 0.0), 0.0),
         ("replay equals forward, middle layer", _replay_error(lm, packed, middle, 1.0), near),
+        ("final norm and head give transformers' logits", _logits_error(lm, short), near),
+        ("norms are centred as the family says", _norm_error(lm), 0.0),
+        ("the end of a text changes nothing before it", _causality_error(lm), near),
     ]
     if not quick:
         layers = range(lm.n_layers)
         values += [
             ("recorded equals transformers' hidden states, bit for bit", _hidden_states_error(lm, packed), 0.0),
-            ("final norm and head give transformers' logits", _logits_error(lm, packed), near),
             ("edits in the middle of a block reach the stream", _middle_edit_error(lm, packed), near),
             ("replay equals forward, all layers", max(_replay_error(lm, packed, k, 1.0) for k in layers), near),
             ("zero edit, all layers, bit for bit", max(_replay_error(lm, packed, k, 0.0) for k in layers), 0.0),

@@ -3,7 +3,7 @@
 from emotion_circuits.models._cache import cache_folder
 from emotion_circuits.models._catalogue import ModelInfo, catalogue
 from emotion_circuits.models._classifiers import classifier_folder
-from emotion_circuits.models._families import FAMILIES, Family, family_of
+from emotion_circuits.models._families import Family, families, family_of, forget_family, register_family
 from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._load import family_of_model, load, resolve_device
 from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
@@ -14,7 +14,6 @@ from emotion_circuits.models._sources import get, is_available
 from emotion_circuits.models._truncate import first_tokens
 
 __all__ = [
-    "FAMILIES",
     "REFERENCE_NAMES",
     "SMOLLM2",
     "Encoded",
@@ -26,15 +25,18 @@ __all__ = [
     "cache_folder",
     "catalogue",
     "classifier_folder",
+    "families",
     "family_of",
     "family_of_model",
     "first_tokens",
+    "forget_family",
     "get",
     "get_smollm2",
     "is_available",
     "load",
     "model_label",
     "quiet_transformers",
+    "register_family",
     "resolve_device",
     "revision_of",
 ]

@@ -1,20 +1,31 @@
 """What the project must know of an architecture, held as data.
 
-Everything else (recording, editing, replay, attribution) is generic. Adding a family is adding one entry to `FAMILIES`;
-the tests run over that list.
+Everything else (recording, editing, replay, attribution) is generic. A family that is not bundled is registered with
+`register_family`; the tests run over `families()`.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from emotion_circuits.errors import InputError
 
+FILES_VARIABLE = "EMOTION_CIRCUITS_FAMILIES"
+"""Names Python files that register families (several are separated as in PATH), for commands and worker processes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Where the parts of one architecture are. Paths are dotted attribute paths."""
+    """Where the parts of one architecture are. Paths are dotted attribute paths.
+
+    The defaults are Llama's layout, which most architectures of transformers share. Layers' sizes, sliding windows and
+    soft caps come from the configuration.
+    """
 
     name: str
     """Name for tables and messages."""
@@ -22,54 +33,53 @@ class Family:
     model_types: tuple[str, ...]
     """Values of `config.model_type` in Hugging Face configurations that belong to this family."""
 
-    base: str
-    """From the causal LM to the model without its LM head. Running it costs no vocabulary-sized product."""
-
-    blocks: str
+    blocks: str = "model.layers"
     """From the causal LM to the `ModuleList` of blocks."""
 
-    embedding: str
-    """From the causal LM to the token embedding."""
-
-    final_norm: str
+    final_norm: str = "model.norm"
     """From the causal LM to the norm between the last block and the LM head."""
 
-    lm_head: tuple[str, ...] = ("lm_head",)
-    """From the causal LM to the unembedding; the first path that exists (releases of transformers differ for NeoX)."""
+    attention: str = "self_attn"
+    """From a block to its attention module."""
 
-    attention: str
-    """From a block to its attention module, whose output (or first output) is added to the residual stream."""
-
-    attention_out: str
+    attention_out: str = "self_attn.o_proj"
     """From a block to the attention's out-projection. Its input is the heads' outputs side by side, in every family:
     `z[..., h * d_head : (h + 1) * d_head]` belongs to head h."""
 
-    values: str
+    attention_post_norm: str | None = None
+    """From a block to the norm that the out-projection's output passes before it is added to the residual stream; None
+    where it is added as it is."""
+
+    values: str = "self_attn.v_proj"
     """From a block to the projection that computes the heads' values."""
 
     value_layout: Literal["alone", "thirds", "by_head"] = "alone"
     """What that projection's output holds: values only; queries, keys and values as thirds; or these three of one head
     side by side, head after head."""
 
-    mlp: str
-    """From a block to its MLP, whose output is added to the residual stream."""
+    mlp: str = "mlp"
+    """From a block to its MLP."""
 
-    mlp_out: str
+    mlp_out: str = "mlp.down_proj"
     """From a block to the MLP's out-projection. Its input is the neurons' activations."""
 
-    mid_norm: str
-    """From a block to the norm before its MLP; its input is `resid_mid` where the block is not parallel."""
+    mlp_post_norm: str | None = None
+    """As `attention_post_norm`, after the MLP."""
 
-    parallel: bool
+    mid_norm: str = "post_attention_layernorm"
+    """From a block to what reads `resid_mid` where the block is not parallel: the norm before its MLP, or the MLP."""
+
+    parallel: bool = False
     """Attention and MLP read the same block input, so no `resid_mid` exists. A configuration may say otherwise: ask
     `is_parallel`."""
 
-    centred_norm: bool
+    centred_norm: bool = False
     """The norms subtract the mean over dimensions (LayerNorm), so the model cannot see the all-ones direction of the
     residual stream. False for RMSNorm."""
 
-    bos_auto: bool
-    """Whether texts get a BOS token when the caller says "auto" (Pythia was trained without one)."""
+    bos_auto: bool = False
+    """Whether texts get a BOS token when the caller says "auto" though the tokenizer adds none (Pythia was trained
+    without one)."""
 
     block_output: Literal["tensor", "tuple"] = "tensor"
     """What a block returns: the residual stream, or a tuple that begins with it."""
@@ -85,23 +95,19 @@ class Family:
         return bool(getattr(config, "use_parallel_residual", self.parallel))
 
 
-FAMILIES: tuple[Family, ...] = (
+BUNDLED: tuple[Family, ...] = (
     Family(
         name="gpt2",
         model_types=("gpt2",),
         gguf="gpt2",
-        base="transformer",
         blocks="transformer.h",
-        embedding="transformer.wte",
         final_norm="transformer.ln_f",
         attention="attn",
         attention_out="attn.c_proj",
         values="attn.c_attn",
         value_layout="thirds",
-        mlp="mlp",
         mlp_out="mlp.c_proj",
         mid_norm="ln_2",
-        parallel=False,
         centred_norm=True,
         bos_auto=True,
     ),
@@ -109,60 +115,107 @@ FAMILIES: tuple[Family, ...] = (
         name="gpt_neox",
         model_types=("gpt_neox",),
         gguf="gptneox",
-        base="gpt_neox",
         blocks="gpt_neox.layers",
-        embedding="gpt_neox.embed_in",
         final_norm="gpt_neox.final_layer_norm",
-        lm_head=("lm_head", "embed_out"),
         attention="attention",
         attention_out="attention.dense",
         values="attention.query_key_value",
         value_layout="by_head",
-        mlp="mlp",
         mlp_out="mlp.dense_4h_to_h",
-        mid_norm="post_attention_layernorm",
         parallel=True,
         centred_norm=True,
-        bos_auto=False,
     ),
     Family(
         name="gpt_neo",
         model_types=("gpt_neo",),
-        base="transformer",
         blocks="transformer.h",
-        embedding="transformer.wte",
         final_norm="transformer.ln_f",
         attention="attn",
         attention_out="attn.attention.out_proj",
         values="attn.attention.v_proj",
-        mlp="mlp",
         mlp_out="mlp.c_proj",
         mid_norm="ln_2",
-        parallel=False,
         centred_norm=True,
-        bos_auto=False,
         block_output="tuple",
         attention_implementation="eager",  # transformers has no other one for its local layers
     ),
+    Family(name="llama", model_types=("llama",), gguf="llama"),
+    Family(name="mistral", model_types=("mistral",), gguf="llama"),
+    Family(name="qwen2", model_types=("qwen2",), gguf="qwen2"),
+    Family(name="qwen3", model_types=("qwen3",), gguf="qwen3"),
     Family(
-        name="llama",
-        model_types=("llama",),
-        gguf="llama",
-        base="model",
-        blocks="model.layers",
-        embedding="model.embed_tokens",
-        final_norm="model.norm",
-        attention="self_attn",
-        attention_out="self_attn.o_proj",
-        values="self_attn.v_proj",
-        mlp="mlp",
-        mlp_out="mlp.down_proj",
-        mid_norm="post_attention_layernorm",
-        parallel=False,
-        centred_norm=False,
-        bos_auto=False,
+        name="gemma3",
+        model_types=("gemma3_text",),
+        gguf="gemma3",
+        attention_post_norm="post_attention_layernorm",
+        mid_norm="pre_feedforward_layernorm",
+        mlp_post_norm="post_feedforward_layernorm",
+        bos_auto=True,
     ),
 )
+
+_registered: dict[str, Family] = {}
+
+
+def register_family(family: Family) -> Family:
+    """Make an architecture known, for this process. Its models are then proven on load like any other's.
+
+    The same family again is no error, so that a module that registers one may be imported twice.
+
+    Raises:
+        InputError: another family has its name or one of its model types.
+    """
+    types = family.model_types
+    if not types or isinstance(types, str):
+        raise InputError("A family needs its model types.", found=repr(types), accepted='a tuple such as ("olmo2",)')
+    for known in (*BUNDLED, *_registered.values()):
+        if known == family:
+            return known
+        if known.name == family.name or set(known.model_types) & set(types):
+            raise InputError(
+                "This family is there already.",
+                found=f"{known.name} ({', '.join(known.model_types)})",
+                accepted="a name and model types that no other family has",
+                next_step=f'take another name, or forget_family("{known.name}") if you registered it',
+            )
+    _registered[family.name] = family
+    return family
+
+
+def forget_family(name: str) -> None:
+    """Undo `register_family`. Models that are loaded keep their family.
+
+    Raises:
+        InputError: no family of this name was registered.
+    """
+    if _registered.pop(name, None) is None:
+        raise InputError("No such family was registered.", found=name, accepted=", ".join(_registered) or "none is")
+
+
+def families() -> tuple[Family, ...]:
+    """The bundled families, then those registered, also by the files that EMOTION_CIRCUITS_FAMILIES names.
+
+    Raises:
+        InputError: such a file cannot be run.
+    """
+    for file in filter(None, os.environ.get(FILES_VARIABLE, "").split(os.pathsep)):
+        _run(Path(file).expanduser().absolute())
+    return (*BUNDLED, *_registered.values())
+
+
+@cache
+def _run(file: Path) -> None:
+    try:
+        spec = importlib.util.spec_from_file_location(f"emotion_circuits_families_{file.stem}", file)
+        if spec is None or spec.loader is None:
+            raise ImportError("not a Python file")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise InputError(
+            "A file of families cannot be run.",
+            found=f"{file}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            accepted=f"Python files that call emotion_circuits.register_family, named in {FILES_VARIABLE}",
+        ) from error
 
 
 def family_of(config: Any) -> Family:
@@ -175,12 +228,13 @@ def family_of(config: Any) -> Family:
         InputError: the architecture is not known.
     """
     model_type = getattr(config, "model_type", None)
-    for family in FAMILIES:
+    known = families()
+    for family in known:
         if model_type in family.model_types:
             return family
     raise InputError(
         "This architecture is not supported.",
         found=f"model_type {model_type!r}",
-        accepted=", ".join(known for family in FAMILIES for known in family.model_types),
-        next_step="choose a model of one of these families; a new one is one entry in emotion_circuits.models.FAMILIES",
+        accepted=", ".join(one for family in known for one in family.model_types),
+        next_step='choose a model of one of these, or register its family ("How to add" in docs/architecture.md)',
     )

@@ -6,7 +6,7 @@ a row of `ARCHITECTURES`; whatever a file says beyond that row would make the co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,32 +38,52 @@ class Architecture:
 
     rotary: bool = False
 
+    more_keys: tuple[str, ...] = ()
+    """Keys that only `derived` uses."""
+
+    derived: Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
+    """Settings so far and keys → settings that stand in no key of their own."""
+
+
+def _gemma3(settings: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What llama.cpp has in its code: frequencies of the layers with a window, and how scores are scaled."""
+    local = {"rope_type": "default", "rope_theta": own.get("rope.freq_base_swa", 10_000.0)}
+    of_27b = settings["num_hidden_layers"] == 62
+    width = settings["hidden_size"] // settings["num_attention_heads"] if of_27b else settings["head_dim"]
+    rope = {"full_attention": settings["rope_parameters"], "sliding_attention": local}
+    return {"rope_parameters": rope, "query_pre_attn_scalar": width}
+
+
+_LLAMA = {
+    "context_length": "max_position_embeddings",
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+}
+_HEAD_DIM = {"attention.value_length": "head_dim", "rope.dimension_count": "head_dim"}
 
 ARCHITECTURES = {
     "llama": Architecture(
         model_type="llama",
-        settings={
-            "context_length": "max_position_embeddings",
-            "block_count": "num_hidden_layers",
-            "embedding_length": "hidden_size",
-            "feed_forward_length": "intermediate_size",
-            "attention.head_count": "num_attention_heads",
-            "attention.head_count_kv": "num_key_value_heads",
-            "attention.key_length": "head_dim",
-            "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-        },
-        required=(
-            "context_length",
-            "block_count",
-            "embedding_length",
-            "feed_forward_length",
-            "attention.head_count",
-            "attention.head_count_kv",  # without it transformers leaves queries and keys in llama.cpp's order
-            "attention.layer_norm_rms_epsilon",
-        ),
-        same_as={"attention.value_length": "head_dim", "rope.dimension_count": "head_dim"},
+        settings=_LLAMA,
+        # Without attention.head_count_kv transformers leaves queries and keys in llama.cpp's order.
+        required=tuple(key for key in _LLAMA if key != "attention.key_length"),
+        same_as=_HEAD_DIM,
         biases={"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"},
         rotary=True,
+    ),
+    "gemma3": Architecture(
+        model_type="gemma3_text",
+        settings=_LLAMA | {"attention.sliding_window": "sliding_window"},
+        required=(*_LLAMA, "attention.sliding_window", "rope.freq_base"),
+        same_as=_HEAD_DIM,
+        rotary=True,
+        more_keys=("rope.freq_base_swa",),
+        derived=_gemma3,
     ),
     "gpt2": Architecture(
         model_type="gpt2",
@@ -199,7 +219,7 @@ def _config(
 
     known = ARCHITECTURES[name]
     rope = _ROPE if known.rotary else ()
-    used = {*known.settings, *known.same_as, *rope, "vocab_size"}
+    used = {*known.settings, *known.same_as, *rope, *known.more_keys, "vocab_size"}
     strange = [
         f"{name}.{key} = {_short(value)}"
         for key, value in own.items()
@@ -220,6 +240,8 @@ def _config(
         settings[f"{special}_token_id"] = keys.get(f"tokenizer.ggml.{special}_token_id")
     if known.rotary:
         settings["rope_parameters"] = _rope(file, name, own, factors)
+    if known.derived is not None:
+        settings |= known.derived(settings, own)
     try:
         config = AutoConfig.for_model(
             known.model_type, vocab_size=rows, tie_word_embeddings="output.weight" not in shapes, **settings

@@ -17,7 +17,7 @@ from emotion_circuits.errors import EmotionCircuitsError, InputError
 from emotion_circuits.models._checks import check_files, check_finite, check_tokens
 from emotion_circuits.models._families import Family, family_of
 from emotion_circuits.models._identity import revision_of
-from emotion_circuits.models._loaded import Float32Products, LoadedModel
+from emotion_circuits.models._loaded import SLIDING, Float32Products, LoadedModel
 from emotion_circuits.models._names import ModelName
 from emotion_circuits.models._quiet import quiet_transformers
 from emotion_circuits.models._sources import find, is_available
@@ -145,7 +145,14 @@ def _configuration(folder: Path) -> tuple[Any, Family]:
         written = json.loads(file.read_text("utf-8"))
         # The family is checked first: for an architecture that transformers lacks, its own error is a page long.
         family = family_of(SimpleNamespace(model_type=written.get("model_type")))
-        return AutoConfig.from_pretrained(folder, local_files_only=True), family
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if strange := {*(getattr(config, "layer_types", None) or ())} - {"full_attention", SLIDING}:
+        raise InputError(
+            "The model's layers are of a kind that is not supported.",
+            found=f"{', '.join(sorted(strange))} in {file}",
+            accepted=f"full_attention, {SLIDING}",
+        )
+    return config, family
 
 
 @contextmanager

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
+SLIDING = "sliding_attention"
+"""transformers' name for layers whose attention has a window."""
+
 Float32Products = Literal["highest", "medium"]
 """torch's setting of float32 products on the CPU. "medium" lets processors with bfloat16 arithmetic round to it; on
 others it changes nothing, or which library multiplies."""
@@ -114,9 +117,28 @@ class LoadedModel:
         raise InputError(f"The tokenizer of {self.name} has no BOS or EOS token.", next_step="load it with bos=False")
 
     @property
+    def windows(self) -> dict[str, int | None]:
+        """Kind of layer → how many tokens its attention reaches, the token itself included; None for all before."""
+        kinds = getattr(self.config, "layer_types", None)
+        window = getattr(self.config, "sliding_window", None)
+        if kinds is None:
+            return {"full_attention": None} if window is None else {SLIDING: int(window)}
+        return {kind: window if kind == SLIDING else None for kind in dict.fromkeys(kinds)}
+
+    def kind_of(self, layer: int) -> str:
+        """The layer's key in `windows`."""
+        kinds = getattr(self.config, "layer_types", None)
+        return str(next(iter(self.windows)) if kinds is None else kinds[layer])
+
+    @property
+    def softcap(self) -> float | None:
+        """c where the logits are c · tanh(head's output / c)."""
+        return getattr(self.config, "final_logit_softcapping", None)
+
+    @property
     def base(self) -> nn.Module:
-        """The model without its LM head."""
-        return _module(self.hf, self.family.base)
+        """The model without its LM head. Running it costs no vocabulary-sized product."""
+        return self.hf.base_model
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -124,7 +146,7 @@ class LoadedModel:
 
     @property
     def embedding(self) -> nn.Module:
-        return _module(self.hf, self.family.embedding)
+        return self.hf.get_input_embeddings()
 
     @property
     def final_norm(self) -> nn.Module:
@@ -132,10 +154,7 @@ class LoadedModel:
 
     @property
     def lm_head(self) -> nn.Module:
-        for path in self.family.lm_head:
-            if hasattr(self.hf, path):
-                return _module(self.hf, path)
-        raise AttributeError(f"{type(self.hf).__name__} has none of {', '.join(self.family.lm_head)}")
+        return cast(nn.Module, cast(Any, self.hf).get_output_embeddings())
 
     def attention(self, layer: int) -> nn.Module:
         return _module(self.block(layer), self.family.attention)
@@ -143,6 +162,11 @@ class LoadedModel:
     def attention_out(self, layer: int) -> nn.Module:
         """The out-projection; its input is `z`, shape (..., n_heads * d_head)."""
         return _module(self.block(layer), self.family.attention_out)
+
+    def attention_post_norm(self, layer: int) -> nn.Module | None:
+        """What the out-projection's output passes before it is added to the stream, if there is anything."""
+        path = self.family.attention_post_norm
+        return None if path is None else _module(self.block(layer), path)
 
     def values(self, layer: int) -> nn.Module:
         """The projection that computes the heads' values (see `Family.value_layout`)."""
@@ -154,6 +178,11 @@ class LoadedModel:
     def mlp_out(self, layer: int) -> nn.Module:
         """The MLP's out-projection; its input is `mlp_act`, shape (..., neurons)."""
         return _module(self.block(layer), self.family.mlp_out)
+
+    def mlp_post_norm(self, layer: int) -> nn.Module | None:
+        """As `attention_post_norm`, after the MLP."""
+        path = self.family.mlp_post_norm
+        return None if path is None else _module(self.block(layer), path)
 
     def mid_norm(self, layer: int) -> nn.Module:
         """The norm before the MLP; its input is `resid_mid`, unless the block is parallel."""

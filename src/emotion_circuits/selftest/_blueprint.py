@@ -49,7 +49,7 @@ class PlantSpec:
     """Sizes of a model, and where in it the emotion is planted.
 
     Attributes:
-        family: the architecture (see `models.FAMILIES`).
+        family: the architecture (see `models.families`).
         layer: whose MLP writes the directions.
         head: that moves them to later positions; in a later layer.
         present: False leaves the plant out of an otherwise equal model, its twin.

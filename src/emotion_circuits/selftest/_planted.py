@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from emotion_circuits.models import FAMILIES, LoadedModel, ModelName
+from emotion_circuits.models import LoadedModel, ModelName, families
 from emotion_circuits.selftest._bank import END, START, UNKNOWN, PlantedBank, planted_bank
 from emotion_circuits.selftest._blueprint import Facts, PlantSpec, draw_blueprint
 from emotion_circuits.selftest._coordinates import Coordinates
@@ -56,7 +56,7 @@ def plant(spec: PlantSpec | None = None, *, seed: int = 0, coordinates: int | No
         system = Coordinates.drawn(spec.d_model, len(vocabulary), coordinates)
         blueprint, vocabulary = system.of_model(blueprint), system.of_words(vocabulary)
         kind = f"{kind}-rotated-{coordinates}"
-    [family] = [f for f in FAMILIES if f.name == spec.family]
+    [family] = [f for f in families() if f.name == spec.family]
     lm = LoadedModel(
         name=ModelName(f"selftest/{kind}-{spec.family}", "hub"),
         revision=f"seed-{seed}",
