@@ -96,7 +96,7 @@ def test_gaps_are_those_of_a_plain_loop(lm, monkeypatch, layer, onwards):
 
     def control(data):
         return punctuation_control(
-            lm, directions, "anger", data=data, layer=layer, onwards=onwards, bridge=BRIDGE, seed=4, n_draws=50,
+            lm, directions, "anger", data=data, word_sets=prompts.bank().word_sets(), layer=layer, onwards=onwards, bridge=BRIDGE, seed=4, n_draws=50,
             batch_tokens=200,
         )  # fmt: skip
 
@@ -139,7 +139,7 @@ def planted() -> Bench:
         return bench("gpt2")
 
 
-def of_planted(subject, emotion="anger", **settings):
+def of_planted(subject, emotion="amber", **settings):
     bank = subject.planted.bank
     return punctuation_control(
         subject.lm, subject.directions(), emotion, data=bank.explicit.select(split="test"), word_sets=bank.word_sets,
@@ -192,10 +192,10 @@ def test_the_same_seed_gives_the_same_rows(planted):
 
 def test_a_chosen_last_layer_gives_way_to_the_one_before(planted):
     lm = planted.twin.lm
-    directions = planted.twin.directions().with_layers(dict.fromkeys(prompts.bank().emotions, lm.n_layers - 1))
+    directions = planted.twin.directions().with_layers({"amber": lm.n_layers - 1})
     bank = planted.twin.planted.bank
     found = punctuation_control(
-        lm, directions, "anger", data=bank.explicit.select(split="test"), word_sets=bank.word_sets, bridge=' "'
+        lm, directions, "amber", data=bank.explicit.select(split="test"), word_sets=bank.word_sets, bridge=' "'
     )
     assert found.layers == (lm.n_layers - 2,)
 
@@ -213,6 +213,6 @@ def test_a_chosen_last_layer_gives_way_to_the_one_before(planted):
 )
 def test_what_is_refused(planted, settings, said):
     bank = planted.subject.planted.bank
-    asked = {"emotion": "anger", "data": bank.explicit, "word_sets": bank.word_sets, "layer": 2, **settings}
+    asked = {"emotion": "amber", "data": bank.explicit, "word_sets": bank.word_sets, "layer": 2, **settings}
     with pytest.raises(InputError, match=said):
         punctuation_control(planted.subject.lm, planted.subject.directions(), asked.pop("emotion"), **asked)
