@@ -3,7 +3,7 @@
     import emotion_circuits as ec
 
     lm = ec.load("reference/gpt2")
-    acts = ec.record(lm, ec.prompts.profile("baseline"))
+    acts = ec.record(lm, ec.prompts.bank().profile("baseline"))
     v = ec.directions(acts)["gratitude"]
     with lm.steer(v, dose=0.2):
         lm.generate("She opened the letter and said:")

@@ -3,7 +3,7 @@
 import emotion_circuits as ec
 
 lm = ec.load("reference/gpt2")
-acts = ec.record(lm, ec.prompts.profile("baseline"))
+acts = ec.record(lm, ec.prompts.bank().profile("baseline"))
 v = ec.directions(acts)["gratitude"]
 with lm.steer(v, dose=0.2):
     print(lm.generate("She opened the letter and said:"))
@@ -166,7 +166,7 @@ def record(
 
     Args:
         lm: the model.
-        prompts: a `Dataset` (`ec.prompts.profile("baseline")`, `ec.prompts.read_dataset(path)`); what is recorded then
+        prompts: a `Dataset` (`ec.prompts.bank().profile("baseline")`, `ec.prompts.read_dataset(path)`); what is recorded then
             comes with the model's statistics on generic text, which directions need. Or texts without a class: they
             count as neutral, each a scenario of its own.
         positions: where texts are read; by default everywhere, without `emotion_token` for plain texts, which have

@@ -67,13 +67,16 @@ def shorten(one_load: Any) -> Callable[[pytest.MonkeyPatch], None]:
     """Let commands share loaded models, and record fewer of the bundled texts."""
     from emotion_circuits import engine, prompts
 
-    implicit, generic = prompts.bank().implicit(), prompts.generic_sample(N_GENERIC)
-    some = set(implicit.scenarios[:12])
-    few = prompts.Dataset(implicit.name, tuple(t for t in implicit if t.scenario in some))
+    generic, implicit = prompts.generic_sample(N_GENERIC), prompts.Bank.implicit
+
+    def few(bank: prompts.Bank) -> prompts.Dataset:
+        whole = implicit(bank)
+        some = set(whole.scenarios[:12])
+        return prompts.Dataset(whole.name, tuple(t for t in whole if t.scenario in some))
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "load_verified", one_load)
-        monkeypatch.setattr(prompts, "implicit", lambda: few)
+        monkeypatch.setattr(prompts.Bank, "implicit", few)
         monkeypatch.setattr(prompts, "generic_sample", lambda n: generic)
 
     return patch

@@ -45,9 +45,9 @@ def quick_commands(workshop: Workshop, shorten: Any, monkeypatch: pytest.MonkeyP
         engine, "load_verified", lambda name, **o: (cached if name == str(workshop.model) else load)(name, **o)
     )
     for name in ("foils", "intensity_series"):
-        whole = getattr(prompts, name)()
+        whole = getattr(prompts.bank(), name)()
         few = prompts.Dataset(whole.name, whole.texts[:12])
-        monkeypatch.setattr(prompts, name, lambda few=few: few)
+        monkeypatch.setattr(prompts.Bank, name, lambda bank, few=few: few)
     monkeypatch.setenv("HOME", "/nonexistent")
 
 

@@ -28,8 +28,7 @@ from emotion_circuits.components import (
 )
 from emotion_circuits.engine import Point, count_hooks, generate
 from emotion_circuits.errors import InputError
-from emotion_circuits.interventions import OTHER_REQUESTS, REQUESTS
-from emotion_circuits.prompts import emotion_words
+from emotion_circuits.interventions import OTHER_REQUESTS
 from emotion_circuits.scoring import GeneratedText, evaluate_texts, make_scorer
 from emotion_circuits.scoring import Setting as ScorerSetting
 from emotion_circuits.selftest import bench
@@ -127,15 +126,15 @@ def test_the_planted_circuit_brings_its_word_about_and_takes_it_away(family):
     made = bench(family)
     for subject, present in ((made.subject, 1.0), (made.twin, 0.0)):
         bank = subject.planted.bank
-        judged = outcome_of(subject, "anger").pairs
-        ranking = matched_pairs(subject.lm, bank.explicit, "anger", bridge=judged.bridge, split="development")
+        judged = outcome_of(subject, "amber").pairs
+        ranking = matched_pairs(subject.lm, bank.explicit, "amber", bridge=judged.bridge, split="development")
         circuit = modulation(subject.lm, WordSetOutcome(subject.lm, ranking, bank.word_sets), by="attribution",
                              strengths=(1.0,), n_random=3)  # fmt: skip
         planted = subject.facts.head
         assert circuit.circuits.heads[0, planted.layer, planted.head] == bool(present) or not present
         assert not set(circuit.scenarios) & set(judged.scenarios)
         setting = Setting(subject.facts.layer, (0.1,), max_tokens=1, temperature=0.0, n_samples=1)
-        own = set(bank.word_sets.words("anger", "opening"))
+        own = set(bank.word_sets.words("amber", "opening"))
 
         def said(texts, arm, dose=None, own=own):
             return np.mean([bool(own & set(text.split())) for text in of(texts, arm, dose)])
@@ -185,15 +184,16 @@ def test_random_swaps_bring_another_scenario_of_the_same_class(tiny_gpt2_lm):
 
 def test_other_requests_have_the_form_and_length_of_the_emotions_and_none_of_their_words(tiny_gpt2_lm, reference):
     lm = reference("gpt2")
-    lengths = [len(lm.encode([r])[0]) for r in REQUESTS.values()]
+    lengths = [len(lm.encode([r])[0]) for r in (prompts.bank()[e].request for e in prompts.bank().emotions)]
     for other in OTHER_REQUESTS:
         assert other.startswith("This is a story in which people speak ") and other.endswith(".")
-        assert not emotion_words(other)
+        assert not prompts.bank().emotion_words(other)
         assert min(lengths) - 2 <= len(lm.encode([other])[0]) <= max(lengths) + 2
     lm = tiny_gpt2_lm
     pairs = matched_pairs(lm, prompts.bank().profile("baseline"), EMOTION)
     pairs = replace(pairs, pairs=pairs.pairs[:2])
-    texts = method_texts(lm, direction_set(lm), pairs, "raise", one_direction(lm), GREEDY)
+    asking = GREEDY._replace(request=prompts.bank()[EMOTION].request)
+    texts = method_texts(lm, direction_set(lm), pairs, "raise", one_direction(lm), asking)
     asked = [f"{request} {p.text_b}" for request in OTHER_REQUESTS for p in pairs.pairs]
     assert of(texts, "random prompted") == generate(lm, lm.encode(asked), max_tokens=6)
 

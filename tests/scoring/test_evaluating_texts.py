@@ -249,7 +249,7 @@ def test_what_cannot_be_evaluated():
         ({"text": "x"}, "'prompt'"),
         ({"prompt": "p", "text": 3}, "'text'"),
         ({"prompt": "p", "text": "x", "arm": ""}, "'arm'"),
-        ({"prompt": "p", "text": "x", "emotion": "joy"}, "'emotion'"),
+        ({"prompt": "p", "text": "x", "emotion": "hunger"}, "'hunger'"),
         ({"prompt": "p", "text": "x", "dose": "much"}, "'dose'"),
         ({"prompt": "p", "text": "x", "dose": float("inf")}, "'dose'"),
         ({"prompt": "p", "text": "x", "layer": 1.5}, "'layer'"),
@@ -257,7 +257,7 @@ def test_what_cannot_be_evaluated():
 )
 def test_malformed_records_are_named(record, said):
     with pytest.raises(InputError, match="line 2") as caught:
-        parse_generated(record, "file.jsonl, line 2")
+        parse_generated(record, "file.jsonl, line 2", prompts.bank().names)
     assert said in str(caught.value) and len(str(caught.value).splitlines()) <= 4
 
 

@@ -73,7 +73,7 @@ def evaluate(
     classes = bank(emotions or None)
     setting = Setting(classes, profile, model_options.device)
     chosen = [make_scorer(name, setting) for name in scorers or OFFLINE_SCORERS]
-    texts = [parse_generated(row.value, row.where) for row in text_rows(input, blank=True)]
+    texts = [parse_generated(row.value, row.where, classes.names) for row in text_rows(input, blank=True)]
     if output is not None:
         output = output_path(output, ".parquet")
         check_writable(output)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class GeneratedText(BaseModel):
     prompt: str
     text: str
     arm: Annotated[str, Field(min_length=1)] = "text"
-    emotion: Literal["gratitude", "anger", "apology", "neutral"] | None = None
+    emotion: Annotated[str, Field(min_length=1)] | None = None
     dose: _Number | None = None
     layer: int | None = None
     sample: int | None = None
@@ -73,18 +73,18 @@ class Cell(NamedTuple):
         return " ".join(part for part in parts if part)
 
 
-def parse_generated(record: Mapping[str, Any], where: str) -> GeneratedText:
+def parse_generated(record: Mapping[str, Any], where: str, classes: Collection[str] | None = None) -> GeneratedText:
     """A record of a file as a text; optional fields may be empty strings, as they are in a table.
 
     Args:
-        record: the fields. where: what errors call it.
+        record: the fields. where: what errors call it. classes: the emotions that are known; None takes any.
 
     Raises:
-        InputError: a field that is missing or of another kind.
+        InputError: a field that is missing or of another kind, or an emotion that is not known.
     """
     given = {name: value for name, value in record.items() if value != "" or name in ("prompt", "text", "arm")}
     try:
-        return GeneratedText.model_validate(given)
+        text = GeneratedText.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "line"
@@ -93,6 +93,14 @@ def parse_generated(record: Mapping[str, Any], where: str) -> GeneratedText:
             found=first["msg"] if first["type"] == "missing" else repr(first["input"])[:120],
             accepted='{"prompt": "...", "text": "...", "arm": "clean"}; also emotion, dose, layer, sample, perplexity',
         ) from error
+    if classes is not None and text.emotion is not None and text.emotion not in classes:
+        raise InputError(
+            f"{where}: no such emotion.",
+            found=repr(text.emotion)[:120],
+            accepted=", ".join(classes),
+            next_step="name others with --emotions",
+        )
+    return text
 
 
 def cells_of(texts: Sequence[GeneratedText]) -> dict[Cell, NDArray[np.intp]]:

@@ -53,6 +53,8 @@ def slot_tokens(lm: LoadedModel, word_sets: WordSets, slot: str, *contexts: Sequ
     """
     lead = " " if slot == "adjective" else ""
     words = [(own.emotion, word) for own in word_sets if own.slot == slot for word in own.words]
+    if not words:
+        raise InputError("no such word set", found=slot, accepted=", ".join(dict.fromkeys(s.slot for s in word_sets)))
     sides = [lm.tokens_after(texts, [lead + word for _, word in words]) for texts in contexts]
     letters: dict[int, int] = {}
     known: dict[tuple[int | None, ...], SlotTokens] = {}
