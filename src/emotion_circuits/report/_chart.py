@@ -122,15 +122,16 @@ class Label(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a sign means."""
+    """What a sign or a line of some width means."""
 
     label: str
     colour: str = ""
     marker: str = "o"
     size: float = 5.0
-    line: bool = False
+    line: float = 0.0
     hollow: bool = False
     edge: str = ""
+    dash: str = "solid"
 
 
 @dataclass(frozen=True)
@@ -262,9 +263,9 @@ def _draw_series(canvas: Canvas, one: Series, at: Callable[[float, float], Point
             fill, rim = "" if one.hollow else one.colour, "ink" if one.ringed else one.colour
             canvas.sign(across, up, one.marker, one.size, fill, rim, thick, one.alpha)
         if one.texts:
-            right, down, *sides = _BESIDE[one.texts_at]
+            right, down, side, level = _BESIDE[one.texts_at]
             size, colour = (6.5, "muted") if one.texts_at == "corner" else (8.0, one.colour)
-            canvas.words(across + right, up + down, one.texts[i], size, colour, *sides)
+            canvas.words(across + right, up + down, one.texts[i], size, colour, side, level)
         if one.hover:
             canvas.hover(across, up, f"{one.name}\n{one.hover[i]}")
 
@@ -305,7 +306,7 @@ def draw_keys(canvas: Canvas, keys: Sequence[Key], top: float, size: float = 8.0
             x, top = 0.1, top + 0.2
         y = top + 0.11
         if key.line:
-            canvas.line([(x, y), (x + 0.22, y)], key.colour, 2.0)
+            canvas.line([(x, y), (x + 0.22, y)], key.colour, key.line, key.dash)
         thick = 2.4 if key.marker == "|" else 1.3
         if key.marker:
             edge = key.edge or key.colour
