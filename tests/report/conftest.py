@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from report_extras import write_extras
 from report_folder import write_folder
-from report_pages import MODELS, Page, read_page
+from report_pages import MODELS, Page, pictures_in, read_page
 
-from emotion_circuits.report import ModelResults, Picture, read_results, sections, write_report
+from emotion_circuits.report import ModelResults, Picture, read_results, write_report
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +41,3 @@ def model(finished: Path) -> ModelResults:
 @pytest.fixture(scope="session")
 def pictures(finished: Path) -> dict[str, Picture]:
     return pictures_in(finished)
-
-
-def pictures_in(folder: Path) -> dict[str, Picture]:
-    """A folder's pictures by their paths, not drawn."""
-    parts = [part for section in sections(read_results(folder)) for part in section.parts]
-    return {part.path: part for part in parts if isinstance(part, Picture)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
+from emotion_circuits.report import Picture, read_results, sections
+
 MODELS = {"reference/gpt2": "reference--gpt2", "org/model": "org--model"}
 
 
@@ -51,3 +53,9 @@ class Page(HTMLParser):
 
 def read_page(folder: Path) -> Page:
     return Page((folder / "report" / "index.html").read_text(encoding="utf-8"))
+
+
+def pictures_in(folder: Path) -> dict[str, Picture]:
+    """A folder's pictures by their paths, not drawn."""
+    parts = [part for section in sections(read_results(folder)) for part in section.parts]
+    return {part.path: part for part in parts if isinstance(part, Picture)}

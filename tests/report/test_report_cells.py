@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_extras import EMOTIONS, NAN, sweep_rows
 from report_folder import DOSES
-from report_pages import MODELS, Page
+from report_pages import MODELS, Page, pictures_in
 
-from conftest import pictures_in
 from emotion_circuits.components import read_head_examples
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import PERPLEXITY, WORD_SET, Layout

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_extras import EMOTIONS, depth_profiles
-from report_pages import MODELS
+from report_pages import MODELS, pictures_in
 
-from conftest import pictures_in
 from emotion_circuits.comparison import component_rows
 from emotion_circuits.components import FUNCTIONS, DepthProfiles
 from emotion_circuits.directions import FOIL_RATE, HIT_RATE

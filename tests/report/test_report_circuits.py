@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_extras import edge, some_edges, step_of, write_circuits
-from report_pages import Page
+from report_pages import Page, pictures_in
 
-from conftest import pictures_in
 from emotion_circuits.components import CMD, CPR, EMBED, OUTPUT
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import Picture, circuit_pictures, read_results, sections, write_pictures

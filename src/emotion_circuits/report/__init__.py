@@ -1,14 +1,33 @@
-"""Figures and the self-contained HTML report, from the files of one results folder and nothing else."""
+"""Figures and the self-contained HTML report, from the files of one results folder and nothing else.
 
-from emotion_circuits.report._audit import audit_picture
-from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series
-from emotion_circuits.report._circuits import circuit_pictures
-from emotion_circuits.report._methods import methods_pictures
-from emotion_circuits.report._own import TitledChart, Told, write_told
-from emotion_circuits.report._report import sections, write_pictures, write_report
-from emotion_circuits.report._results import ModelResults, Results, read_results
-from emotion_circuits.report._sections import Picture, Section
-from emotion_circuits.report._sweeps import sweep_pictures
+Names load on first use, so that processes which only draw need neither torch nor the other rooms.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emotion_circuits.report._audit import audit_picture
+    from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series
+    from emotion_circuits.report._circuits import circuit_pictures
+    from emotion_circuits.report._methods import methods_pictures
+    from emotion_circuits.report._own import TitledChart, Told, write_told
+    from emotion_circuits.report._report import sections, write_pictures, write_report
+    from emotion_circuits.report._results import ModelResults, Results, read_results
+    from emotion_circuits.report._sections import Picture, Section
+    from emotion_circuits.report._sweeps import sweep_pictures
+
+_MODULES = {
+    "_audit": ("audit_picture",),
+    "_chart": ("Axis", "Band", "Chart", "Level", "Panel", "Series"),
+    "_circuits": ("circuit_pictures",),
+    "_methods": ("methods_pictures",),
+    "_own": ("TitledChart", "Told", "write_told"),
+    "_report": ("sections", "write_pictures", "write_report"),
+    "_results": ("ModelResults", "Results", "read_results"),
+    "_sections": ("Picture", "Section"),
+    "_sweeps": ("sweep_pictures",),
+}
 
 __all__ = [
     "Axis",
@@ -33,3 +52,10 @@ __all__ = [
     "write_report",
     "write_told",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

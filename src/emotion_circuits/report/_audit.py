@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from emotion_circuits.report._chart import Axis, Band, Chart, Key, Label, Level, Panel, Series
 from emotion_circuits.report._sections import Picture
@@ -13,7 +12,7 @@ from emotion_circuits.report._style import number
 if TYPE_CHECKING:
     from emotion_circuits.audit import OverlapOnNoise, Stage
 
-_LOW, _HIGH = 0.0008, 2.2
+_LOW, _HIGH = 0.0004, 2.2
 _BESIDE = 0.17
 """Where models and earlier results stand, beside the noise."""
 _MOST_NAMES = 4
@@ -62,34 +61,28 @@ def audit_picture(overlap: OverlapOnNoise) -> Picture:
     return Picture("audit/overlap_on_noise", Chart(((panel,),), (), 3.95, 1.55, 0.8, keys), title)
 
 
-def _stage(place: int, stage: Stage) -> list[Series]:
+def _stage(place: int, stage: Stage) -> Iterator[Series]:
     """Noise, models and what was reported, with their numbers beside them."""
     # Spread by rank in a fixed, irregular order, so that the picture is the same on every run.
     noise = sorted(map(float, stage.noise))
-    across = tuple(float(place + _BESIDE * ((i * 0.6180339887) % 1.0 - 0.5)) for i in range(len(noise)))
-    found = [
-        Series("noise", across, tuple(noise), colour="null-strong", width=0.0, size=2.6, alpha=0.55),
-        _named("noise", float(np.mean(noise)), place - 0.05, min(noise) * 0.8, "null-strong"),
-    ]
+    across = tuple(place + _BESIDE * ((i * 0.6180339887) % 1.0 - 0.5) for i in range(len(noise)))
+    yield Series("noise", across, tuple(noise), colour="null-strong", width=0.0, size=2.6, alpha=0.55)
+    said = (f"noise {number(float(stage.noise.mean()))}",)
+    yield Series(
+        "", (float(place),), (noise[-1],), colour="null-strong", width=0.0, marker="", texts=said, texts_at="above"
+    )
     if stage.models:
         values = sorted(stage.models.values())
         low, high = number(values[0]), number(values[-1])
-        found.append(
-            Series("models", (place + _BESIDE,) * len(values), tuple(values), colour="all", width=0.0, size=5.0)
-        )
-        said = f"models {low}" if low == high else f"models {low} – {high}"
-        found.append(Series("", (place + _BESIDE,), (values[-1],), width=0.0, marker="", texts=(said,)))
+        said = (f"models {low}" if low == high else f"models {low} – {high}",)
+        x = place + _BESIDE
+        yield Series("models", (x,) * len(values), tuple(values), colour="all", width=0.0, size=5.0)
+        yield Series("", (x,), (values[-1],), colour="all", width=0.0, marker="", texts=said, texts_at="right")
     if stage.name in _EARLIER:
         value = _EARLIER[stage.name]
-        found.append(
-            Series("earlier project", (place - _BESIDE,), (value,), colour="below", width=0.0, marker="D", size=6.0,
-                   hollow=True, texts=(f"earlier project {number(value)}",))
-        )  # fmt: skip
-    return found
-
-
-def _named(name: str, value: float, x: float, y: float, colour: str) -> Series:
-    return Series(name, (x,), (y,), colour=colour, width=0.0, marker="", texts=(f"{name} {number(value)}",))
+        said, side = (f"earlier project {number(value)}",), "left" if value >= noise[0] else "below"
+        yield Series("", (place - _BESIDE,), (value,), colour="below", width=0.0, marker="D", size=6.0, hollow=True,
+                     texts=said, texts_at=side)  # fmt: skip
 
 
 def _models(overlap: OverlapOnNoise) -> str:

@@ -238,9 +238,9 @@ def _image(figure: Figure, canvas: Canvas, looks: Looks) -> Image:
 
     painted = figure.canvas
     assert isinstance(painted, FigureCanvasAgg)
-    painted.draw()
+    painted.draw()  # type: ignore[no-untyped-call]
     size = painted.get_width_height()
-    image = Image.frombuffer("RGBA", size, painted.buffer_rgba()).convert("RGB")
+    image = Image.frombuffer("RGBA", size, painted.buffer_rgba()).convert("RGB")  # type: ignore[no-untyped-call]
     pen = ImageDraw.Draw(image)
     for x, y, text, look in canvas.lines():
         colour, set_in = looks.colours[look["colour"]].light, font(look["size"], look["bold"])

@@ -17,15 +17,10 @@ _FAINTEST, _STRONGEST, _PALE = 0.04, 0.7, 0.4
 
 
 class Cell(NamedTuple):
-    """A cell.
+    """A cell: the strength of its colour (−1 to 1, blue above 0), and its numbers.
 
-    Attributes:
-        strength: of its colour, −1 to 1; blue above 0.
-        large, small: numbers; `tiny` replaces both where there is room for few signs.
-        bold, grey: how the large number is written.
-        hatched: something is wrong with it.
-        outlined: width of its outline in points.
-        hover: all of it in words.
+    `tiny` replaces both numbers where there is room for few signs; `hatched` says that something is wrong with it;
+    `outlined` is a width in points; `hover` says all in words.
     """
 
     strength: float
@@ -64,14 +59,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellMap:
-    """Panels of one size in lines.
+    """Panels of one size in lines; each line is broken where its cells would be narrower than `narrowest` inches.
 
-    Attributes:
-        lines: panels; each line is broken where its cells would be narrower than `narrowest` inches.
-        scale: what the weakest and the strongest colour stand for; the colour between has no name.
-        keys: what else is to be known: ("hatched" | "outlined" | "", words).
-        row_name, column_name: of the axes.
-        narrowest: of a cell in inches, where panels may stand below each other instead.
+    `scale` is what the strongest colours stand for; `keys` are ("hatched", "outlined", "measured" or "", words).
     """
 
     lines: tuple[tuple[Grid, ...], ...]

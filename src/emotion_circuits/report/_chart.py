@@ -11,6 +11,11 @@ from emotion_circuits.report._canvas import WIDTH, Box, Canvas, Point, width_of
 from emotion_circuits.report._style import opacity
 
 _BOTTOM, _ROW_GAP, _COLUMN_GAP, _LINE = 0.5, 0.26, 0.3, 0.145
+_BESIDE: dict[str, tuple[float, float, str, str]] = {
+    "corner": (0.055, -0.045, "left", "bottom"), "left": (-0.1, 0.0, "right", "center"),
+    "right": (0.1, 0.0, "left", "center"), "above": (0.0, -0.07, "center", "bottom"),
+    "below": (0.0, 0.09, "center", "top"),
+}  # fmt: skip
 
 
 class Axis(NamedTuple):
@@ -53,7 +58,7 @@ class Series:
         dash: "solid", "dash", "longdash", "dashdot" or "dot".
         alpha: of everything.
         label: written at the right end.
-        texts: a small text beside each point.
+        texts: a small text beside each point, at `texts_at`: "corner", "left", "right", "above" or "below".
         hover: a text for each point.
     """
 
@@ -75,6 +80,7 @@ class Series:
     alpha: float = 1.0
     label: str = ""
     texts: tuple[str, ...] = ()
+    texts_at: str = "corner"
     hover: tuple[str, ...] = ()
 
 
@@ -116,15 +122,16 @@ class Label(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a sign means."""
+    """What a sign or a line of some width means."""
 
     label: str
     colour: str = ""
     marker: str = "o"
     size: float = 5.0
-    line: bool = False
+    line: float = 0.0
     hollow: bool = False
     edge: str = ""
+    dash: str = "solid"
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,9 @@ def _draw_series(canvas: Canvas, one: Series, at: Callable[[float, float], Point
             fill, rim = "" if one.hollow else one.colour, "ink" if one.ringed else one.colour
             canvas.sign(across, up, one.marker, one.size, fill, rim, thick, one.alpha)
         if one.texts:
-            canvas.words(across + 0.055, up - 0.045, one.texts[i], 6.5, "muted", up="bottom")
+            right, down, side, level = _BESIDE[one.texts_at]
+            size, colour = (6.5, "muted") if one.texts_at == "corner" else (8.0, one.colour)
+            canvas.words(across + right, up + down, one.texts[i], size, colour, side, level)
         if one.hover:
             canvas.hover(across, up, f"{one.name}\n{one.hover[i]}")
 
@@ -297,7 +306,7 @@ def draw_keys(canvas: Canvas, keys: Sequence[Key], top: float, size: float = 8.0
             x, top = 0.1, top + 0.2
         y = top + 0.11
         if key.line:
-            canvas.line([(x, y), (x + 0.22, y)], key.colour, 2.0)
+            canvas.line([(x, y), (x + 0.22, y)], key.colour, key.line, key.dash)
         thick = 2.4 if key.marker == "|" else 1.3
         if key.marker:
             edge = key.edge or key.colour

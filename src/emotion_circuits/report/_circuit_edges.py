@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion_circuits.components import EMBED, OUTPUT, Edge
-from emotion_circuits.report._canvas import WIDTH, Canvas, Point, ellipse, width_of
+from emotion_circuits.report._canvas import WIDTH, Canvas, Point, ellipse
+from emotion_circuits.report._chart import Key, draw_keys
 from emotion_circuits.report._matrices import not_tested
 from emotion_circuits.report._style import Looks, equals, interval, signed
 from emotion_circuits.statistics import ALPHA
@@ -25,22 +26,16 @@ if TYPE_CHECKING:
 MOST_EDGES = 20
 """More lines in one panel are not read."""
 _COLUMN, _WIDEST_COLUMN, _LEVEL, _STEP, _SIDE, _GAP = 0.52, 0.8, 0.58, 0.44, 0.72, 0.25
-_HEAD, _LEGEND, _BAR, _ROOM, _BAND = 0.52, 0.35, 0.24, 0.46, 0.2
+_HEAD, _BAR, _ROOM, _BAND = 0.52, 0.24, 0.46, 0.2
 _WIDEST, _THINNEST = 6.0, 0.7
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One emotion's panel; places are inches from its upper left corner.
+    """One emotion's panel: edges, the strongest first, and places in inches from its upper left corner.
 
-    Attributes:
-        emotion: whose.
-        edges: drawn ones, the strongest first.
-        places: name → the middle of its sign.
-        levels: (upper y, lower y, layer) of every layer that has a sign.
-        direct: x of the line from the embeddings to the output, if it is drawn.
-        column: width of one.
-        width, height: of the panel.
+    `places` are the middles of signs, `levels` the (upper y, lower y, layer) of every layer that has one, `direct` is
+    the x of the line from the embeddings to the output.
     """
 
     emotion: str
@@ -118,8 +113,7 @@ class EdgesDrawing:
     def draw(self, title: str) -> Canvas:
         canvas = Canvas(title)
         largest = max(abs(e.effect) for row in self.rows for panel in row for e in panel.edges)
-        _legend(canvas, largest, canvas.height + 0.15)
-        canvas.height += _LEGEND
+        canvas.height = draw_keys(canvas, _keys(largest), canvas.height) + 0.1
         for row in self.rows:
             top, x = canvas.height + _HEAD, 0.0
             height = max(panel.height for panel in row)
@@ -228,20 +222,15 @@ def _sign(canvas: Canvas, name: str, x: float, y: float, column: float) -> None:
     canvas.words(x, y, name.partition(" ")[2], 6.5 if column > 0.45 else 5.7, across="center")
 
 
-def _legend(canvas: Canvas, largest: float, y: float) -> None:
-    x = 0.1
-    for marker, words in (("o", "head, layer:number"), ("s", "unit")):
-        canvas.sign(x + 0.08, y, marker, 8, edge="ink", edge_width=1.0)
-        canvas.words(x + 0.22, y, words, 7.5)
-        x += 0.42 + width_of(words, 7.5)
-    lines = [(largest, f"{signed(largest)} nats, beyond chance")]
-    lines += [(effect, signed(effect)) for effect in (largest / 16, -largest / 16)]
-    for effect, words in lines:
-        canvas.line([(x, y), (x + 0.26, y)], _colour(effect), _width(effect, largest))
-        canvas.words(x + 0.33, y, words, 7.5)
-        x += 0.53 + width_of(words, 7.5)
-    canvas.line([(x, y), (x + 0.26, y)], "muted", 1.6, "short", 0.7)
-    canvas.words(x + 0.33, y, "not beyond chance over all edges", 7.5)
+def _keys(largest: float) -> tuple[Key, ...]:
+    lines = {largest: f"{signed(largest)} nats, beyond chance"}
+    lines |= {effect: signed(effect) for effect in (largest / 16, -largest / 16)}
+    return (
+        Key("head, layer:number", size=8.0, hollow=True, edge="ink"),
+        Key("unit", marker="s", size=8.0, hollow=True, edge="ink"),
+        *(Key(words, _colour(effect), "", line=_width(effect, largest)) for effect, words in lines.items()),
+        Key("not beyond chance over all edges", "muted", "", line=1.6, dash="short"),
+    )
 
 
 def edges_caption(found: Circuits) -> str:

@@ -44,14 +44,8 @@ class Members(NamedTuple):
 class Circuits(NamedTuple):
     """What the command `circuit` and the study write.
 
-    Attributes:
-        model, ranking: names.
-        size: declared share of all heads and of all units.
-        controls: random circuits at every size; fewer where it was soon plain that they do as well.
-        measures: faithfulness, CPR, CMD and completeness.
-        members: emotion → members.
-        edges: emotion → direct effects, the strongest first; empty in files of before.
-        targets: emotion → what edges end in.
+    `size` is the declared share of all heads and of all units; there are fewer than `controls` random circuits where it
+    was soon plain that they do as well; `edges` are the strongest first, and none in files of before.
     """
 
     model: str

@@ -109,7 +109,7 @@ def forest(claims: Sequence[Claim], looks: Looks) -> Chart:
             Label(-row, f"{BADGES[verdict].symbol} {verdict}" if verdict else ""),
         ]
         series += _signs(claim, float(-row), role, floors)
-    keys = [Key("value, 95 % interval", "ink", line=True), Key("chance", "null", "|", 9.0)]
+    keys = [Key("value, 95 % interval", "ink", line=2.0), Key("chance", "null", "|", 9.0)]
     keys += [Key(f"floor: {floor_name(name)}", "muted", marker, hollow=True) for name, marker in floors.items()]
     x_axis = Axis(claims[0].statistic, *finite_range(values, min(values), max(values)))
     y_axis = Axis("", 0.4 - len(claims), 0.6, ())

@@ -24,13 +24,7 @@ Profiles = Mapping[str, Sequence[Measure]]
 
 
 class Depths(NamedTuple):
-    """Everything about depths that the results folder holds.
-
-    Attributes:
-        profiles: model → the shares of its layers.
-        pairs: rows of each pair of models.
-        heads: what the best heads of the models do.
-    """
+    """What the results folder holds about depths: model → the shares of its layers, pairs' rows, best heads."""
 
     profiles: dict[str, tuple[Measure, ...]]
     pairs: list[tuple[cmp.PairMeasure, ...]]

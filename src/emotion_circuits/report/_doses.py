@@ -12,7 +12,7 @@ import numpy as np
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._chart import Axis, Band, Chart, Label, Level, Panel, Rule, Series, finite_range
 from emotion_circuits.report._results import CONTROLS, ModelResults, read_table
-from emotion_circuits.report._sections import Picture, Section
+from emotion_circuits.report._sections import Section, pictured
 from emotion_circuits.report._style import equals, interval, number, plain, ramp
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
 
@@ -42,7 +42,7 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
     curves = _curves(model, "sweep", chosen)
     if curves is not None:
         words = "" if chosen is None else f" The coloured curve is layer {chosen}, chosen here for the test."
-        yield _section(
+        yield pictured(
             model, "dose_development", "What does a dose of each direction do, layer by layer?", curves,
             "Development contexts: change from the clean run when the direction is added at one layer (grey curves, "
             "stronger is deeper; 95 % intervals over contexts), which should rise from left to right, while the "
@@ -50,7 +50,7 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
         )  # fmt: skip
     curves = _curves(model, "steering", chosen)
     if curves is not None:
-        yield _section(
+        yield pictured(
             model, "dose_test",
             f"Does it work on contexts never seen, and better than other directions? (layer {chosen})", curves,
             f"Test contexts at the layer and dose chosen before (layer {chosen}), with 95 % intervals over contexts: "
@@ -59,10 +59,6 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
             "control).",
         )  # fmt: skip
     yield from _controls(model)
-
-
-def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str) -> Section:
-    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption)])
 
 
 def _curves(model: ModelResults, table: str, chosen: int | None) -> Chart | None:
@@ -191,7 +187,7 @@ def _controls(model: ModelResults) -> Iterator[Section]:
                 _histogram(model, e, kind, edges, heights[e], observed[e].get(kind), (x_axis, y_axis)) for e in emotions
             )
         )
-    yield _section(
+    yield pictured(
         model, "control_slopes", "Is the effect larger than that of control directions?",
         Chart(tuple(panels), tuple(kinds), 1.35, 0.3),
         f"Slopes of the emotion's own log-odds along control directions of the same size (grey; {', '.join(counts)}) "

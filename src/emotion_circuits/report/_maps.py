@@ -22,14 +22,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class PairResults:
-    """A map's tables.
-
-    Attributes:
-        a, b: the models.
-        slug: its name in file names.
-        layers: every pair of layers; empty where there is no such table.
-        chosen: the chosen pair, with detection, and mapped directions' effect where it was measured.
-    """
+    """A map's tables: every pair of layers, where it was written, and rows of the chosen pair, steering among them."""
 
     a: str
     b: str

@@ -35,7 +35,8 @@ def methods_sections(model: ModelResults) -> Iterator[Section]:
     """What `compare-methods` or the stage `methods` wrote; nothing where there is no table."""
     rows = read_rows(model.file(METHODS), MethodRow, model.name)
     first = [row for row in rows if row.scorer == rows[0].scorer]  # a plot shows one scorer
-    pictures = methods_pictures(first, f"{model.slug}/methods", f"{model.name}: effect of every method against damage")
+    title = f"{model.name}: effect of every method against damage"
+    pictures = methods_pictures(first, f"{model.slug}/methods", title)
     if pictures:
         yield Section("Which way of changing tone is best?", [*pictures, methods_html(rows)])
 

@@ -19,7 +19,7 @@ from emotion_circuits.report._measures import (
     value_axis,
 )
 from emotion_circuits.report._results import CLAIM_POSITION, ModelResults
-from emotion_circuits.report._sections import Picture, Section
+from emotion_circuits.report._sections import Section, pictured
 from emotion_circuits.report._style import short
 from emotion_circuits.statistics import Measure
 
@@ -62,10 +62,6 @@ def quality_sections(model: ModelResults) -> Iterator[Section]:
     yield from _intensity(model)
 
 
-def _section(model: ModelResults, key: str, title: str, chart: Chart, caption: str) -> Section:
-    return Section(title, [Picture(f"{model.slug}/{key}", chart, f"{model.name}: {title}", caption)])
-
-
 def _rows(model: ModelResults, statistic: str, emotion: str, kind: str = "specific") -> list[Measure]:
     return model.rows("quality", statistic, emotion=emotion, position=CLAIM_POSITION, kind=kind)
 
@@ -89,7 +85,7 @@ def _by_position(
         for p, row in zip(positions, rows, strict=True)
     )  # fmt: skip
     chart = Chart(panels, positions, 1.5, 1.15 if with_floors else 0.95)
-    yield _section(model, key, title, chart, caption)
+    yield pictured(model, key, title, chart, caption)
 
 
 def _accuracy(model: ModelResults) -> Iterator[Section]:
@@ -102,7 +98,7 @@ def _accuracy(model: ModelResults) -> Iterator[Section]:
         Panel(p, *axes, (layer_series(model, row, "all", "accuracy"),), null_bands(row), chance_level(row))
         for p, row in zip(positions, rows, strict=True)
     )
-    yield _section(
+    yield pictured(
         model, "accuracy", "Can the classes be told apart?", Chart((panels,), ("all classes",), 1.7),
         "Share of held-out scenarios' texts whose nearest class mean is their own, one panel for each position; "
         f"{_NULL}, near one in {len(model.emotions('quality')) + 1}.",
@@ -127,7 +123,7 @@ def _by_texts(model: ModelResults) -> Iterator[Section]:
         )  # fmt: skip
     if not panels:
         return
-    yield _section(
+    yield pictured(
         model, "auroc_by_texts", "On which texts does the direction work?",
         Chart(tuple(panels), tuple(_TEXTS[s] for s in found), 1.6, 1.15),
         f"AUROC at position {CLAIM_POSITION!r} on three kinds of text, mean differences (coloured, shaded 95 % "
@@ -148,7 +144,7 @@ def _estimators(model: ModelResults) -> Iterator[Section]:
                     thin=[thin_series(rows[k][i], "AUROC", k) for k in thin])
         for i, e in enumerate(emotions)
     )  # fmt: skip
-    yield _section(
+    yield pictured(
         model, "estimators", "Does it matter how the direction is found?", Chart((panels,), ("implicit",), 1.9),
         f"AUROC on implicit texts at position {CLAIM_POSITION!r} of the difference of means, specific to the emotion "
         "(coloured, shaded 95 % interval; the grey band holds 95 % of its null), beside a logistic probe, the first "
@@ -172,7 +168,7 @@ def _foils(model: ModelResults) -> Iterator[Section]:
                 for e, cell in zip(emotions, cells, strict=True)
             )
         )
-    yield _section(
+    yield pictured(
         model, "foils", "Is it the emotion, or only its words?",
         Chart(tuple(panels), ("over threshold", "explicit", "implicit"), 1.6, 1.15),
         "Foils are texts that hold a word of the emotion without the emotion. Top: how many of them lie over the "
@@ -206,7 +202,7 @@ def _intensity(model: ModelResults) -> Iterator[Section]:
         for e, rows in found.items()
     )
     n = next(iter(found.values()))[0].n_unique
-    yield _section(
+    yield pictured(
         model, "intensity", "Does the projection grow with the favour, the offence, the harm?",
         Chart((panels,), ("intensity",), 1.8, 1.5),
         f"Spearman correlation, within a series, of a text's projection with its step, mean over {n} series in which "

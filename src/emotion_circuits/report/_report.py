@@ -121,22 +121,16 @@ def _names(pictures: Sequence[Picture], folder: Path) -> list[Path]:
 
 
 def _draw_all(pictures: Sequence[Picture], folder: Path, looks: Looks, n_jobs: int) -> dict[str, list[Hover]]:
+    """Write the pictures; what their points tell, by path."""
+    drawn = [(folder / picture.path, picture.drawing.draw(picture.title)) for picture in pictures]
     if n_jobs == 1 or len(pictures) < 2:
-        return dict(_draw(pictures, folder, looks))
-    from joblib import Parallel, delayed
+        for path, canvas in drawn:
+            save(canvas, path, looks)
+    else:
+        from joblib import Parallel, delayed
 
-    # Every process takes each n-th, so that the large ones, which are neighbours, are shared out.
-    parts = Parallel(n_jobs=n_jobs)(delayed(_draw)(pictures[i::n_jobs], folder, looks) for i in range(n_jobs))
-    return {path: hovers for part in parts for path, hovers in part}
-
-
-def _draw(pictures: Sequence[Picture], folder: Path, looks: Looks) -> list[tuple[str, list[Hover]]]:
-    found = []
-    for picture in pictures:
-        canvas = picture.drawing.draw(picture.title)
-        save(canvas, folder / picture.path, looks)
-        found.append((picture.path, canvas.hovers))
-    return found
+        Parallel(n_jobs=n_jobs)(delayed(save)(canvas, path, looks) for path, canvas in drawn)
+    return {picture.path: canvas.hovers for picture, (_, canvas) in zip(pictures, drawn, strict=True)}
 
 
 def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[Hover]]) -> str:

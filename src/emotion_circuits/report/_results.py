@@ -152,15 +152,9 @@ class StageRecord(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A results folder.
+    """A results folder: models with claims, all with tables where there are no claims; stages without times.
 
-    Attributes:
-        folder: where; `profile` is its name.
-        claims: all of them, in the file's order.
-        models: those with claims; all with tables where there are no claims.
-        stages: from the manifest, without times.
-        notes: sentences about what is missing or left out.
-        looks: of emotions.
+    `notes` are sentences about what is missing or left out.
     """
 
     folder: Path

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emotion_circuits.report._canvas import Canvas
+
+if TYPE_CHECKING:
+    from emotion_circuits.report._results import ModelResults
 
 
 class Drawing(Protocol):
@@ -56,6 +59,12 @@ class Section(NamedTuple):
     level: int = 3
     anchor: str = ""
     listed: str = ""
+
+
+def pictured(model: ModelResults, key: str, title: str, drawing: Drawing, caption: str, *after: str) -> Section:
+    """A section of one picture of a model, which is called by the section's title."""
+    picture = Picture(f"{model.slug}/{key}", drawing, f"{model.name}: {title}", caption)
+    return Section(title, [picture, *after])
 
 
 def paragraph(text: str, css: str = "") -> str:

@@ -13,7 +13,7 @@ from emotion_circuits.prompts import Bank
 from emotion_circuits.report._cells import Cell, CellMap, Grid
 from emotion_circuits.report._doses import MAX_PERPLEXITY
 from emotion_circuits.report._results import OWN_SWEEPS, ModelResults, by_position, read_rows
-from emotion_circuits.report._sections import Picture, Section
+from emotion_circuits.report._sections import Picture, Section, pictured
 from emotion_circuits.report._style import Looks, counts, equals, interval, layer_name, looks_of, number, plain, short
 from emotion_circuits.statistics import ALPHA, Measure
 
@@ -99,8 +99,8 @@ def sweep_sections(model: ModelResults) -> Iterator[Section]:
     own = [m for path in OWN_SWEEPS for m in read_rows(model.file(path), Measure, model.name)]
     for found in (*study, *(replace(m, own=True) for m in sweeps_of(own, (), model.looks))):
         key = "own_sweep_" + re.sub(r"\W+", "_", f"{found.series} {found.unit}") if found.own else "sweep_map"
-        picture = _picture(found, f"{model.slug}/{key}", f"{model.name}: {found.title}")
-        yield Section(found.title, [picture])
+        drawing = _drawing(found)
+        yield pictured(model, key, found.title, drawing, _caption(found, drawing))
 
 
 def sweep_pictures(rows: Iterable[Measure], path: str, title: str, bank: Bank | None = None) -> list[Picture]:
@@ -112,7 +112,8 @@ def sweep_pictures(rows: Iterable[Measure], path: str, title: str, bank: Bank | 
         title: written above.
         bank: in whose order emotions stand; all bundled ones without.
     """
-    return [_picture(found, path, title) for found in sweeps_of(rows, (), looks_of(bank))[:1]]
+    found = sweeps_of(rows, (), looks_of(bank))[:1]
+    return [Picture(path, drawing, title, _caption(own, drawing)) for own in found for drawing in [_drawing(own)]]
 
 
 def _step(kind: str) -> tuple[str, str, float] | None:
@@ -149,11 +150,6 @@ def sweeps_of(rows: Iterable[Measure], chosen: Iterable[Measure], looks: Looks) 
             own = frozenset(place for of, place in outlined if of == (series, unit) and place in cells)
             sweeps.append(Sweep(series, unit, cells, own, looks))
     return sweeps
-
-
-def _picture(found: Sweep, path: str, title: str) -> Picture:
-    drawing = _drawing(found)
-    return Picture(path, drawing, title, _caption(found, narrow=drawing.cell_width() < _NARROWEST))
 
 
 def _drawing(found: Sweep) -> CellMap:
@@ -219,9 +215,9 @@ def _number(value: float) -> str:
     return f"{value:.{1 if abs(value) < 99.95 else 0}f}".replace("-", "−")
 
 
-def _caption(found: Sweep, *, narrow: bool) -> str:
+def _caption(found: Sweep, drawing: CellMap) -> str:
     """How to read the map: what is drawn, over how many contexts, and what chance is."""
-    cells = found.cells.values()
+    cells, narrow = found.cells.values(), drawing.cell_width() < _NARROWEST
     words = "From the command sweep. " if found.own else "Development contexts. "
     words += (
         "Change of the log-odds of an emotion's own words from the clean run, in nats, mean over "
