@@ -1,4 +1,4 @@
-"""Find, compare and change how language models represent gratitude, anger and apology.
+"""Find, compare and change how language models represent emotions.
 
     import emotion_circuits as ec
 

@@ -229,11 +229,16 @@ def sweep(
     _refuse_steered(lm, "A sweep")
     if doses is not None and alphas is not None:
         raise InputError("Give either doses or alphas.", found="both")
+    classes = bank or texts_of.bank()
     if isinstance(directions, Direction):
         made = directions.provenance
         layers = [made.layer] if layers is None else layers
         directions, kind = _set_of_one(lm, directions), made.kind
-    slots, continuations = sweep_material(lm, bank or texts_of.bank(), prompts)
+        if made.emotion not in classes.emotions:
+            raise InputError(
+                "A sweep measures the words of one emotion.", found=made.emotion, accepted=", ".join(classes.emotions)
+            )
+    slots, continuations = sweep_material(lm, classes, prompts)
     return interventions.sweep(
         lm,
         directions,

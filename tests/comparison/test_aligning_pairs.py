@@ -71,7 +71,7 @@ def test_every_number_stands_beside_a_null(pair: PairAlignment) -> None:
         assert m.n_unique > 0
         assert np.isfinite(m.chance)
     gains = [m for m in rows if m.statistic == GAIN]
-    assert [m.emotion for m in gains] == ["anger", "apology", "gratitude", "all"]
+    assert [m.emotion for m in gains] == ["amber", "azure", "cyan", "all"]
 
 
 def test_progress_counts_every_alignment() -> None:

@@ -16,7 +16,7 @@ EMOTIONS = bank().emotions
 def test_fit_texts_name_no_emotion(name: str) -> None:
     texts = fit_texts(prompts.bank(), name, 500)
     assert len({t.text for t in texts}) == 500
-    assert not any(prompts.emotion_words(t.text) for t in texts)
+    assert not any(prompts.bank().emotion_words(t.text) for t in texts)
     kinds = {t.scenario.rpartition("-")[0] for t in texts}
     assert kinds.isdisjoint(EMOTIONS)
     assert (kinds == {"neutral"}) == (name == "neutral")

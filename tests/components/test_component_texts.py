@@ -126,18 +126,18 @@ def answers(texts, emotion, subject):
 
 def test_a_planted_model_loses_its_word_without_the_head_that_moves_it(healthy):
     for subject, present in ((healthy.subject, True), (healthy.twin, False)):
-        pairs = outcome_of(subject, "gratitude").pairs
+        pairs = outcome_of(subject, "cyan").pairs
         head = Component("head", *healthy.subject.facts.head)
         generic = generic_values(subject.lm, subject.planted.bank.generic, [head])
         emotional, neutral = ablation_texts(
             subject.lm, pairs, [head], ("zero", "mean"), generic, n_random=2,
             setting=TextSetting(max_tokens=1, temperature=0.0, n_samples=1),
         )  # fmt: skip
-        assert answers(of(emotional, "clean"), "gratitude", subject) == (1 if present else 0)
-        assert answers(of(neutral, "clean"), "gratitude", subject) == 0
+        assert answers(of(emotional, "clean"), "cyan", subject) == (1 if present else 0)
+        assert answers(of(neutral, "clean"), "cyan", subject) == 0
         for method in ("zero", "mean"):
-            assert answers(of(emotional, f"ablated, {method}"), "gratitude", subject) == 0
-            without_others = answers(of(emotional, f"random ablated, {method}"), "gratitude", subject)
+            assert answers(of(emotional, f"ablated, {method}"), "cyan", subject) == 0
+            without_others = answers(of(emotional, f"random ablated, {method}"), "cyan", subject)
             assert without_others == (1 if present else 0)
 
 

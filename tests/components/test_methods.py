@@ -91,7 +91,8 @@ def test_interchange_at_the_last_layer_gives_the_other_prompt_s_next_word(made):
 
 def test_samples_share_random_numbers_and_all_texts_are_counted(made):
     lm, pairs, directions = made
-    setting = Setting(LAYER, (0.3,), max_tokens=4, n_samples=2, seed=5)
+    request = prompts.bank()[EMOTION].request
+    setting = Setting(LAYER, (0.3,), max_tokens=4, n_samples=2, seed=5, request=request)
     for way in WAYS:
         done = []
         texts = method_texts(lm, directions, pairs, way, units(lm), setting, on_rows=done.append)

@@ -31,7 +31,7 @@ def series(growth, seed=0, n_rows=2):
     """The bundled series, with `growth` per step along the emotion's planted vector, in noise of 1."""
     data = prompts.bank().intensity_series()
     vectors, rng = planted_vectors(D), np.random.default_rng(seed)
-    steps = np.array([r.step for r in prompts.intensity()])
+    steps = np.tile(np.arange(1, 8), len(data.scenarios))
     values = rng.standard_normal((n_rows, len(data), D))
     values += growth * steps[:, None] * np.stack([vectors[t.emotion] for t in data])
     return Activations(SOURCE, data, {"mean": values.astype(np.float32)}, {})
@@ -51,9 +51,10 @@ def of_directions(rows):
 
 def test_series_are_scenarios_in_rising_order():
     data = prompts.bank().intensity_series()
-    assert [t.text for t in data] == [r.text for r in prompts.intensity()]
+    own = [t for emotion in prompts.bank().classes for t in emotion.intensity]
+    assert [t.text for t in data] == [t.text for t in own]
     assert len(data.scenarios) == 18 and {t.split for t in data} == {"test"}
-    assert [r.step for r in prompts.intensity()] == [*range(1, 8)] * 18
+    assert [t.scenario for t in data] == [s for s in data.scenarios for _ in range(7)]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -108,9 +109,9 @@ def test_floors_know_the_texts_and_no_model(directions):
     rows = {(r.kind, r.emotion): r for r in intensity_rows(series(1), directions, EXPLICIT) if r.kind != "specific"}
     assert set(rows) == set(itertools.product(("floor: bag of words", "floor: number of words"), EMOTIONS))
     for emotion in EMOTIONS:
-        texts = prompts.intensity(emotion)
+        texts = prompts.bank().intensity_series().select(emotion=emotion)
         expected = np.mean([
-            spearmanr([len(t.text.split()) for t in texts if t.series == k], range(7)).statistic for k in range(1, 7)
+            spearmanr([len(t.text.split()) for t in texts if t.scenario == k], range(7)).statistic for k in texts.scenarios
         ])  # fmt: skip
         row = rows["floor: number of words", emotion]
         assert row.value == pytest.approx(expected) and row.layer == -1 and row.n_unique == 6

@@ -96,8 +96,8 @@ def test_gaps_are_those_of_a_plain_loop(lm, monkeypatch, layer, onwards):
 
     def control(data):
         return punctuation_control(
-            lm, directions, "anger", data=data, word_sets=prompts.bank().word_sets(), layer=layer, onwards=onwards, bridge=BRIDGE, seed=4, n_draws=50,
-            batch_tokens=200,
+            lm, directions, "anger", data=data, word_sets=bank().word_sets(), layer=layer, onwards=onwards,
+            bridge=BRIDGE, seed=4, n_draws=50, batch_tokens=200,
         )  # fmt: skip
 
     many = some_texts(8)

@@ -47,7 +47,7 @@ COMMANDS = {
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }
 
-_HELP = """Find, compare and change how language models represent gratitude, anger and apology.
+_HELP = """Find, compare and change how language models represent emotions.
 
 Every number stands beside its chance level."""
 _EPILOGUE = f"""--json prints machine-readable results; --debug, anywhere, shows the traceback of a failure.

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from emotion_circuits.cli._output import Table, emit, format_cell, say
 from emotion_circuits.cli._progress import keeping, progress
 from emotion_circuits.errors import InputError
 
-FLAG = "--analyses"
+FLAG, GROUP = "--analyses", "emotion_circuits.analyses"
 LAST = 1000
 """Their place in the help page."""
 
@@ -39,6 +40,8 @@ def own_commands(files: tuple[Path, ...]) -> dict[str, App]:
     Raises:
         InputError: a file that cannot be used.
     """
+    if not files and not entry_points(group=GROUP):
+        return {}  # the help page does not wait for what loads the library
     from emotion_circuits.analyses import installed_analyses, load_analyses
 
     found = [*installed_analyses(), *(one for path in files for one in load_analyses(path))]

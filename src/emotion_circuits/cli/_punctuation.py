@@ -31,7 +31,13 @@ from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import counting
 
 if TYPE_CHECKING:
+    from emotion_circuits.directions import DirectionSet
     from emotion_circuits.interventions import PunctuationControl
+
+
+def first_of(order: tuple[str, ...], directions: DirectionSet) -> tuple[str, ...]:
+    """The first emotion that has directions."""
+    return next(((emotion,) for emotion in order if emotion in directions.emotions), directions.emotions[:1])
 
 
 @command(example="punctuation --model reference/gpt2 --emotion gratitude", writes="output")
@@ -39,7 +45,10 @@ def punctuation(
     *,
     model: DirectionModel = None,
     vectors: Vectors = None,
-    emotions: Annotated[tuple[str, ...], flag("--emotion", help="Whose direction is ablated.")] = ("gratitude",),
+    emotions: Annotated[
+        tuple[str, ...],
+        flag("--emotion", help="Whose direction is ablated; by default the first emotion's.", show_default=False),
+    ] = (),
     layer: Annotated[
         int | None, flag(help="First block that is ablated; by default the emotion's chosen layer.", at_least=0)
     ] = None,
@@ -69,7 +78,7 @@ def punctuation(
 
     directions = load_vectors(vectors, model, store_options, position)
     check_emotions(directions, emotions)
-    chosen = tuple(dict.fromkeys(emotions))
+    chosen = tuple(dict.fromkeys(emotions)) or first_of(store_options.bank.emotions, directions)
     if output is None:
         name = f"{ModelName.parse(directions.source.model).slug}_punctuation.parquet"
         output = store_options.folder / "patching" / name

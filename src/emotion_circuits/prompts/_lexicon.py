@@ -1,7 +1,7 @@
 """Words that name an emotion, as regular expressions anchored at word boundaries.
 
 They are for masking and for checking that texts do *not* name an emotion. They are no measure of emotion: `cross`
-matches in "cross the street", and a text can be furious without any word of anger.
+matches in "cross the street", and a text can carry an emotion without naming it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from emotion_circuits.analyses import NEEDS
 from emotion_circuits.comparison import pair_slug
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import resolve_device, revision_of
@@ -30,6 +31,9 @@ from emotion_circuits.study._stages_swap import swap_pairs
 from emotion_circuits.study._stages_text import write_and_score
 from emotion_circuits.study._store import stage_key
 from emotion_circuits.study._workshop import Workshop, slug
+
+KINDS = {*NEEDS, "components", "methods", "fit_texts", "maps", "mapped_steering", "claims", "report"}
+"""What stages' names begin with."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,6 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
     stages += _sharing(study, common)
     stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
     inputs = tuple(s.name for s in stages)
-    if len(set(inputs)) < len(inputs):
-        raise InputError(
-            "An analysis has the name of a stage.", found=next(name for name in inputs if inputs.count(name) > 1),
-            next_step="give it another name",
-        )  # fmt: skip
     stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
     return tuple(stages)
 
@@ -150,7 +149,14 @@ def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list
 
 
 def _own(study: Study, name: str, parameters: dict[str, Any]) -> list[Stage]:
-    """A stage for each analysis from outside the package."""
+    """A stage for each analysis from outside the package.
+
+    Raises:
+        InputError: an analysis with the name of another kind of stage.
+    """
+    taken = [own.name for own, _ in study.own_analyses if own.name in KINDS]
+    if taken:
+        raise InputError("An analysis has the name of a stage.", found=taken[0], next_step="give it another name")
     return [
         Stage(
             f"{own.name}/{slug(name)}",
