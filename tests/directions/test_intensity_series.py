@@ -111,7 +111,8 @@ def test_floors_know_the_texts_and_no_model(directions):
     for emotion in EMOTIONS:
         texts = prompts.bank().intensity_series().select(emotion=emotion)
         expected = np.mean([
-            spearmanr([len(t.text.split()) for t in texts if t.scenario == k], range(7)).statistic for k in texts.scenarios
+            spearmanr([len(t.text.split()) for t in texts if t.scenario == k], range(7)).statistic
+            for k in texts.scenarios
         ])  # fmt: skip
         row = rows["floor: number of words", emotion]
         assert row.value == pytest.approx(expected) and row.layer == -1 and row.n_unique == 6

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import PLANS, Small
 
 from emotion_circuits._files import read_json, read_table
 from emotion_circuits.components import CPR, PairSet, n_circuits, read_depths, read_head_examples
@@ -17,6 +16,7 @@ from emotion_circuits.prompts import bank
 from emotion_circuits.statistics import read_claims
 from emotion_circuits.study import ComponentsPlan, Study, keys_of, plan_study, run_study
 from emotion_circuits.study import _stages_heads as stage
+from small_study import PLANS, Small
 
 EMOTIONS = bank().emotions
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_study import Small
 
 from emotion_circuits.comparison import PairMeasure
 from emotion_circuits.statistics import read_claims
 from emotion_circuits.study import SharingPlan, Study, plan_study, run_study
+from small_study import Small
 
 EMOTIONS = ("gratitude", "anger", "apology")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import Small
 
 from emotion_circuits._files import read_table
 from emotion_circuits.cli import main
@@ -17,6 +16,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_study, study_from_mapping
 from emotion_circuits.study import _stages_methods as stage
 from emotion_circuits.study._stages_steer import read_choice
+from small_study import Small
 
 TINY = MethodsPlan(doses=(0.3,), samples=1, controls=2, text_tokens=3)
 

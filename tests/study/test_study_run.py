@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from kill_study import disturb, same_results
-from small_study import Small
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
@@ -29,6 +28,7 @@ from emotion_circuits.study import _plan, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
+from small_study import Small
 
 EMOTIONS = bank().emotions
 
