@@ -4,6 +4,7 @@ The unit everywhere is the group (the scenario). Everything is deterministic giv
 """
 
 from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
+from ._blocks import Blocks, ContrastKind, Pairs
 from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table
@@ -28,12 +29,15 @@ __all__ = [
     "SIDE_CONDITION_LIMITS",
     "Alternative",
     "AurocResult",
+    "Blocks",
     "Bootstrap",
     "Claim",
+    "ContrastKind",
     "DifferenceResult",
     "Interval",
     "MapTest",
     "Measure",
+    "Pairs",
     "PermutationResult",
     "SequentialResult",
     "SplitHalfResult",
