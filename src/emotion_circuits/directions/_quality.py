@@ -16,7 +16,6 @@ from emotion_circuits.directions._compared import compared
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._sets import DirectionSet, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.prompts import Dataset
 from emotion_circuits.statistics import (
     EMBED_LAYER,
     AurocResult,
@@ -50,6 +49,8 @@ def project(
     activations: Activations, directions: DirectionSet, emotion: str, kind: str, row: int
 ) -> NDArray[np.float64]:
     """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in units of the median residual norm."""
+    if emotion not in directions.vectors[kind]:
+        raise MeasurementError(f"There is no direction for {emotion} at {directions.position}.")
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
     length, scale = float(np.linalg.norm(vector)), float(directions.generic.norm[row])
@@ -124,7 +125,7 @@ def choose_layers_within(
         seen[own] += 1
         names += [scenario] if seen[own] % 2 else []
     half = np.isin(development.scenarios, names)
-    parts = [_keep(development, half), _keep(development, ~half)]
+    parts = [development.only(half), development.only(~half)]
     if not all(len(part.data) for part in parts):
         return {}
     fitted = [fit_directions(part, position, generic, ("specific",), cleaning) for part in parts]
@@ -140,12 +141,6 @@ def choose_layers_within(
         ]
         chosen[emotion] = int(np.argmax(np.round(values, 10)))
     return chosen
-
-
-def _keep(activations: Activations, kept: NDArray[np.bool_]) -> Activations:
-    texts = tuple(t for t, keep in zip(activations.data, kept, strict=True) if keep)
-    values = {p: v[:, kept] for p, v in activations.values.items()}
-    return Activations(activations.source, Dataset(activations.data.name, texts), values, activations.match_rate)
 
 
 def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int = 0) -> list[Measure]:
