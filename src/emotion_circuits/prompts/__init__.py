@@ -24,7 +24,7 @@ from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
 from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
-from emotion_circuits.prompts._needs import CLAIMS, DIRECTIONS, IMPLICIT_TEXTS, SHARED, WORDS, lacking
+from emotion_circuits.prompts._needs import ANALYSES, CLAIMS, DIRECTIONS, IMPLICIT_TEXTS, SHARED, WORDS, lacking
 from emotion_circuits.prompts._read import read_dataset
 from emotion_circuits.prompts._schema import (
     BRIDGE,
@@ -44,6 +44,7 @@ from emotion_circuits.prompts._schema import (
 from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
 
 __all__ = [
+    "ANALYSES",
     "BRIDGE",
     "CLAIMS",
     "DIRECTIONS",

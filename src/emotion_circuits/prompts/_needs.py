@@ -15,6 +15,18 @@ CLAIMS: Final = "claims"
 IMPLICIT_TEXTS: Final = "detection on implicit texts"
 WORDS: Final = "steering, interchange, heads and circuits by their effect on words"
 SHARED: Final = "comparison with other emotions in the same scenarios, and maps between models"
+REAL_WORLD: Final = "detection on real-world texts"
+MARKED: Final = "the position emotion_token"
+UTTERANCES: Final = "likelihood of utterances"
+REQUEST: Final = "text that a request asks for"
+FOILS: Final = "foils"
+INTENSITY: Final = "intensity"
+COUNTING: Final = "counting its words in generated text"
+ANALYSES: Final = (
+    DIRECTIONS, CLAIMS, IMPLICIT_TEXTS, WORDS, SHARED, REAL_WORLD, MARKED, UTTERANCES, REQUEST, FOILS, INTENSITY,
+    COUNTING,
+)  # fmt: skip
+"""What an emotion can be enough for."""
 
 
 def lacking(bank: Bank, emotion: str) -> Mapping[str, str]:
@@ -38,7 +50,7 @@ def lacking(bank: Bank, emotion: str) -> Mapping[str, str]:
     if not _shares_scenarios(bank, emotion):
         found[SHARED] = f"{emotion} has scenarios of its own"
     if all(row.emotion != emotion for row in bank.real_world_rows()):
-        found["detection on real-world texts"] = f"{emotion} has no real-world texts"
+        found[REAL_WORLD] = f"{emotion} has no real-world texts"
     return found | _lacking_besides(own)
 
 
@@ -53,11 +65,11 @@ def _lacking_besides(own: EmotionClass) -> dict[str, str]:
     """Of what only descriptive tables need."""
     series = Counter(t.scenario for t in own.intensity)
     needs = {
-        "the position emotion_token": (any(t.span for t in own.explicit), "no [marked] words in its pairs"),
-        "likelihood of utterances": (bool(own.utterances), "no utterances"),
-        "text that a request asks for": (own.request is not None, "no request"),
-        "foils": (len(own.foils) > 1, "no foils"),
-        "intensity": (len(series) > 1 and len(set(series.values())) == 1, "no two series of one length"),
-        "counting its words in generated text": (bool(own.lexicon.patterns or own.words), "no words and no lexicon"),
+        MARKED: (all(t.span for t in own.explicit), "pairs without [marked] words"),
+        UTTERANCES: (bool(own.utterances), "no utterances"),
+        REQUEST: (own.request is not None, "no request"),
+        FOILS: (len(own.foils) > 1, "no foils"),
+        INTENSITY: (len(series) > 1 and len(set(series.values())) == 1, "no two series of one length"),
+        COUNTING: (bool(own.lexicon.patterns or own.words), "no words and no lexicon"),
     }
     return {analysis: f"{own.name} has {what}" for analysis, (enough, what) in needs.items() if not enough}
