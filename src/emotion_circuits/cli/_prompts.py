@@ -59,7 +59,7 @@ def validate(
         Path | None,
         text_file(
             "--dataset",
-            help="A .jsonl or .csv file, - for standard input, a folder of class files, an emotion of your own (.yaml).",
+            help="A .jsonl or .csv file, - for standard input, a folder of class files, or your own emotion (.yaml).",
         ),
     ] = None,
     *,
@@ -85,7 +85,7 @@ def validate(
     else:
         dataset = prompts.read_dataset(path, profile)
     say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
-    settings = {} if own is None else {"of": own, "words": OWN_WORDS}
+    settings: dict[str, Any] = {} if own is None else {"of": own, "words": OWN_WORDS}
     report = prompts.validate(dataset, n_permutations=permutations, seed=seed, **settings)
     header, *rows = report.table()
     title = f"{report.dataset if own is None else path}: {report.n_texts} texts, {report.n_scenarios} scenarios"

@@ -252,7 +252,7 @@ class _Judgement(NamedTuple):
 
 
 def _separability(dataset: Dataset, implicit_texts: Dataset, n_permutations: int, seed: int) -> _Judgement:
-    known = 1 < len(implicit_texts.classes) and set(implicit_texts.classes) <= set(dataset.classes)
+    known = len(implicit_texts.classes) > 1 and set(implicit_texts.classes) <= set(dataset.classes)
     transfers = known and dataset.hash != implicit_texts.hash
     implicit_texts = implicit_texts if transfers else dataset
     words, implicit_words = word_matrices(dataset, implicit_texts)

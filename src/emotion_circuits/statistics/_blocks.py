@@ -57,7 +57,7 @@ class Blocks:
         names = np.asarray(labels)
         emotions = tuple(str(name) for name in np.unique(names) if name != neutral)
         blocks = group_codes(groups, len(names))
-        codes = np.searchsorted(emotions, names) if emotions else np.zeros(len(names), dtype=np.intp)
+        codes = np.searchsorted(np.array(emotions), names) if emotions else np.zeros(len(names), dtype=np.intp)
         codes = np.where(names == neutral, len(emotions), codes)
         counts = np.zeros((len(emotions) + 1, int(blocks.max(initial=-1)) + 1), dtype=np.intp)
         np.add.at(counts, (codes, blocks), 1)
