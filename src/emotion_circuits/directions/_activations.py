@@ -51,12 +51,12 @@ class Activations:
     @property
     def labels(self) -> NDArray[np.str_]:
         """(texts,) class names."""
-        return np.array([t.emotion for t in self.data])
+        return np.array([t.emotion for t in self.data], dtype=np.str_)
 
     @property
     def scenarios(self) -> NDArray[np.str_]:
         """(texts,) scenario names."""
-        return np.array([t.scenario for t in self.data])
+        return np.array([t.scenario for t in self.data], dtype=np.str_)
 
     def at(self, position: str) -> FloatArray:
         """(layers + 1, texts, d) at one position.
@@ -67,7 +67,7 @@ class Activations:
         name = check_position(position)
         if name not in self.values:
             raise InputError(f"Position {name} was not recorded.", accepted=", ".join(self.values))
-        if np.isnan(self.values[name]).all():
+        if len(self.data) and np.isnan(self.values[name]).all():
             raise InputError(
                 f"No text of {self.data.name} has the position {name}.",
                 next_step="mark spans in the texts, or choose another position",

@@ -30,7 +30,8 @@ def compared(data: Dataset, emotion: str) -> Compared:
     Bundled scenarios have a text of every class. Those of a user's own emotion have its neutral twin: against texts of
     other scenarios it would be told by its subjects.
     """
-    scenarios, labels = np.array([t.scenario for t in data]), np.array([t.emotion for t in data])
+    scenarios = np.array([t.scenario for t in data], dtype=np.str_)
+    labels = np.array([t.emotion for t in data], dtype=np.str_)
     positive = labels == emotion
     beside = set(scenarios[~positive])
     if positive.any() and all(scenario in beside for scenario in scenarios[positive]):
