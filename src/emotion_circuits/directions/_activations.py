@@ -80,7 +80,7 @@ class Activations:
         classes: dict[str, frozenset[str]] = {}
         for t in self.data:
             classes[t.scenario] = classes.get(t.scenario, frozenset()) | {t.emotion}
-        missing = np.isnan(self.values[position]).any(axis=(0, 2))
+        missing = np.asarray(np.isnan(self.values[position]).any(axis=(0, 2)))
         lacks = {classes[t.scenario] for t, lost in zip(self.data, missing, strict=True) if lost}
         return self if not lacks else self.only([classes[t.scenario] not in lacks for t in self.data])
 
