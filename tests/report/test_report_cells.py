@@ -309,3 +309,9 @@ def test_texts_show_every_token_and_its_numbers(page: Page, finished: Path) -> N
     strengths = [int(s) for s in re.findall(r"var\(--c\) (\d+)%", lines[0][0])]
     assert strengths == [10, 10, 62, 18], "nothing behind a token that gives nothing"
     assert page.html.count('<details class="looks"') == len(MODELS) * len(EMOTIONS)
+
+
+def test_a_single_narrow_name_over_wide_cells_is_drawn(tmp_path: Path) -> None:
+    """A study of two emotions has one pair of them."""
+    drawing = CellMap(((Grid("g", ("0",), ("1",), {(0, 0): Cell(0.5, ".50")}),),), ("−1", "1"), widest=2.0)
+    assert write_pictures([Picture("one", drawing, "title")], tmp_path)

@@ -146,7 +146,7 @@ class CellMap:
 def _draw_grid(canvas: Canvas, panel: Grid, corner: tuple[float, float], size: tuple[float, float]) -> None:
     (left, top), (width, height) = corner, size
     canvas.words(left, top - 0.24, panel.title, 9.5, up="bottom", bold=True)
-    every = math.ceil(max(width_of(name, 8.5) for name in panel.columns) / width - 0.05)
+    every = max(1, math.ceil(max(width_of(name, 8.5) for name in panel.columns) / width - 0.05))
     for j, name in enumerate(panel.columns):
         if j % every == 0:
             canvas.words(left + (j + 0.5) * width, top - 0.06, name, 8.5, "muted", "center", "bottom")
