@@ -4,18 +4,7 @@ The unit everywhere is the group (the scenario). Everything is deterministic giv
 """
 
 from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
-from ._blocks import Blocks, ContrastKind, Pairs
-from ._claims import (
-    ALPHA,
-    SIDE_CONDITION_LIMITS,
-    Claim,
-    Verdict,
-    claims_json,
-    judge,
-    read_claims,
-    untested,
-    write_claims,
-)
+from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table
 from ._multiple import benjamini_hochberg, holm
@@ -39,15 +28,12 @@ __all__ = [
     "SIDE_CONDITION_LIMITS",
     "Alternative",
     "AurocResult",
-    "Blocks",
     "Bootstrap",
     "Claim",
-    "ContrastKind",
     "DifferenceResult",
     "Interval",
     "MapTest",
     "Measure",
-    "Pairs",
     "PermutationResult",
     "SequentialResult",
     "SplitHalfResult",
@@ -76,7 +62,6 @@ __all__ = [
     "split_half_cosine",
     "split_half_from_gram",
     "substream",
-    "untested",
     "weighted_bootstrap",
     "write_claims",
 ]
