@@ -13,7 +13,7 @@ class Lengths:
 """
 
 from emotion_circuits.analyses._analysis import LANGUAGES, NEEDS, Analysis, AnalysisPlan, Measures, analysis
-from emotion_circuits.analyses._load import installed_analyses, load_analyses
+from emotion_circuits.analyses._load import analyses_from, load_analyses
 
 __all__ = [
     "LANGUAGES",
@@ -21,7 +21,7 @@ __all__ = [
     "Analysis",
     "AnalysisPlan",
     "Measures",
+    "analyses_from",
     "analysis",
-    "installed_analyses",
     "load_analyses",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def load_analyses(path: Path) -> tuple[Analysis, ...]:
     if not found:
         raise InputError(f"{path} declares no analysis.", accepted="a class under @analysis(...)")
     return found
+
+
+def analyses_from(paths: Iterable[Path]) -> tuple[Analysis, ...]:
+    """Installed analyses, and those of a user's files.
+
+    Raises:
+        InputError: a file that cannot be used, or two analyses of one name.
+    """
+    found = [*installed_analyses(), *(one for path in paths for one in load_analyses(path))]
+    names = [one.name for one in found]
+    if len(set(names)) < len(names):
+        raise InputError("Two analyses have one name.", found=", ".join(sorted(names)))
+    return tuple(found)
 
 
 def installed_analyses() -> tuple[Analysis, ...]:

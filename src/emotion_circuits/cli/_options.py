@@ -21,8 +21,6 @@ from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import Source
-
-if TYPE_CHECKING:
     from emotion_circuits.prompts import Bank
 
 

@@ -42,14 +42,12 @@ def own_commands(files: tuple[Path, ...]) -> dict[str, App]:
     """
     if not files and not entry_points(group=GROUP):
         return {}  # the help page does not wait for what loads the library
-    from emotion_circuits.analyses import installed_analyses, load_analyses
+    from emotion_circuits.analyses import analyses_from
 
-    found = [*installed_analyses(), *(one for path in files for one in load_analyses(path))]
-    return {one.name: _command(one, files) for one in found}
+    return {one.name: _command(one, files) for one in analyses_from(files)}
 
 
 def _command(own: Any, files: tuple[Path, ...]) -> App:
-
     def run(
         *,
         models: Annotated[tuple[str, ...], flag("--model", help="Models, as `models list` names them.")],
@@ -91,13 +89,13 @@ def _command(own: Any, files: tuple[Path, ...]) -> App:
         default = own.plan({})
     except InputError:  # some of its settings must be given
         default = inspect.Parameter.empty
-    signature = inspect.signature(run)
+    settings, signature = Annotated[own.plan_type, Parameter(name="*")], inspect.signature(run)
     parameters = [
-        p.replace(annotation=Annotated[own.plan_type, Parameter(name="*")], default=default) if p.name == "plan" else p
+        p.replace(annotation=settings, default=default) if p.name == "plan" else p
         for p in signature.parameters.values()
     ]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__["plan"] = Annotated[own.plan_type, Parameter(name="*")]
+    run.__annotations__["plan"] = settings
     run.__doc__ = f"{own.question}\n\nAn analysis from outside the package, with a study's stages and store."
     return App(
         name=own.name, help_epilogue=f"Example:\n  {PROGRAM} {own.name} --model reference/gpt2", default_command=run

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from emotion_circuits.analyses import Analysis, AnalysisPlan, installed_analyses, load_analyses
+from emotion_circuits.analyses import Analysis, AnalysisPlan, analyses_from
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
@@ -263,10 +263,8 @@ class Study(Plan):
         Raises:
             InputError: a file that cannot be used, two analyses of one name, settings of one that is not there.
         """
-        found = [*installed_analyses(), *(one for path in self.analyses for one in load_analyses(path))]
+        found = analyses_from(self.analyses)
         names = [one.name for one in found]
-        if len(set(names)) < len(names):
-            raise InputError("Two analyses have one name.", found=", ".join(sorted(names)))
         unknown = sorted(set(self.plans) - set(names))
         if unknown:
             raise InputError("The study has settings of an analysis that is not there.", found=unknown[0],

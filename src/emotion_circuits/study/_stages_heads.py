@@ -45,8 +45,8 @@ from emotion_circuits.models import LoadedModel, model_label
 from emotion_circuits.statistics import Claim, smallest_from_se, weighted_bootstrap
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import ComponentsPlan
-from emotion_circuits.study._stages_record import directions_path, twin_names
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._stages_record import twin_names
+from emotion_circuits.study._workshop import Workshop, directions_path, slug
 
 POSITION = "mean"
 """Of the directions whose direct effects are shown."""

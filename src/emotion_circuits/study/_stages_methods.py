@@ -30,10 +30,9 @@ from emotion_circuits.interventions import Controls
 from emotion_circuits.scoring import GeneratedText, make_scorer
 from emotion_circuits.scoring import Setting as ScorerSetting
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._stages_record import directions_path
 from emotion_circuits.study._stages_steer import patching_path, read_choice
 from emotion_circuits.study._store import file_hash
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._workshop import Workshop, directions_path, slug
 
 SCORERS = ("offline", "markers")
 

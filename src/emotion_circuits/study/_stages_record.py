@@ -46,22 +46,12 @@ from emotion_circuits.statistics import (
 )
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._workshop import Workshop, activation_folder, directions_path, slug
 
 CLAIM_POSITION = "mean"
 TWIN_POSITIONS = ("mean",)
 PROBE_POSITIONS = ("mean",)
 """Where foils and intensity series are read."""
-
-
-def activation_folder(work: Workshop, name: str) -> Path:
-    """Where a model's activations lie."""
-    return work.folder / "activations" / slug(name)
-
-
-def directions_path(work: Workshop, name: str, position: str) -> Path:
-    """Where a model's directions at a position lie."""
-    return work.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors"
 
 
 def record_model(work: Workshop, name: str) -> list[Path]:

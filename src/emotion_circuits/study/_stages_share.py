@@ -37,9 +37,8 @@ from emotion_circuits.models import ModelName
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._stages_record import activation_folder, directions_path
 from emotion_circuits.study._stages_steer import read_choice
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._workshop import Workshop, activation_folder, directions_path, slug
 
 
 def alignable(study: Study) -> tuple[str, ...]:

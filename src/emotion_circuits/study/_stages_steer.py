@@ -33,8 +33,7 @@ from emotion_circuits.prompts import Context
 from emotion_circuits.scoring import continuation_task, slot_task
 from emotion_circuits.statistics import Bootstrap, Claim, Measure, grouped_bootstrap, measures_table, smallest_from_se
 from emotion_circuits.study._claim_files import write_unjudged
-from emotion_circuits.study._stages_record import activation_folder, directions_path
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._workshop import Workshop, activation_folder, directions_path, slug
 
 SLOPE = "slope of own word-set log-odds"
 

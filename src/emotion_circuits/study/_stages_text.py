@@ -12,9 +12,8 @@ from emotion_circuits._files import read_table, write_table, write_text
 from emotion_circuits.directions import load_directions
 from emotion_circuits.interventions import Controls, text_arms
 from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
-from emotion_circuits.study._stages_record import directions_path
 from emotion_circuits.study._stages_steer import controls_of, patching_path, read_choice
-from emotion_circuits.study._workshop import Workshop
+from emotion_circuits.study._workshop import Workshop, directions_path
 
 SCORERS = ("markers", "vader", "offline")
 

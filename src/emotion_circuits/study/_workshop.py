@@ -69,11 +69,11 @@ class Workshop:
 
     def activations(self, name: str) -> Activations:
         """The recorded explicit texts of a model."""
-        return load_activations(self.folder / "activations" / slug(name))
+        return load_activations(activation_folder(self, name))
 
     def directions(self, name: str, position: str = "mean") -> DirectionSet:
         """The fitted directions of a model."""
-        return load_directions(self.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors")
+        return load_directions(directions_path(self, name, position))
 
     @contextmanager
     def counting(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -92,3 +92,13 @@ class Workshop:
 def slug(name: str) -> str:
     """A model's name in file names."""
     return ModelName.parse(name).slug
+
+
+def activation_folder(work: Workshop, name: str) -> Path:
+    """Where a model's activations lie."""
+    return work.folder / "activations" / slug(name)
+
+
+def directions_path(work: Workshop, name: str, position: str) -> Path:
+    """Where a model's directions at a position lie."""
+    return work.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors"
