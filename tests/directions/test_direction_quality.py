@@ -23,7 +23,7 @@ from emotion_circuits.directions import (
     untrained_floor,
 )
 from emotion_circuits.directions import _quality as quality
-from emotion_circuits.directions._quality import _cosines_from_gram, _permuted_gram, pair_cosine_null
+from emotion_circuits.directions._quality import pair_cosine_null
 from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import auroc, exceedance_p
 
@@ -179,20 +179,25 @@ def test_cosine_rows_are_the_cosines_of_the_directions():
 
 
 def test_the_null_of_cosines_is_that_of_permuted_labels():
-    """The Gram shortcut against directions fitted on permuted texts, and chance against many of them."""
-    explicit = planted(n=7, signals=(2.0,))
-    values = explicit.values["mean"][0].astype(float)
-    by_class = np.stack([values[explicit.labels == c] for c in CLASSES], axis=1)  # texts lie scenario by scenario
-    gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / 7**2
-    rng = np.random.default_rng(0)
-    swaps = np.argsort(rng.random((20, 7, 4)), axis=2)
-    for swap, found in zip(swaps, _cosines_from_gram(_permuted_gram(gram, swaps)), strict=True):
+    explicit = planted(7, signals=SIGNALS)
+    directions = fit_directions(explicit, "mean", plain_generic(), share=0)
+    values = explicit.at("mean")[2].astype(np.float64)
+    classes = ("neutral", *directions.emotions)
+    order = np.argsort(explicit.scenarios, kind="stable")
+    by_class = np.stack([values[order][explicit.labels[order] == c] for c in classes], axis=1)
+    rng = np.random.default_rng(5)
+    rng.multinomial(7, np.full(7, 1 / 7), size=quality.PROFILE_BOOTSTRAP)  # the bootstrap comes first
+    null = {"matched": [], "specific": []}
+    for swap in np.argsort(rng.random((quality.PROFILE_PERMUTATIONS, 7, 4)), axis=2):
         means = np.take_along_axis(by_class, swap[:, :, None], axis=1).mean(axis=0)
         matched = means[1:] - means[0]
-        specific = matched - matched.mean(axis=0)
-        for k, vectors in enumerate((matched, specific)):
-            unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-            np.testing.assert_allclose(found[k], unit @ unit.T, atol=1e-9)
+        for kind, vectors in (("matched", matched), ("specific", matched - matched.mean(axis=0))):
+            null[kind].append(vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1]))
+    pair = f"{classes[1]}–{classes[2]}"
+    for row in cosine_rows(explicit, directions, seed=5):
+        if (row.layer, row.emotion) == (1, pair):
+            found = (row.chance, row.null_low, row.null_high)
+            assert found == pytest.approx((np.mean(null[row.kind]), *np.quantile(null[row.kind], [0.025, 0.975])))
 
 
 def test_chance_is_half_for_raw_cosines_and_minus_half_for_specific_ones():

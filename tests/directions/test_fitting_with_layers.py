@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from emotion_circuits import directions as room
 from emotion_circuits.directions import (
@@ -14,7 +12,6 @@ from emotion_circuits.directions import (
     Activations,
     GenericStatistics,
     Source,
-    SpecificContrast,
     choose_layers,
     choose_layers_within,
     directions_of,
@@ -23,10 +20,9 @@ from emotion_circuits.directions import (
     save_generic,
     stability_rows,
 )
-from emotion_circuits.directions._fit import _norms_by_chance
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import Dataset, Text, bank
-from emotion_circuits.statistics import permute_within_groups
+from emotion_circuits.statistics import exceedance_p, permute_within_groups
 
 CLASSES = bank().names
 EMOTIONS = bank().emotions
@@ -114,19 +110,20 @@ def test_generic_statistics_come_back_from_the_file(tmp_path):
         load_generic(tmp_path)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(4, 12), st.integers(0, 1000), st.sampled_from(["specific", "matched"]))
-def test_norms_by_chance_are_those_of_directions_from_permuted_labels(n, seed, kind):
-    explicit = activations(n, seed=seed)
-    values = explicit.values["mean"][1].astype(np.float64)
-    found = _norms_by_chance(values, explicit, kind, seed)
-    classes, codes = np.unique(explicit.labels, return_inverse=True)
-    for draw, length in list(zip(permute_within_groups(codes, explicit.scenarios, 200, seed), found, strict=True))[:5]:
-        fitted = SpecificContrast().fit(values, classes[draw], explicit.scenarios).directions_["anger"]
-        if kind == "matched":
-            means = {c: values[classes[draw] == c].mean(axis=0) for c in ("anger", "neutral")}
-            fitted = means["anger"] - means["neutral"]
-        assert length == pytest.approx(np.linalg.norm(fitted), rel=1e-9)
+@pytest.mark.parametrize("kind", ["specific", "matched"])
+def test_norms_by_chance_are_those_of_directions_from_permuted_labels(kind):
+    explicit = activations(6, seed=1)
+    fitted = fit_with_layers(explicit, "mean", generic(), kinds=(kind,), cleaning="none")
+    rows = stability_rows(explicit, fitted, kind, seed=3, layers=dict.fromkeys(EMOTIONS, 1))
+    [norm] = [row for row in rows if row.emotion == "anger" and row.statistic == "norm over the median residual norm"]
+    values = explicit.values["mean"][2].astype(np.float64)
+    values -= values.mean(axis=1, keepdims=True)  # what the model's norms take away
+    null = []
+    for labels in permute_within_groups(explicit.labels, explicit.scenarios, 200, 3):
+        means = {c: values[labels == c].mean(axis=0) for c in CLASSES}
+        other = means["neutral"] if kind == "matched" else np.mean([means[e] for e in EMOTIONS], axis=0)
+        null.append(np.linalg.norm(means["anger"] - other) / fitted.generic.norm[2])
+    assert (norm.chance, norm.p) == (pytest.approx(np.mean(null)), exceedance_p(norm.value, np.array(null)))
 
 
 def rows_of(explicit, statistic):

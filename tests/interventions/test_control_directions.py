@@ -101,7 +101,7 @@ def test_incomplete_scenarios_are_refused():
     made, directions = material()
     keep = np.arange(1, len(made.data))
     fewer = replace(made, data=Dataset("x", made.data.texts[1:]), values={"mean": made.values["mean"][:, keep]})
-    with pytest.raises(InputError, match="matched contrast"):
+    with pytest.raises(InputError, match="neutral text"):
         shuffled_label_directions(fewer, directions, 0, 3, seed=0)
 
 

@@ -208,7 +208,7 @@ def test_a_chosen_last_layer_gives_way_to_the_one_before(planted):
         ({"n_controls": 19}, "20 or more"),
         ({"emotion": "neutral"}, "No direction"),
         ({"emotion": "joy"}, "joy"),
-        ({"data": Dataset("half", some_texts(2).texts[:-1])}, "punctuation control"),
+        ({"data": Dataset("others", some_texts(2).texts)}, "no texts of amber"),
     ],
 )
 def test_what_is_refused(planted, settings, said):

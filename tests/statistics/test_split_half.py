@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.statistics import spearman_brown, split_half_cosine, split_half_from_gram
-from emotion_circuits.statistics._split_half import _halves, _mean_cosines
+from emotion_circuits.statistics import Blocks, spearman_brown, split_half_cosine, split_half_from_gram
+from emotion_circuits.statistics._split_half import _mean_cosines
 
 CLASSES = ["neutral", "gratitude", "anger", "apology"]
 SMALL = {"n_splits": 20, "n_permutations": 99, "n_bootstrap": 100, "seed": 1}
@@ -45,7 +45,7 @@ def by_hand(h, labels, groups, target, kind, halves):
 def test_gram_form_equals_the_definition(n_groups, seed, kind):
     h, labels, groups = texts(n_groups, 6, 1.0, seed)
     result = split_half_cosine(h + 100, labels, groups, "anger", kind=kind, **SMALL)
-    halves = _halves(n_groups, SMALL["n_splits"], SMALL["seed"])
+    halves = Blocks.of(labels, groups).halves(SMALL["n_splits"], SMALL["seed"])
     assert set(halves.sum(axis=1)) == {n_groups // 2}
     assert result.value == pytest.approx(by_hand(h, labels, groups, "anger", kind, halves), abs=1e-9)
     shuffle = np.random.default_rng(seed).permutation(len(h))
@@ -89,7 +89,7 @@ def test_no_noise_is_perfect_and_noise_is_at_chance():
 def test_a_half_without_direction_agrees_with_nothing():
     table = np.zeros((4, 4))
     table[0, 0] = 1.0
-    assert _mean_cosines(table[None], _halves(4, 10, 0)) == [0.0]
+    assert _mean_cosines(table[None], Blocks.of(CLASSES[:2] * 4, np.repeat(range(4), 2)).halves(10, 0)) == [0.0]
 
 
 def test_spearman_brown():

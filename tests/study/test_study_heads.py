@@ -129,13 +129,15 @@ def test_emotions_without_pairs_are_said_and_left_out(
     monkeypatch.setattr(stage, "matched_pairs", none)
     result = run_study(small.study(tmp_path), tell=said.append)
     assert set(result.computed) == {f"heads/{small.slug}", f"circuits/{small.slug}", "claims", "report"}
-    assert not [c for c in result.claims if c.question == "RQ4"] and len(result.claims) == 9
+    circuits = [c for c in result.claims if c.question == "RQ4"]
+    assert [c.emotion for c in circuits] == sorted(EMOTIONS) and len(result.claims) == 12
+    assert all(c.verdict == "not tested" and "Too few scenarios" in c.why for c in circuits)
     assert not (folder / "heads").exists()
     assert read_json(folder / "circuits" / f"{small.slug}.json")["circuits"] == {}
     for emotion in EMOTIONS:
         for what in ("screen", "circuit"):
             assert any(f"no {what} of {emotion}" in line for line in said)
-    assert "Which parts carry the emotion?" not in result.report.read_text(encoding="utf-8")
+    assert "not tested" in result.report.read_text(encoding="utf-8")
 
 
 def test_progress_counts_every_circuit_that_may_run() -> None:

@@ -21,6 +21,8 @@ Kind = Literal[
     "explicit", "implicit", "foils", "real-world", "contexts", "continuations", "word-sets", "intensity", "generic"
 ]
 DEFAULT_LIMIT = 20
+OWN_WORDS = (3, 60)
+"""The fewest and the most words of a text of one's own."""
 
 
 @command(app, example="prompts build --profile baseline --data-dir data")
@@ -55,7 +57,10 @@ def build(
 def validate(
     path: Annotated[
         Path | None,
-        text_file("--dataset", help="A .jsonl or .csv file, - for standard input, a folder of class files."),
+        text_file(
+            "--dataset",
+            help="A .jsonl or .csv file, - for standard input, a folder of class files, or your own emotion (.yaml).",
+        ),
     ] = None,
     *,
     profile: Annotated[
@@ -67,21 +72,33 @@ def validate(
 ) -> int:
     """Check a data set: defects, and how far the classes differ in what is not emotion, beside chance.
 
-    Without PATH the bundled data set is checked. Exit status 1 if there is a problem.
+    Without PATH the bundled data set is checked. Of an emotion of your own (.yaml) it says which analyses
+    the file is enough for, and what is missing for the others. Exit status 1 if there is a problem.
     """
     from emotion_circuits import prompts
 
     if path is not None and str(path).startswith("--"):
         raise InputError(f"Unknown option {path}.", next_step="emotion-circuits prompts validate --help")
-    dataset = prompts.bank().profile(profile or "baseline") if path is None else prompts.read_dataset(path, profile)
+    own = None if path is None or path.suffix.lower() not in (".yaml", ".yml") else prompts.bank([path])
+    if own is not None or path is None:
+        dataset = (own or prompts.bank()).profile(profile or "baseline")
+    else:
+        dataset = prompts.read_dataset(path, profile)
     say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
-    report = prompts.validate(dataset, n_permutations=permutations, seed=seed)
+    settings: dict[str, Any] = {} if own is None else {"of": own, "words": OWN_WORDS}
+    report = prompts.validate(dataset, n_permutations=permutations, seed=seed, **settings)
     header, *rows = report.table()
-    title = f"{report.dataset}: {report.n_texts} texts, {report.n_scenarios} scenarios"
+    title = f"{report.dataset if own is None else path}: {report.n_texts} texts, {report.n_scenarios} scenarios"
     findings = [f"problem, {f.kind}: {f.message}" for f in report.problems]
     findings += [f"warning, {f.kind}: {f.message}" for f in report.warnings]
-    notes = (*findings, f"{len(report.problems)} problems, {len(report.warnings)} warnings.")
-    emit({"ok": report.ok, **to_plain(report)}, json, table=Table(header, rows, title, notes))
+    notes = [*findings, f"{len(report.problems)} problems, {len(report.warnings)} warnings."]
+    about: dict[str, Any] = {}
+    if own is not None:
+        short = prompts.lacking(own, own.emotions[0])
+        about = {"enough_for": [a for a in prompts.ANALYSES if a not in short], "lacking": dict(short)}
+        notes += [f"enough for: {analysis}" for analysis in about["enough_for"]]
+        notes += [f"not enough for: {analysis}: {why}" for analysis, why in short.items()]
+    emit({"ok": report.ok, **to_plain(report), **about}, json, table=Table(header, rows, title, tuple(notes)))
     return 0 if report.ok else 1
 
 

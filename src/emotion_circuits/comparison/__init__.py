@@ -20,7 +20,7 @@ from emotion_circuits.comparison._alignment_rows import (
     layer_rows,
     steering_rows,
 )
-from emotion_circuits.comparison._claims import alignment_claims, shared_claim, transfer_claims
+from emotion_circuits.comparison._claims import ALIGNMENT, TRANSFER, alignment_claims, shared_claim, transfer_claims
 from emotion_circuits.comparison._depths import (
     ALL_FUNCTIONS,
     DEPTH_CORRELATION,
@@ -58,6 +58,7 @@ from emotion_circuits.comparison._subspaces import (
 from emotion_circuits.comparison._transfer import Detection, MappedDirections, Steering, detect, map_directions, steer
 
 __all__ = [
+    "ALIGNMENT",
     "ALL",
     "ALL_FUNCTIONS",
     "DEPTH_CORRELATION",
@@ -81,6 +82,7 @@ __all__ = [
     "SELF_OVERLAP",
     "SLOPE",
     "SLOPE_SHARE",
+    "TRANSFER",
     "Arm",
     "Detection",
     "FitSet",

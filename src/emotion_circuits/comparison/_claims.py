@@ -9,6 +9,8 @@ from emotion_circuits.comparison._transfer import Detection
 from emotion_circuits.geometry import corrected
 from emotion_circuits.statistics import Claim, smallest_auroc, smallest_from_se
 
+ALIGNMENT = "mapped-to-own cosine minus the best untrained one"
+TRANSFER = "AUROC of the mapped direction on implicit texts"
 NORMAL_95 = 1.959963984540054
 
 
@@ -57,7 +59,7 @@ def alignment_claims(pair: PairAlignment, effect: float, evidence: str) -> list[
                 model=pair_name(pair.a.name, pair.b.name),
                 emotion=gain.emotion,
                 layer=pair.row_b - 1,
-                statistic="mapped-to-own cosine minus the best untrained one",
+                statistic=ALIGNMENT,
                 value=gain.value,
                 ci95=(gain.interval.low, gain.interval.high),
                 chance=0.0,
@@ -100,7 +102,7 @@ def transfer_claims(pair: PairAlignment, found: tuple[Detection, ...], effect: f
                 model=pair_name(pair.a.name, pair.b.name),
                 emotion=one.emotion,
                 layer=pair.row_b - 1,
-                statistic="AUROC of the mapped direction on implicit texts",
+                statistic=TRANSFER,
                 value=one.mapped.value,
                 ci95=(one.mapped.interval.low, one.mapped.interval.high),
                 chance=float(one.shuffled.mean()),

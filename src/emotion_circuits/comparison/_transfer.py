@@ -14,7 +14,7 @@ from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.comparison._align import PairAlignment
 from emotion_circuits.comparison._rows import Route
 from emotion_circuits.comparison._sides import Side
-from emotion_circuits.directions import Activations, DirectionSet
+from emotion_circuits.directions import Activations, DirectionSet, compared
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.geometry import Aligner, remove_all_ones
@@ -186,13 +186,13 @@ def detect(
     null_scores = mapped.shuffled @ values.T
     found = []
     for place, emotion in enumerate(mapped.emotions):
-        labels = test.labels == emotion
+        kept, labels, groups = compared(test.data, emotion)
         own = target.vectors["specific"][emotion][pair.row_b].astype(np.float64)
         results = [
-            grouped_auroc(values @ vector, labels, test.scenarios, seed=seed) for vector in (mapped.mapped[place], own)
+            grouped_auroc((values @ vector)[kept], labels, groups, seed=seed) for vector in (mapped.mapped[place], own)
         ]
-        shuffled = auroc(null_scores[:, place], labels)
-        by_twins = [float(auroc(scores[place], labels)) for scores in untrained]
+        shuffled = auroc(null_scores[:, place, kept], labels)
+        by_twins = [float(auroc(scores[place][kept], labels)) for scores in untrained]
         found.append(
             Detection(
                 emotion, results[0], results[1], max(by_twins, default=np.nan), shuffled,
@@ -220,6 +220,9 @@ def steer(
 
     Args:
         n_shuffled: how many shuffled maps; a band, too few for a claim.
+
+    Returns:
+        one for each emotion that has words.
     """
     emotions, layer = mapped.emotions, mapped.route.layer_b
     native = np.stack([target.vectors["specific"][e][layer + 1].astype(np.float64) for e in emotions])
@@ -231,6 +234,8 @@ def steer(
     found = slopes(odds.reshape(len(units), 2, *odds.shape[1:]), dose)
     results = []
     for place, emotion in enumerate(emotions):
+        if emotion not in slots.classes:
+            continue
         own = found[:, :, slots.column(emotion)]
         two = own[[place, len(emotions) + place]]
         results.append(

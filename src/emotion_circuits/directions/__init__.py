@@ -18,6 +18,7 @@ from emotion_circuits.directions._cleaning import (
     cleaning_words,
 )
 from emotion_circuits.directions._cleaning_rows import cleaning_rows
+from emotion_circuits.directions._compared import Compared, compared
 from emotion_circuits.directions._direction import Direction, Provenance, cosine_matrix
 from emotion_circuits.directions._estimators import (
     ESTIMATORS,
@@ -27,7 +28,6 @@ from emotion_circuits.directions._estimators import (
     MatchedContrast,
     PairedComponent,
     SpecificContrast,
-    matched_texts,
 )
 from emotion_circuits.directions._export import (
     DEFAULT_DOSE,
@@ -105,6 +105,7 @@ __all__ = [
     "CentroidAccuracy",
     "Cleaning",
     "CleaningName",
+    "Compared",
     "ControlVector",
     "Direction",
     "DirectionSet",
@@ -129,6 +130,7 @@ __all__ = [
     "cleaned_values",
     "cleaning_rows",
     "cleaning_words",
+    "compared",
     "cosine_matrix",
     "cosine_rows",
     "default_kinds",
@@ -147,7 +149,6 @@ __all__ = [
     "load_directions",
     "load_generic",
     "load_gguf_control_vector",
-    "matched_texts",
     "pair_cosines",
     "project",
     "quality_profile",

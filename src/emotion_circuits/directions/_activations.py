@@ -51,12 +51,12 @@ class Activations:
     @property
     def labels(self) -> NDArray[np.str_]:
         """(texts,) class names."""
-        return np.array([t.emotion for t in self.data])
+        return np.array([t.emotion for t in self.data], dtype=np.str_)
 
     @property
     def scenarios(self) -> NDArray[np.str_]:
         """(texts,) scenario names."""
-        return np.array([t.scenario for t in self.data])
+        return np.array([t.scenario for t in self.data], dtype=np.str_)
 
     def at(self, position: str) -> FloatArray:
         """(layers + 1, texts, d) at one position.
@@ -67,16 +67,35 @@ class Activations:
         name = check_position(position)
         if name not in self.values:
             raise InputError(f"Position {name} was not recorded.", accepted=", ".join(self.values))
-        if np.isnan(self.values[name]).all():
+        if len(self.data) and np.isnan(self.values[name]).all():
             raise InputError(
                 f"No text of {self.data.name} has the position {name}.",
                 next_step="mark spans in the texts, or choose another position",
             )
         return self.values[name]
 
+    def with_position(self, position: str) -> Activations:
+        """The scenarios that have the position, which those with the same classes have all or none: the pairs of a
+        user's own emotion may have no marked word, or not in every text."""
+        classes: dict[str, frozenset[str]] = {}
+        for t in self.data:
+            classes[t.scenario] = classes.get(t.scenario, frozenset()) | {t.emotion}
+        missing = np.asarray(np.isnan(self.values[position]).any(axis=(0, 2)))
+        lacks = {classes[t.scenario] for t, lost in zip(self.data, missing, strict=True) if lost}
+        return self if not lacks else self.only([classes[t.scenario] not in lacks for t in self.data])
+
+    def none(self, name: str) -> Activations:
+        """The same model's activations of a data set without texts."""
+        empty = self.only([False] * len(self.data))
+        return replace(empty, data=Dataset(name, ()))
+
     def select(self, *, emotion: str | None = None, split: str | None = None) -> Activations:
         """The activations of one class and/or one split."""
-        keep = np.array([(emotion in (None, t.emotion)) and (split in (None, t.split)) for t in self.data], dtype=bool)
+        return self.only([(emotion in (None, t.emotion)) and (split in (None, t.split)) for t in self.data])
+
+    def only(self, wanted: Sequence[bool] | NDArray[np.bool_]) -> Activations:
+        """The texts that are wanted, (texts,)."""
+        keep = np.array(wanted, dtype=bool)
         texts = tuple(t for t, kept in zip(self.data, keep, strict=True) if kept)
         return replace(
             self, data=Dataset(self.data.name, texts), values={p: v[:, keep] for p, v in self.values.items()}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emotion_circuits.errors import MeasurementError
-from emotion_circuits.statistics import Interval, exceedance_p, grouped_bootstrap, permute_within_groups
+from emotion_circuits.statistics import Blocks, Interval, exceedance_p, permute_within_groups, weighted_bootstrap
 
 N_FOLDS = 5
 
@@ -30,6 +30,7 @@ def centroid_accuracy(
 ) -> CentroidAccuracy:
     """Share of texts nearest to their own class's mean, the means coming from other scenarios (5 folds).
 
+    Emotions may differ in scenarios, and so in subject: the null, in which labels swap within scenarios, differs alike.
     Everything follows from the Gram matrix, so the null costs a few matrix products whatever the width.
 
     Args:
@@ -40,28 +41,31 @@ def centroid_accuracy(
     values = np.asarray(X, dtype=np.float64)
     if not np.isfinite(values).all():
         raise MeasurementError("The activations hold NaN or infinity.", next_step="a text may lack this position")
-    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
-    names, groups = np.unique(np.asarray(scenarios), return_inverse=True)
+    blocks = Blocks.of(labels, scenarios)
+    codes, groups = blocks.codes, blocks.groups
+    n_classes = len(blocks.emotions) + 1
     values = values - values.mean(axis=0)
     gram = values @ values.T
     # Folds by a fixed shuffle, so that the order in which scenarios were written does not matter.
-    fold_of_group = np.random.default_rng(seed).permutation(len(names)) % N_FOLDS
-    folds = fold_of_group[groups]
-    correct = _correct(gram, codes[None], folds, len(classes))[0]
+    folds = blocks.folds(N_FOLDS, seed)[groups]
+    correct = _correct(gram, codes[None], folds, n_classes)[0]
     null_labels = permute_within_groups(codes, groups, n_permutations, seed + 1)
     null = np.concatenate(
-        [_correct(gram, part, folds, len(classes)).mean(axis=1) for part in np.array_split(null_labels, 8) if len(part)]
+        [_correct(gram, part, folds, n_classes).mean(axis=1) for part in np.array_split(null_labels, 8) if len(part)]
     )
-    per_scenario = np.bincount(groups, weights=correct) / np.bincount(groups)
+    right, sizes = np.bincount(groups, weights=correct), np.bincount(groups)
+    boot = weighted_bootstrap(
+        lambda w: w @ right / (w @ sizes), len(sizes), n_draws=1000, seed=seed + 2, strata=blocks.kinds
+    )
     low, high = np.quantile(null, [0.025, 0.975])
     return CentroidAccuracy(
         value=float(correct.mean()),
-        interval=grouped_bootstrap(per_scenario, n_draws=1000, seed=seed + 2).interval,
+        interval=boot.interval,
         null_mean=float(null.mean()),
         null_low=float(low),
         null_high=float(high),
         p=exceedance_p(float(correct.mean()), null),
-        per_scenario=per_scenario,
+        per_scenario=right / sizes,
     )
 
 
@@ -76,6 +80,7 @@ def _correct(
         weights = member / np.maximum(member.sum(axis=2, keepdims=True), 1)
         inner = weights @ gram
         norms = np.einsum("bcn,bcn->bc", inner, weights)
+        norms[~member.any(axis=2)] = np.inf  # nothing is nearest to a class that other scenarios lack
         # |x − μ|² without |x|², which is the same for every class.
         nearest = np.argmin(norms[:, :, None] - 2 * inner[:, :, ~train], axis=1)
         correct[:, ~train] = nearest == codes[:, ~train]

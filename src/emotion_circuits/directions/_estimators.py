@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emotion_circuits.errors import InputError, MeasurementError
+from emotion_circuits.statistics import Blocks
 
 NEUTRAL = "neutral"
 CONSTANT = 1e-9
@@ -34,28 +35,6 @@ class Estimator(Protocol):
         ...
 
 
-def matched_texts(labels: NDArray[np.str_], scenarios: NDArray[np.str_]) -> dict[str, NDArray[np.intp]]:
-    """Per class the index of its text in every scenario, scenarios in sorted order.
-
-    Raises:
-        InputError: a scenario that lacks a class or has it twice.
-    """
-    names = np.unique(scenarios)
-    found = {}
-    for emotion in np.unique(labels):
-        of_class = np.flatnonzero(labels == emotion)
-        of_class = of_class[np.argsort(scenarios[of_class], kind="stable")]
-        if not np.array_equal(scenarios[of_class], names):
-            raise InputError(
-                "A matched contrast needs one text of every class in each scenario.",
-                found=f"{len(of_class)} {emotion} texts for {len(names)} scenarios",
-            )
-        found[str(emotion)] = of_class
-    if NEUTRAL not in found or len(found) < 2:
-        raise InputError("A matched contrast needs neutral and emotional texts.", found=", ".join(found))
-    return found
-
-
 def _checked(
     X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike
 ) -> tuple[FloatArray, NDArray[np.str_], NDArray[np.str_]]:
@@ -67,8 +46,29 @@ def _checked(
     return values, names, groups
 
 
+def _differences(values: FloatArray, names: NDArray[np.str_], groups: NDArray[np.str_]) -> list[tuple[str, FloatArray]]:
+    """For every emotion (scenarios, d) h(emotion) − h(neutral), of the scenarios that have it."""
+    blocks = Blocks.of(names, groups)
+    pairs = [(emotion, blocks.pairs(emotion)) for emotion in blocks.emotions]
+    return [(emotion, values[own.texts] - values[own.twins]) for emotion, own in pairs]
+
+
+def _beside(
+    values: FloatArray, names: NDArray[np.str_], groups: NDArray[np.str_], emotion: str
+) -> tuple[FloatArray, NDArray[np.str_]]:
+    """The texts of the scenarios that have an emotion, and their classes."""
+    kept = np.isin(groups, groups[names == emotion])
+    return values[kept], names[kept]
+
+
+def _own_minus_others(values: FloatArray, names: NDArray[np.str_], emotion: str) -> FloatArray:
+    means = {str(c): values[names == c].mean(axis=0) for c in np.unique(names)}
+    result: FloatArray = means[emotion] - np.mean([mean for c, mean in means.items() if c != emotion], axis=0)
+    return result
+
+
 class MatchedContrast:
-    """Mean over scenarios of h(emotion) − h(neutral)."""
+    """Mean over the scenarios that have the emotion of h(emotion) − h(neutral)."""
 
     kind = "matched"
     method = "mean difference"
@@ -77,16 +77,15 @@ class MatchedContrast:
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
         """See `Estimator`."""
         values, names, groups = _checked(X, labels, scenarios)
-        texts = matched_texts(names, groups)
-        neutral = values[texts[NEUTRAL]]
-        self.directions_ = {
-            emotion: (values[index] - neutral).mean(axis=0) for emotion, index in texts.items() if emotion != NEUTRAL
-        }
+        self.directions_ = {emotion: pairs.mean(axis=0) for emotion, pairs in _differences(values, names, groups)}
         return self
 
 
 class SpecificContrast:
-    """The matched contrast minus its mean over emotions: what tells an emotion from the others."""
+    """The matched contrast minus its mean over emotions: what tells an emotion from the others.
+
+    With one emotion there are no others, and it is the matched contrast itself.
+    """
 
     kind = "specific"
     method = "mean difference"
@@ -95,13 +94,16 @@ class SpecificContrast:
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
         """See `Estimator`."""
         matched = MatchedContrast().fit(X, labels, scenarios).directions_
-        common = np.mean(list(matched.values()), axis=0)
+        common = np.mean(list(matched.values()), axis=0) if len(matched) > 1 else 0.0
         self.directions_ = {emotion: vector - common for emotion, vector in matched.items()}
         return self
 
 
 class LogisticProbe:
     """One-against-rest logistic regression on standardised activations, mapped back to the stream's coordinates.
+
+    The rest are the other texts of the scenarios that have the emotion: against texts of other scenarios it would learn
+    what the scenarios are about.
 
     Args:
         strength: C of scikit-learn's LogisticRegression, on features of variance 1.
@@ -116,9 +118,14 @@ class LogisticProbe:
 
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
         """See `Estimator`."""
+        values, names, groups = _checked(X, labels, scenarios)
+        found = ((str(e), *_beside(values, names, groups, e)) for e in np.unique(names) if e != NEUTRAL)
+        self.directions_ = {emotion: self._fit_one(own, own_names == emotion) for emotion, own, own_names in found}
+        return self
+
+    def _fit_one(self, values: FloatArray, positive: NDArray[np.bool_]) -> FloatArray:
         from sklearn.linear_model import LogisticRegression
 
-        values, names, _ = _checked(X, labels, scenarios)
         centred = values - values.mean(axis=0)
         spread = centred.std(axis=0)
         # What rounding leaves of a dimension that does not vary would be blown up. Where none does, as at `embed` for a
@@ -126,14 +133,9 @@ class LogisticProbe:
         varies = spread > CONSTANT * np.abs(values).max(axis=0)
         scale = np.where(varies, spread, 1.0)
         standardised = np.where(varies, centred / scale, 0.0)
-        self.directions_ = {}
-        for emotion in np.unique(names):
-            if emotion == NEUTRAL:
-                continue
-            probe = LogisticRegression(C=self.strength, max_iter=500, class_weight="balanced")
-            probe.fit(standardised, names == emotion)
-            self.directions_[str(emotion)] = probe.coef_[0] / scale
-        return self
+        probe = LogisticRegression(C=self.strength, max_iter=500, class_weight="balanced")
+        result: FloatArray = probe.fit(standardised, positive).coef_[0] / scale
+        return result
 
 
 class PairedComponent:
@@ -151,20 +153,18 @@ class PairedComponent:
     def fit(self, X: ArrayLike, labels: ArrayLike, scenarios: ArrayLike) -> Self:
         """See `Estimator`."""
         values, names, groups = _checked(X, labels, scenarios)
-        texts = matched_texts(names, groups)
         self.directions_ = {}
-        for emotion, index in texts.items():
-            if emotion != NEUTRAL:
-                differences = values[index] - values[texts[NEUTRAL]]
-                component = np.linalg.svd(differences, full_matrices=False)[2][0]
-                self.directions_[emotion] = (component @ differences.mean(axis=0)) * component
+        for emotion, differences in _differences(values, names, groups):
+            component = np.linalg.svd(differences, full_matrices=False)[2][0]
+            self.directions_[emotion] = (component @ differences.mean(axis=0)) * component
         return self
 
 
 class FisherDirection:
     """Fisher's linear discriminant of an emotion against the rest: Σ⁻¹ (its mean − the mean of the other classes).
 
-    Σ is the covariance of texts about their own class's mean, one for all classes, shrunk after Ledoit and Wolf (2004).
+    The rest are those of the scenarios that have the emotion. Σ is the covariance of texts about the mean of their own
+    class in scenarios with the same classes, one for all, shrunk after Ledoit and Wolf (2004).
     It has a direction but no length: here it is as long as the means' difference projected on it, so that it is
     measured in the stream's units as a contrast is.
     """
@@ -178,13 +178,15 @@ class FisherDirection:
         from scipy.linalg import solve
         from sklearn.covariance import ledoit_wolf
 
-        values, names, _ = _checked(X, labels, scenarios)
-        classes, codes = np.unique(names, return_inverse=True)
+        values, names, groups = _checked(X, labels, scenarios)
+        classes = np.unique(names)
         emotions = [str(c) for c in classes if c != NEUTRAL]
         if len(classes) < 2 or not emotions:
             raise InputError("A discriminant needs texts of two classes.", found=", ".join(classes))
-        means = np.stack([values[codes == c].mean(axis=0) for c in range(len(classes))])
-        differences = np.stack([means[classes == e][0] - means[classes != e].mean(axis=0) for e in emotions])
+        differences = np.stack([_own_minus_others(*_beside(values, names, groups, e), e) for e in emotions])
+        blocks = Blocks.of(names, groups)
+        cells, codes = np.unique(np.stack([blocks.kinds[blocks.groups], blocks.codes]), axis=1, return_inverse=True)
+        means = np.stack([values[codes == c].mean(axis=0) for c in range(cells.shape[1])])
         covariance, _ = ledoit_wolf(values - means[codes], assume_centered=True)
         variance = np.trace(covariance) / len(covariance)
         solved = differences

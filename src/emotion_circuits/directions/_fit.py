@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, CleaningName, cleaned_values, cleaning_named
-from emotion_circuits.directions._estimators import matched_texts
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._positions import check_position
 from emotion_circuits.directions._quality import (
@@ -22,9 +21,8 @@ from emotion_circuits.directions._quality import (
 )
 from emotion_circuits.directions._sets import DirectionSet, default_kinds, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.statistics import Measure, exceedance_p, permute_within_groups, split_half_cosine
+from emotion_circuits.statistics import Blocks, Measure, exceedance_p, permute_within_groups, split_half_cosine
 
-MIN_DEVELOPMENT_SCENARIOS = 2
 RELATIVE_NORM = "norm over the median residual norm"
 SPLIT_HALF = "split-half cosine"
 ContrastKind = Literal["matched", "specific"]
@@ -43,10 +41,10 @@ def fit_with_layers(
     """Fit directions and choose every emotion's layer on development scenarios.
 
     Args:
-        explicit: of a data set with all classes in every scenario.
+        explicit: of a data set with neutral text beside every emotion's.
         position: where texts are read.
         generic: of the same model.
-        implicit: of texts that name no emotion, to choose layers on. Without them, and at the position
+        implicit: of texts that name no emotion, to choose layers on. For an emotion without them, and at the position
             `emotion_token`, which they lack, halves of the explicit development scenarios judge each other.
         kinds: which kinds; None for those of `default_kinds`.
         cleaning: what is done to activations before (see `cleaned_values`); `none` still leaves out the all-ones
@@ -54,19 +52,20 @@ def fit_with_layers(
         share: of generic text's variance whose components are projected out, for `components`.
 
     Returns:
-        The directions; without chosen layers where there are fewer than two development scenarios.
+        The directions; without a chosen layer for emotions of fewer than two development scenarios.
     """
     name = check_position(position)
     kinds = default_kinds(name) if kinds is None else kinds
     chosen = cleaning_named(cleaning, share)
     directions = fit_directions(explicit, name, generic, kinds, chosen)
     development = explicit.select(split="development")
+    layers: dict[str, int] = {}
     if implicit is not None and name != "emotion_token":
         judged_by = "specific" if "specific" in kinds else kinds[0]
-        return directions.with_layers(choose_layers(implicit.select(split="development"), directions, judged_by))
-    if len(development.data.scenarios) < MIN_DEVELOPMENT_SCENARIOS:
-        return directions
-    return directions.with_layers(choose_layers_within(development, name, generic, chosen))
+        layers = choose_layers(implicit.select(split="development"), directions, judged_by)
+    if set(layers) < set(directions.emotions):
+        layers = choose_layers_within(development, name, generic, chosen) | layers
+    return directions.with_layers({emotion: layers[emotion] for emotion in directions.emotions if emotion in layers})
 
 
 def directions_of(
@@ -75,12 +74,12 @@ def directions_of(
     """Directions of every emotion and layer: `directions(acts)["gratitude"]` is the one at the chosen layer.
 
     Args:
-        activations: of a data set with all classes in every scenario.
+        activations: of a data set with neutral text beside every emotion's.
         position: where texts are read.
         generic: of the same model; None takes those that were recorded with the activations.
 
     Raises:
-        InputError: no statistics of generic text, scenarios without every class.
+        InputError: no statistics of generic text, scenarios without neutral text.
     """
     chosen = activations.generic if generic is None else generic
     if chosen is None:
@@ -112,14 +111,18 @@ def stability_rows(
         layers: emotion → the only layer to measure; None for all layers.
     """
     values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)
+    blocks = Blocks.of(explicit.labels, explicit.scenarios)
+    permuted = permute_within_groups(blocks.codes, blocks.groups, PROFILE_PERMUTATIONS, seed)
+    # Emotions of the same scenarios are alike under the null, and share its draws.
+    chance = {e: blocks.weights(blocks.first_alike(e), kind, permuted) for e in directions.emotions}
     rows = []
     for row, layer_values in enumerate(values):
         emotions = [e for e in directions.emotions if layers is None or layers[e] == row - 1]
         if not emotions:
             continue
         scale = float(directions.generic.norm[row])
-        null = _norms_by_chance(layer_values, explicit, kind, seed) / scale
         for emotion in emotions:
+            null = np.linalg.norm(chance[emotion] @ layer_values, axis=1) / scale
             raw = directions.vectors[kind][emotion][row].astype(np.float64)
             length = float(np.linalg.norm(raw)) / scale
             low, high = np.quantile(null, [0.025, 0.975])
@@ -159,21 +162,6 @@ def _split_half(
     )  # fmt: skip
 
 
-def _norms_by_chance(
-    values: NDArray[np.float64], explicit: Activations, kind: ContrastKind, seed: int
-) -> NDArray[np.float64]:
-    """(draws,) lengths of a direction made from labels permuted within scenarios: every emotion has the same null."""
-    labels, scenarios = explicit.labels, explicit.scenarios
-    matched_texts(labels, scenarios)  # refuses incomplete scenarios
-    classes, codes = np.unique(labels, return_inverse=True)
-    permuted = permute_within_groups(codes, scenarios, PROFILE_PERMUTATIONS, seed)
-    emotions = [code for code, name in enumerate(classes) if name != "neutral"]
-    others = [code for code in range(len(classes)) if code not in emotions] if kind == "matched" else emotions
-    contrast = (permuted == emotions[0]).astype(np.float64) - np.isin(permuted, others) / len(others)
-    lengths: NDArray[np.float64] = np.linalg.norm(contrast @ values, axis=1) / len(explicit.data.scenarios)
-    return lengths
-
-
 def _row(
     explicit: Activations,
     directions: DirectionSet,
@@ -206,5 +194,5 @@ def _row(
         null_high=null_high,
         ceiling=ceiling,
         p=p,
-        n_unique=len(explicit.data.scenarios),
+        n_unique=int((explicit.labels == emotion).sum()),
     )

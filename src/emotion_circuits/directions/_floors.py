@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
+from emotion_circuits.directions._compared import compared
 from emotion_circuits.directions._generic import GenericStatistics
-from emotion_circuits.directions._quality import PROFILE_BOOTSTRAP, PROFILE_PERMUTATIONS, choose_layers, project
+from emotion_circuits.directions._quality import (
+    PROFILE_BOOTSTRAP,
+    PROFILE_PERMUTATIONS,
+    choose_layers,
+    choose_layers_within,
+    project,
+)
 from emotion_circuits.directions._sets import fit_directions
 from emotion_circuits.prompts import NEUTRAL, Dataset
 from emotion_circuits.statistics import EMBED_LAYER, AurocResult, Measure, grouped_auroc
@@ -28,14 +35,11 @@ def word_classifier() -> Any:
 
 
 def _judge(scores: NDArray[np.float64], data: Dataset, emotion: str, seed: int) -> AurocResult:
+    kept, positive, groups = compared(data, emotion)
     return grouped_auroc(
-        scores,
-        np.array([t.emotion == emotion for t in data]),
-        np.array([t.scenario for t in data]) if data.is_matched else None,
-        n_bootstrap=PROFILE_BOOTSTRAP,
-        n_permutations=PROFILE_PERMUTATIONS,
-        seed=seed,
-    )
+        scores[kept], positive, groups,
+        n_bootstrap=PROFILE_BOOTSTRAP, n_permutations=PROFILE_PERMUTATIONS, seed=seed,
+    )  # fmt: skip
 
 
 def bag_of_words_floor(explicit: Dataset, judged_on: Dataset, emotion: str, seed: int = 0) -> AurocResult:
@@ -63,7 +67,10 @@ def untrained_floor(
         values.mean(axis=1).astype(np.float32), np.ones(len(values), dtype=np.float32), (), (), len(explicit.data)
     )
     directions = fit_directions(explicit, position, own, ("specific",), share=0)
-    layer = choose_layers(implicit.select(split="development"), directions)[emotion]
+    layers = choose_layers(implicit.select(split="development"), directions)
+    if emotion not in layers:
+        layers = choose_layers_within(explicit.select(split="development"), position, own, 0)
+    layer = layers[emotion]
     scores = project(judged_on, directions, emotion, "specific", layer + 1)
     return layer, _judge(scores, judged_on.data, emotion, seed)
 
@@ -76,7 +83,7 @@ def floor_rows(
     twins: Sequence[tuple[Activations, Activations, Sequence[Activations]]],
     seed: int = 0,
 ) -> list[Measure]:
-    """One row per emotion, set of texts and floor, beside its own interval and null.
+    """One row per emotion, set of texts that has it, and floor, beside its own interval and null.
 
     Args:
         model: whose floors these are.
@@ -88,6 +95,8 @@ def floor_rows(
     rows = []
     for emotion in (name for name in explicit.classes if name != NEUTRAL):
         for k, (statistic, texts) in enumerate(judged_on):
+            if emotion not in texts.labels:
+                continue
             found = bag_of_words_floor(explicit, texts.data, emotion, seed)
             rows.append(_row(model, emotion, position, EMBED_LAYER, BAG_OF_WORDS, statistic, found))
             for number, (own_explicit, own_implicit, own_sets) in enumerate(twins):

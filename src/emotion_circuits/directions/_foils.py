@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._cleaning import cleaned_values
-from emotion_circuits.directions._estimators import NEUTRAL, matched_texts
+from emotion_circuits.directions._estimators import NEUTRAL
 from emotion_circuits.directions._floors import BAG_OF_WORDS, word_classifier
 from emotion_circuits.directions._quality import PROFILE_BOOTSTRAP, PROFILE_PERMUTATIONS, project
 from emotion_circuits.directions._sets import DirectionSet, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.statistics import EMBED_LAYER, Measure, grouped_auroc
+from emotion_circuits.statistics import EMBED_LAYER, Blocks, Measure, grouped_auroc
 
 FOIL_RATE = "share of foils over the threshold"
 HIT_RATE = "share of explicit test texts over the threshold"
@@ -53,13 +53,13 @@ def foil_rows(
 ) -> list[Measure]:
     """How often foils are taken for the emotion whose word they hold, and whether true texts still score above them.
 
-    Four rows per emotion and layer, and as many for a bag of words trained on the same development texts. The threshold
-    lies halfway between the mean scores of the emotion's and the neutral development texts, each scored by the
-    direction of the other development scenarios. The chance level of a share of texts over the threshold is that of
-    neutral test texts; its null is what as many neutral texts would give (beta-binomial, Jeffreys' prior), its p
-    Fisher's exact test of *more* than neutral: of foils, a small one says that the direction answers to words. An
-    implicit text has the emotion without its words, a foil the word without the emotion: there a bag of words falls
-    below chance.
+    Four rows per layer and emotion that has foils and implicit texts, and as many for a bag of words trained on the
+    same development texts. The threshold lies halfway between the mean scores of the emotion's and the neutral
+    development texts, each scored by the direction of the other development scenarios. The chance level of a share of
+    texts over the threshold is that of neutral test texts; its null is what as many neutral texts would give
+    (beta-binomial, Jeffreys' prior), its p Fisher's exact test of *more* than neutral: of foils, a small one says that
+    the direction answers to words. An implicit text has the emotion without its words, a foil the word without the
+    emotion: there a bag of words falls below chance.
 
     Args:
         explicit: the profile's texts.
@@ -75,8 +75,8 @@ def foil_rows(
     development, test = explicit.select(split="development"), explicit.select(split="test")
     if len(development.data.scenarios) < 2:
         raise InputError("A threshold needs two development scenarios.", found=len(development.data.scenarios))
-    if not (len(test.data) and len(implicit.select(split="test").data)):
-        raise InputError("Foils are judged beside explicit and implicit texts of test scenarios.", found="none")
+    if not len(test.data):
+        raise InputError("Foils are judged beside explicit texts of test scenarios.", found="none")
     held_out = fit_directions(development, position, generic, ("specific",), directions.cleaned)
     rows: list[Measure] = []
     for emotion in held_out.emotions:
@@ -86,7 +86,7 @@ def foil_rows(
             implicit.select(emotion=emotion, split="test"),
             foils.select(emotion=emotion, split="test"),
         )
-        if not len(texts.foils.data):
+        if min(len(own.data) for own in texts) < 2 or (development.labels == emotion).sum() < 2:
             continue
         thresholds = _thresholds(development, held_out, emotion)
         for row in range(held_out.n_layers + 1):
@@ -107,15 +107,17 @@ def _thresholds(development: Activations, held_out: DirectionSet, emotion: str) 
     By the direction of *other* scenarios: on texts that made it, a direction scores higher than on fresh ones.
     """
     position, generic = held_out.position, held_out.generic
-    texts = matched_texts(development.labels, development.scenarios)
+    blocks = Blocks.of(development.labels, development.scenarios)
+    pairs, own = blocks.pairs(emotion), blocks.has(emotion)
     cleaned = cleaned_values(development, position, generic, held_out.cleaned)
-    common = np.mean([cleaned[:, texts[e]] for e in held_out.emotions], axis=0)
-    contrasts = cleaned[:, texts[emotion]] - common
-    others = contrasts.sum(axis=1, keepdims=True) - contrasts
+    order = np.argsort(blocks.groups, kind="stable")
+    weighted = (cleaned * blocks.weights(emotion)[:, None])[:, order]
+    parts = np.add.reduceat(weighted, np.flatnonzero(np.diff(blocks.groups[order], prepend=-1)), axis=1)
+    others = parts.sum(axis=1, keepdims=True) - parts[:, own]
     lengths = np.linalg.norm(others, axis=2, keepdims=True)
     units = np.divide(others, lengths, out=np.zeros_like(others), where=lengths > 0)
     above = development.at(position).astype(np.float64) - generic.mean[:, None]
-    means = [np.einsum("lgd,lgd->l", above[:, texts[c]], units) / units.shape[1] for c in (emotion, NEUTRAL)]
+    means = [np.einsum("lgd,lgd->l", above[:, texts], units) / units.shape[1] for texts in pairs]
     result: FloatArray = (means[0] + means[1]) / 2 / generic.norm
     return result
 

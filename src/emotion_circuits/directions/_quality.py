@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._centroids import centroid_accuracy
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, Cleaning, cleaned_values
+from emotion_circuits.directions._compared import compared
 from emotion_circuits.directions._generic import GenericStatistics
 from emotion_circuits.directions._sets import DirectionSet, fit_directions
-from emotion_circuits.errors import MeasurementError
-from emotion_circuits.prompts import Dataset
+from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import (
     EMBED_LAYER,
     AurocResult,
+    Blocks,
     Measure,
     auroc,
     exceedance_p,
@@ -47,6 +49,8 @@ def project(
     activations: Activations, directions: DirectionSet, emotion: str, kind: str, row: int
 ) -> NDArray[np.float64]:
     """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in units of the median residual norm."""
+    if emotion not in directions.vectors[kind]:
+        raise MeasurementError(f"There is no direction for {emotion} at {directions.position}.")
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
     length, scale = float(np.linalg.norm(vector)), float(directions.generic.norm[row])
@@ -71,12 +75,12 @@ def detection(
     n_permutations: int = PROFILE_PERMUTATIONS,
     seed: int = 0,
 ) -> AurocResult:
-    """AUROC of the projection for one emotion against all other classes."""
-    grouped = activations.data.is_matched
+    """AUROC of the projection for one emotion against the other classes (see `compared`)."""
+    against = compared(activations.data, emotion)
     return grouped_auroc(
-        project(activations, directions, emotion, kind, row),
-        activations.labels == emotion,
-        activations.scenarios if grouped else None,
+        project(activations, directions, emotion, kind, row)[against.kept],
+        against.positive,
+        against.groups,
         n_bootstrap=n_bootstrap,
         n_permutations=n_permutations,
         seed=seed,
@@ -84,19 +88,22 @@ def detection(
 
 
 def choose_layers(development: Activations, directions: DirectionSet, kind: str = "specific") -> dict[str, int]:
-    """For each emotion the layer whose AUROC on development texts is highest; ties go to the lower layer.
+    """For each emotion that has texts the layer whose AUROC on development texts is highest; ties go to the lower one.
 
     `embed` is not a candidate: it is a floor.
     """
     chosen = {}
     for emotion in directions.emotions:
-        labels = development.labels == emotion
-        values = [
-            float(auroc(project(development, directions, emotion, kind, layer + 1), labels))
-            for layer in range(directions.n_layers)
-        ]
+        if emotion not in development.labels:
+            continue
+        values = [_ranking(development, directions, emotion, kind, layer) for layer in range(directions.n_layers)]
         chosen[emotion] = int(np.argmax(np.round(values, 10)))
     return chosen
+
+
+def _ranking(texts: Activations, directions: DirectionSet, emotion: str, kind: str, layer: int) -> float:
+    kept, positive, _ = compared(texts.data, emotion)
+    return float(auroc(project(texts, directions, emotion, kind, layer + 1)[kept], positive))
 
 
 class EvaluationTexts(NamedTuple):
@@ -111,30 +118,29 @@ def choose_layers_within(
     development: Activations, position: str, generic: GenericStatistics, cleaning: Cleaning = DEFAULT_SHARE
 ) -> dict[str, int]:
     """Like `choose_layers`, where only explicit texts have the position: directions from one half of the scenarios are
-    judged on the other half, and the two AUROCs averaged."""
-    names = np.array(development.data.scenarios)
-    half = np.isin(development.scenarios, names[::2])
-    parts = [_keep(development, half), _keep(development, ~half)]
+    judged on the other half, and the two AUROCs averaged. Emotions of fewer than two scenarios have no layer."""
+    names, seen = [], Counter[frozenset[str]]()
+    classes = {s: frozenset(development.labels[development.scenarios == s]) for s in development.data.scenarios}
+    for scenario, own in classes.items():  # every second of those with the same classes
+        seen[own] += 1
+        names += [scenario] if seen[own] % 2 else []
+    half = np.isin(development.scenarios, names)
+    parts = [development.only(half), development.only(~half)]
+    if not all(len(part.data) for part in parts):
+        return {}
     fitted = [fit_directions(part, position, generic, ("specific",), cleaning) for part in parts]
     chosen = {}
     for emotion in fitted[0].emotions:
+        if emotion not in fitted[1].emotions:
+            continue
         values = [
             np.mean(
-                [
-                    float(auroc(project(other, d, emotion, "specific", layer + 1), other.labels == emotion))
-                    for d, other in zip(fitted, parts[::-1], strict=True)
-                ]
+                [_ranking(other, d, emotion, "specific", layer) for d, other in zip(fitted, parts[::-1], strict=True)]
             )
             for layer in range(generic.mean.shape[0] - 1)
         ]
         chosen[emotion] = int(np.argmax(np.round(values, 10)))
     return chosen
-
-
-def _keep(activations: Activations, kept: NDArray[np.bool_]) -> Activations:
-    texts = tuple(t for t, keep in zip(activations.data, kept, strict=True) if keep)
-    values = {p: v[:, kept] for p, v in activations.values.items()}
-    return Activations(activations.source, Dataset(activations.data.name, texts), values, activations.match_rate)
 
 
 def quality_profile(texts: EvaluationTexts, directions: DirectionSet, seed: int = 0) -> list[Measure]:
@@ -184,8 +190,10 @@ def detection_row(
 ) -> Measure:
     try:
         found = detection(texts, d, emotion, row, kind=kind, seed=seed)
-    except MeasurementError:  # no direction there: the number is undefined, not chance
-        return _row(d, emotion, row - 1, kind, name, value=np.nan, chance=0.5, n_unique=len(texts.data.scenarios))
+    except MeasurementError:  # no direction there, or no texts: the number is undefined, not chance
+        kept, positive, _ = compared(texts.data, emotion)
+        n = len(set(texts.scenarios[kept])) if positive.any() else 0
+        return _row(d, emotion, row - 1, kind, name, value=np.nan, chance=0.5, n_unique=n)
     return _row(
         d, emotion, row - 1, kind, name,
         value=found.value, ci_low=found.interval.low, ci_high=found.interval.high, chance=found.chance,
@@ -228,10 +236,9 @@ def pair_cosine_null(
 
 
 def _pair_differences(explicit: Activations, values: NDArray[np.float64], emotion: str) -> NDArray[np.float64]:
-    """(scenarios, d) h(emotion) − h(neutral), scenarios in sorted order."""
-    order = np.argsort(explicit.scenarios, kind="stable")
-    labels = explicit.labels[order]
-    result: NDArray[np.float64] = values[order][labels == emotion] - values[order][labels == "neutral"]
+    """(scenarios, d) h(emotion) − h(neutral) of the scenarios that have the emotion, in sorted order."""
+    pairs = Blocks.of(explicit.labels, explicit.scenarios).pairs(emotion)
+    result: NDArray[np.float64] = values[pairs.texts] - values[pairs.twins]
     return result
 
 
@@ -261,14 +268,14 @@ def _split_half_row(
     kind: Literal["specific", "matched"],
     seed: int,
 ) -> Measure:
-    n_groups = len(explicit.data.scenarios)
+    n_groups = int((explicit.labels == emotion).sum())
     try:
         half = split_half_cosine(
             values, explicit.labels, explicit.scenarios, emotion,
             kind=kind, n_splits=PROFILE_SPLITS, n_permutations=PROFILE_PERMUTATIONS, n_bootstrap=PROFILE_BOOTSTRAP,
             seed=seed,
         )  # fmt: skip
-    except MeasurementError:
+    except (InputError, MeasurementError):  # too few scenarios, or nothing differs between the classes
         return _row(d, emotion, row - 1, kind, "split-half cosine", value=np.nan, chance=0.0, n_unique=n_groups)
     return _row(
         d, emotion, row - 1, kind, "split-half cosine",
@@ -294,24 +301,22 @@ def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) 
     """Cosines between emotions' directions at every layer, raw (matched) and specific, with a bootstrap interval.
 
     Matched directions share −μ_neutral, so their raw cosines are inflated: under the null in which each scenario's
-    texts swap labels at random they are near .5. Specific ones sum to zero: three unrelated ones have −.5.
+    texts swap labels at random they are near .5 where the emotions have the same scenarios. Specific ones sum to zero:
+    three unrelated ones have −.5. One emotion has no rows.
     """
     emotions = directions.emotions
+    if len(emotions) < 2:
+        return []
     rng = np.random.default_rng(seed)
     values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)
-    labels = explicit.labels
-    order = np.argsort(explicit.scenarios, kind="stable")
-    n_groups = len(explicit.data.scenarios)
-    weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=PROFILE_BOOTSTRAP) / n_groups
-    weights = np.concatenate([np.full((1, n_groups), 1 / n_groups), weights])
-    swaps = np.argsort(rng.random((PROFILE_PERMUTATIONS, n_groups, len(emotions) + 1)), axis=2)
+    blocks = Blocks.of(explicit.labels, explicit.scenarios)
+    drawn = np.concatenate([np.ones((1, blocks.n_groups)), blocks.draws(PROFILE_BOOTSTRAP, rng)])
+    shuffled = _swapped(blocks, rng.random((PROFILE_PERMUTATIONS, blocks.n_groups, len(emotions) + 1)))
+    null_weights = np.stack([blocks.weights(e, "matched", shuffled) for e in emotions], axis=2)
     rows = []
     for row, layer_values in enumerate(values):
-        ordered = layer_values[order]
-        by_class = np.stack([ordered[labels[order] == c] for c in ("neutral", *emotions)], axis=1)
-        boot = _cosines(np.einsum("bg,gcd->bcd", weights, by_class))
-        gram = np.einsum("gcd,hkd->gchk", by_class, by_class) / n_groups**2
-        null = _cosines_from_gram(_permuted_gram(gram, swaps))
+        boot = _cosines(_drawn_contrasts(blocks, layer_values, emotions, drawn), float(np.abs(layer_values).max()))
+        null = _cosines_from_gram(_gram_of_contrasts(layer_values, null_weights))
         for kind_index, kind in enumerate(("matched", "specific")):
             for i, first in enumerate(emotions):
                 for j in range(i + 1, len(emotions)):
@@ -322,46 +327,66 @@ def cosine_rows(explicit: Activations, directions: DirectionSet, seed: int = 0) 
                             value=float(boot[0, kind_index, i, j]),
                             ci_low=float(np.quantile(draws, 0.025)), ci_high=float(np.quantile(draws, 0.975)),
                             chance=float(chance.mean()), null_low=float(np.quantile(chance, 0.025)),
-                            null_high=float(np.quantile(chance, 0.975)), ceiling=1.0, n_unique=n_groups,
+                            null_high=float(np.quantile(chance, 0.975)), ceiling=1.0,
+                            n_unique=int((blocks.has(first) | blocks.has(emotions[j])).sum()),
                         )
                     )  # fmt: skip
     return rows
 
 
-def _cosines(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Class means (draws, classes, d), neutral first → cosines (draws, 2 kinds, emotions, emotions)."""
-    matched = means[:, 1:] - means[:, :1]
+def _swapped(blocks: Blocks, keys: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(draws, texts) classes after each block's texts swapped them in the order of its keys, (draws, G, classes)."""
+    neutral_first = (blocks.codes + 1) % (len(blocks.emotions) + 1)
+    texts = np.lexsort((neutral_first, blocks.groups))
+    sizes = np.bincount(blocks.groups)
+    swapped = np.empty((len(keys), len(texts)), dtype=np.intp)
+    for size in np.unique(sizes):
+        members = np.flatnonzero(sizes == size)
+        own = texts[np.isin(blocks.groups[texts], members)].reshape(len(members), size)
+        orders = np.argsort(np.argsort(keys[:, members, :size], axis=2), axis=2)
+        swapped[:, own] = np.take_along_axis(np.broadcast_to(blocks.codes[own], orders.shape), orders, axis=2)
+    return swapped
+
+
+def _drawn_contrasts(
+    blocks: Blocks, values: NDArray[np.float64], emotions: tuple[str, ...], drawn: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(draws, emotions, d) matched contrasts when block g is drawn drawn[b, g] times."""
+    found = []
+    for emotion in emotions:
+        weights = drawn[:, blocks.has(emotion)]
+        pairs = blocks.pairs(emotion)
+        found.append(weights / weights.sum(axis=1, keepdims=True) @ (values[pairs.texts] - values[pairs.twins]))
+    return np.stack(found, axis=1)
+
+
+def _cosines(matched: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    """Matched contrasts (draws, emotions, d) → cosines (draws, 2 kinds, emotions, emotions)."""
     specific = matched - matched.mean(axis=1, keepdims=True)
     result = []
     for vectors in (matched, specific):
         lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
         # Where the texts do not differ there is no direction, and no cosine.
-        unit = vectors / np.where(lengths > 1e-6 * np.abs(means).max(), lengths, np.nan)
+        unit = vectors / np.where(lengths > 1e-6 * size, lengths, np.nan)
         result.append(unit @ unit.transpose(0, 2, 1))
     return np.stack(result, axis=1)
 
 
-def _permuted_gram(gram: NDArray[np.float64], swaps: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(draws, classes, classes) inner products of class means after each scenario's texts took the classes in `swaps`,
-    (draws, scenarios, classes): PᵀGP with each draw's choice P of texts."""
-    n_draws, n_groups, n_classes = swaps.shape
-    n_texts = n_groups * n_classes
-    chosen = np.zeros((n_draws, n_texts, n_classes))
-    np.put_along_axis(chosen, swaps + n_classes * np.arange(n_groups)[:, None], 1.0, axis=1)
+def _gram_of_contrasts(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(draws, emotions, emotions) inner products of contrasts with weights (draws, texts, emotions)."""
+    n_draws, n_texts, n_emotions = weights.shape
     # One product for all draws, side by side.
-    columns = gram.reshape(n_texts, n_texts) @ chosen.transpose(1, 0, 2).reshape(n_texts, -1)
-    products = columns.reshape(n_texts, n_draws, n_classes).transpose(1, 0, 2)
-    result: NDArray[np.float64] = np.matmul(chosen.transpose(0, 2, 1), products)
+    columns = (values @ values.T) @ weights.transpose(1, 0, 2).reshape(n_texts, -1)
+    products = columns.reshape(n_texts, n_draws, n_emotions).transpose(1, 0, 2)
+    result: NDArray[np.float64] = np.matmul(weights.transpose(0, 2, 1), products)
     return result
 
 
 def _cosines_from_gram(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same cosines as `_cosines`, (draws, 2, emotions, emotions), from inner products of class means."""
-    n = gram.shape[-1] - 1
-    matched = np.hstack([-np.ones((n, 1)), np.eye(n)])
-    specific = matched - matched.mean(axis=0)
+    """The same cosines as `_cosines`, (draws, 2, emotions, emotions), from inner products of matched contrasts."""
+    n = gram.shape[-1]
     result = []
-    for contrast in (matched, specific):
+    for contrast in (np.eye(n), np.eye(n) - 1 / n):
         products = contrast @ gram @ contrast.T
         lengths = np.sqrt(np.maximum(np.einsum("bii->bi", products), 1e-60))
         result.append(products / (lengths[:, :, None] * lengths[:, None, :]))

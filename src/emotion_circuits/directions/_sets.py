@@ -193,7 +193,7 @@ def fit_directions(
     """Fit every kind of direction at every layer, on cleaned activations (see `cleaned_values`).
 
     Args:
-        activations: of a data set with all classes in every scenario.
+        activations: of a data set with neutral text beside every emotion's.
         position: where texts are read.
         generic: of the same model.
         kinds: which kinds.
@@ -201,13 +201,13 @@ def fit_directions(
             `whitened`.
 
     Raises:
-        InputError: an unknown kind, or scenarios without every class.
+        InputError: an unknown kind, or scenarios without neutral text.
     """
     unknown = [kind for kind in kinds if kind not in ESTIMATORS]
     if unknown:
         raise InputError(f"Unknown kind of direction {unknown[0]!r}.", accepted=", ".join(ESTIMATORS))
     position = check_position(position)
-    activations.data.require_matched("A direction")
+    activations.data.require_twins("A direction")
     layers = clean_layers(activations, position, generic, share)
     vectors: dict[str, dict[str, FloatArray]] = {}
     for kind in kinds:

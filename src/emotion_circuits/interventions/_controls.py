@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emotion_circuits._parts import Parts
-from emotion_circuits.directions import Activations, DirectionSet, cleaned_values, matched_texts
+from emotion_circuits.directions import Activations, DirectionSet, cleaned_values
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions._actions import line, pushes_along
@@ -18,7 +18,7 @@ from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import SlotTask, column_of
-from emotion_circuits.statistics import EMBED_LAYER, exceedance_p, permute_within_groups
+from emotion_circuits.statistics import EMBED_LAYER, Blocks, exceedance_p, permute_within_groups
 
 FloatArray = NDArray[np.float64]
 
@@ -139,14 +139,11 @@ def shuffled_label_directions(
     They point where texts of one scenario differ anyway, which is a harder control than any direction of the space.
     """
     values = cleaned_values(explicit, directions.position, directions.generic, directions.cleaned)[layer + 1]
-    labels, scenarios = explicit.labels, explicit.scenarios
-    matched_texts(labels, scenarios)  # refuses incomplete scenarios
-    classes, codes = np.unique(labels, return_inverse=True)
-    permuted = permute_within_groups(codes, scenarios, n, seed)
-    # Specific direction of the first emotion under each draw: its class mean minus the mean over emotions.
-    emotions = [i for i, c in enumerate(classes) if c != "neutral"]
-    target = emotions[0]
-    weights = (permuted == target).astype(np.float64) - np.isin(permuted, emotions) / len(emotions)
+    blocks = Blocks.of(explicit.labels, explicit.scenarios)
+    # Of the first emotion under each draw.
+    weights = blocks.weights(
+        blocks.emotions[0], "specific", permute_within_groups(blocks.codes, blocks.groups, n, seed)
+    )
     drawn = weights @ values
     unit: FloatArray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit

@@ -120,7 +120,7 @@ def punctuation_control(
         lm: the model that the directions were made from.
         directions: of it.
         emotion: whose direction is ablated and whose words are scored.
-        data: texts with one of each class in every scenario.
+        data: scenarios of neutral text and emotions'; those that have this emotion are taken.
         word_sets: what the classes say.
         bridge: follows every text; what comes after it is the first word of an utterance.
         layer: the first block whose output is ablated; by default the emotion's chosen layer, or the last but one if
@@ -140,8 +140,9 @@ def punctuation_control(
     directions.check_model(lm)
     if n_controls < MIN_CONTROLS:
         raise InputError("Too few control directions.", found=n_controls, accepted=f"{MIN_CONTROLS} or more")
-    data.require_matched("The punctuation control")
-    pairs = {c: [t for t in data if t.emotion == c] for c in (NEUTRAL, emotion)}
+    data.require_twins("The punctuation control")
+    own = {t.scenario for t in data if t.emotion == emotion}
+    pairs = {c: [t for t in data if t.emotion == c and t.scenario in own] for c in (NEUTRAL, emotion)}
     if not all(pairs.values()):
         raise InputError(f"There are no texts of {emotion} and neutral.", accepted=", ".join(data.classes))
     order = {scenario: i for i, scenario in enumerate(data.scenarios)}
@@ -151,8 +152,8 @@ def punctuation_control(
     task = slot_task(lm, contexts, word_sets)
     groups = token_groups(chosen, lm.encode([c.text for c in contexts]))
 
-    own = task.column(emotion)
-    clean = _paired(_odds(lm, task, groups, ablation, [None], batch_tokens, on_variants)[..., own])[0]
+    column = task.column(emotion)
+    clean = _paired(_odds(lm, task, groups, ablation, [None], batch_tokens, on_variants)[..., column])[0]
     gap = grouped_bootstrap(clean, n_draws=n_draws, seed=substream(seed, 1))
     signs = sign_flip_test(clean, seed=substream(seed, 2), alternative="two-sided")
     tested = gap.interval.low > 0 and signs.p < ALPHA
@@ -172,7 +173,7 @@ def punctuation_control(
     ablated = np.empty((0, len(GROUPS), len(clean)))
     if tested:
         variants = list(product(range(1 + n_controls), GROUPS))
-        found = _paired(_odds(lm, task, groups, ablation, variants, batch_tokens, on_variants)[..., own])
+        found = _paired(_odds(lm, task, groups, ablation, variants, batch_tokens, on_variants)[..., column])
         ablated = found.reshape(1 + n_controls, len(GROUPS), -1)
     for i, group in enumerate(GROUPS):
         rows.append(row(SHARES[group], *(_share(clean, ablated[:, i], n_draws, seed) if tested else [nan] * 8)))

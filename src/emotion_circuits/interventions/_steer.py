@@ -70,7 +70,9 @@ def slot_outcomes(
     tokens = torch.tensor(task.tokens, device=lm.device)
     run = _Run(lm, tokens, batch_tokens, on_variants)
     batches = task.batches if where == "all" else task.plain_batches()
-    return run.outcomes(batches, len(task.contexts), 4, at, Batch.last, task.score, last=where == "last")
+    return run.outcomes(
+        batches, len(task.contexts), len(task.classes), at, Batch.last, task.score, last=where == "last"
+    )
 
 
 def continuation_outcomes(

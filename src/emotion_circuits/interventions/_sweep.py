@@ -88,10 +88,15 @@ class SweepResult:
         return np.stack([self.log_odds[:, i, :, :, c] for i, c in enumerate(index)], axis=1)
 
     def own_minus_neutral(self) -> FloatArray:
-        """(layers, emotions, doses, contexts): own class's continuations minus neutral ones under the same edit."""
+        """(layers, emotions, doses, contexts): own class's continuations minus neutral ones under the same edit, NaN
+        where there are none."""
         classes = np.array(self.continuation_classes)
         neutral = self.continuations[..., classes == "neutral"].mean(axis=-1)
-        own = [self.continuations[:, i][..., classes == e].mean(axis=-1) for i, e in enumerate(self.layout.emotions)]
+        nothing = np.full_like(neutral[:, 0], np.nan)
+        own = [
+            self.continuations[:, i][..., classes == e].mean(axis=-1) if e in classes else nothing
+            for i, e in enumerate(self.layout.emotions)
+        ]
         difference: FloatArray = np.stack(own, axis=1) - neutral
         return difference
 
@@ -125,6 +130,8 @@ class SweepResult:
         for statistic, values in outcomes:
             for (i, layer), (j, emotion), (k, dose) in _cells(self.layout):
                 units = values[i, j, k]
+                if statistic == CONTINUATIONS and emotion not in self.continuation_classes:
+                    continue
                 if collapsed[i, j, k]:
                     rows.append(self._measure(emotion, layer, dose, statistic, np.nan, (np.nan, np.nan), 0.0, units))
                     continue

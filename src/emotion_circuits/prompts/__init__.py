@@ -24,6 +24,7 @@ from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
 from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
+from emotion_circuits.prompts._needs import ANALYSES, CLAIMS, DIRECTIONS, IMPLICIT_TEXTS, SHARED, WORDS, lacking
 from emotion_circuits.prompts._read import read_dataset
 from emotion_circuits.prompts._schema import (
     BRIDGE,
@@ -43,11 +44,17 @@ from emotion_circuits.prompts._schema import (
 from emotion_circuits.prompts._validate import Finding, Measure, ValidationReport, validate
 
 __all__ = [
+    "ANALYSES",
     "BRIDGE",
+    "CLAIMS",
+    "DIRECTIONS",
+    "IMPLICIT_TEXTS",
     "NEUTRAL",
     "PROFILES",
+    "SHARED",
     "SLOTS",
     "SPLITS",
+    "WORDS",
     "Bank",
     "Context",
     "Continuation",
@@ -74,6 +81,7 @@ __all__ = [
     "generic",
     "generic_sample",
     "kept_bank",
+    "lacking",
     "mark",
     "neutral_first",
     "read_dataset",

@@ -100,17 +100,32 @@ class Dataset:
         complete = len(per_cell) == len(self.scenarios) * len(self.classes) == len(self.texts)
         return complete and len(self.classes) > 1
 
+    def require_twins(self, method: str) -> None:
+        """Raises InputError, naming `method`, unless every scenario has one neutral text and others of different
+        classes."""
+        classes: dict[str, list[str]] = {}
+        for t in self.texts:
+            classes.setdefault(t.scenario, []).append(t.emotion)
+        wrong = [s for s, own in classes.items() if NEUTRAL not in own or len(set(own)) < len(own) or len(own) < 2]
+        if wrong or not classes:
+            raise self._no_blocks(method, f"{len(wrong)} of them are not, such as {wrong[0]}" if wrong else "no texts")
+
     def require_matched(self, method: str) -> None:
         """Raises InputError, naming `method`, unless the data set is matched."""
         if not self.is_matched:
-            counts = Counter(t.emotion for t in self.texts)
-            raise InputError(
-                f"{method} compares texts of one scenario, and the scenarios of {self.name} are not complete",
-                found=f"{len(self.scenarios)} scenarios; texts: "
-                + (", ".join(f"{c} {counts[c]}" for c in self.classes) or "none"),
-                accepted="every scenario with exactly one text of each class",
-                next_step='give each text a "scenario", or class files of equal length (row i is then scenario i)',
-            )
+            raise self._no_blocks(method, "some lack a class", "exactly one text of each class")
+
+    def _no_blocks(
+        self, method: str, why: str, accepted: str = "one neutral text and one of an emotion, or several"
+    ) -> InputError:
+        counts = Counter(t.emotion for t in self.texts)
+        listed = ", ".join(f"{c} {counts[c]}" for c in self.classes) or "none"
+        return InputError(
+            f"{method} compares texts of one scenario, and the scenarios of {self.name} are not complete",
+            found=f"{len(self.scenarios)} scenarios ({why}); texts: {listed}",
+            accepted=f"every scenario with {accepted}",
+            next_step='give each text a "scenario", or class files of equal length (row i is then scenario i)',
+        )
 
     def select(self, emotion: str | None = None, split: str | None = None) -> Dataset:
         """The texts of one emotion and/or one split, in the same order.

@@ -126,9 +126,10 @@ def validate(
     if n_permutations < 0:
         raise InputError("the number of permutations is negative", found=n_permutations)
     of = bank() if of is None else of
-    problems = [*_text_problems(dataset, words), *_group_problems(dataset), *_duplicate_problems(dataset)]
+    problems = [*_text_problems(dataset, words), *_split_problems(dataset), *_duplicate_problems(dataset)]
     thirds = tuple(_span_thirds(dataset))
     warnings = [*_text_warnings(dataset, of), *_thirds_warnings(thirds)]
+    (warnings if _are_blocks(dataset) else problems).extend(_counts(dataset))
     numbers: tuple[Measure, ...] = ()
     if len(dataset.scenarios) < FOLDS or len(dataset.classes) < 2:
         found = f"{len(dataset.scenarios)} scenarios, {len(dataset.classes)} classes"
@@ -183,7 +184,20 @@ def _text_warnings(dataset: Dataset, of: Bank) -> Iterator[Finding]:
     yield from _finding("neutral-emotion-word", "neutral texts with a word that can name an emotion", cases)
 
 
-def _group_problems(dataset: Dataset) -> Iterator[Finding]:
+def _are_blocks(dataset: Dataset) -> bool:
+    """Whether each scenario has neutral text and that of emotions, if not of all: then contrasts are defined. A few
+    scenarios that lack a class are a mistake."""
+    try:
+        dataset.require_twins("Validation")
+    except InputError:
+        return False
+    classes: defaultdict[str, set[str]] = defaultdict(set)
+    for t in dataset:
+        classes[t.scenario].add(t.emotion)
+    return min(Counter(map(frozenset, classes.values())).values()) >= FOLDS
+
+
+def _counts(dataset: Dataset) -> Iterator[Finding]:
     totals = Counter(t.emotion for t in dataset)
     if len(set(totals.values())) > 1:
         yield Finding("count", 1, "unequal classes: " + ", ".join(f"{c} {totals[c]}" for c in dataset.classes))
@@ -192,6 +206,9 @@ def _group_problems(dataset: Dataset) -> Iterator[Finding]:
         grid = ((s, c, cells[s, c]) for s in dataset.scenarios for c in dataset.classes)
         cases = [f"scenario {s} has {number} of {c}" for s, c, number in grid if number != 1]
         yield from _finding("count", "scenarios without exactly one text of each class", cases)
+
+
+def _split_problems(dataset: Dataset) -> Iterator[Finding]:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for t in dataset:
         splits[t.scenario].add(t.split)
@@ -235,7 +252,9 @@ class _Judgement(NamedTuple):
 
 
 def _separability(dataset: Dataset, implicit_texts: Dataset, n_permutations: int, seed: int) -> _Judgement:
-    transfers = dataset.hash != implicit_texts.hash and set(implicit_texts.classes) <= set(dataset.classes)
+    known = len(implicit_texts.classes) > 1 and set(implicit_texts.classes) <= set(dataset.classes)
+    transfers = known and dataset.hash != implicit_texts.hash
+    implicit_texts = implicit_texts if transfers else dataset
     words, implicit_words = word_matrices(dataset, implicit_texts)
     recipes = (
         _Recipe("nuisance", NUISANCE_CLASSIFIERS, nuisance_matrix(dataset), nuisance_matrix(implicit_texts)),

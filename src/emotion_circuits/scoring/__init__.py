@@ -31,7 +31,15 @@ from emotion_circuits.scoring._offline import OfflineScorer
 from emotion_circuits.scoring._perplexity import continuation_perplexities
 from emotion_circuits.scoring._project import Score, score_texts
 from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, make_scorer
-from emotion_circuits.scoring._slots import SlotTask, SlotTokens, column_of, log_odds, slot_task, slot_tokens
+from emotion_circuits.scoring._slots import (
+    SlotTask,
+    SlotTokens,
+    column_of,
+    log_odds,
+    slot_task,
+    slot_tokens,
+    where_told,
+)
 from emotion_circuits.scoring._vader import VaderScorer
 
 __all__ = [
@@ -76,6 +84,7 @@ __all__ = [
     "slot_tokens",
     "stored_perplexities",
     "twin_of",
+    "where_told",
     "words_of",
     "wrong_way_share",
 ]

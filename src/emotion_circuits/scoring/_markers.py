@@ -43,7 +43,7 @@ class MarkerScorer:
         counts: values are numbers of markers; else 1 if there is any, 0 if there is none.
 
     Attributes:
-        emotions: those of the bank. Neutral text has no words of its own.
+        emotions: those of the bank that have words. Neutral text has none of its own.
     """
 
     low: Final = 0.0
@@ -51,7 +51,7 @@ class MarkerScorer:
 
     def __init__(self, bank: Bank, *, counts: bool = False):
         self.counts = counts
-        self.emotions = bank.emotions
+        self.emotions = tuple(own.name for own in bank.classes[1:] if own.lexicon.patterns or own.words)
         self._bank = bank
         self.name = "marker-counts" if counts else "markers"
         self.high = float("inf") if counts else 1.0

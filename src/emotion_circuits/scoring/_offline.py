@@ -28,7 +28,7 @@ class LabelledText(NamedTuple):
 
 
 class OfflineScorer:
-    """Probabilities of a bank's classes.
+    """Probabilities of those of a bank's classes that it has texts of to learn from.
 
     Logistic regression on TF-IDF of words and word pairs, and of two to five characters inside words. It is trained
     when it is first needed (a second) and kept in this object only.
@@ -54,9 +54,11 @@ class OfflineScorer:
         if profile not in PROFILES:
             raise InputError("unknown profile", found=repr(profile), accepted=", ".join(PROFILES))
         self.profile = profile
-        self.emotions = bank.names
-        self.chance = 1 / len(bank.names)
         self._bank = bank
+        learnt = {text.emotion for text in self.training_texts()}
+        # Of one class there is nothing to learn.
+        self.emotions = tuple(name for name in bank.names if name in learnt) if len(learnt) > 1 else ()
+        self.chance = 1 / max(1, len(self.emotions))
 
     def training_texts(self) -> list[LabelledText]:
         """What it learns from; scenarios of different sources have different names."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,9 +13,42 @@ from torch import Tensor
 from emotion_circuits.engine import Batch, plan_batches
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import Context, WordSets
+from emotion_circuits.prompts import NEUTRAL, Context, WordSets
 
 MIN_CHARACTERS = 3
+Made = TypeVar("Made")
+
+
+class NoOwnToken(InputError):
+    """None of a class's words begins with a token that tells it from the other classes.
+
+    Attributes:
+        emotion: the class.
+    """
+
+    emotion = ""
+
+    def of(self, emotion: str) -> NoOwnToken:
+        """The same error, about a class."""
+        self.emotion = emotion
+        return self
+
+
+def where_told(make: Callable[[WordSets], Made], word_sets: WordSets, *needed: str) -> tuple[Made, dict[str, str]]:
+    """What `make` makes of as many classes as a model's tokens tell apart, and why the others are left out.
+
+    Raises:
+        InputError: neutral words, or those of a class that is needed, are not told from the others.
+    """
+    left_out: dict[str, str] = {}
+    while True:
+        try:
+            return make(word_sets), left_out
+        except NoOwnToken as error:
+            if error.emotion in (NEUTRAL, *needed):
+                raise
+            left_out[error.emotion] = error.problem.rstrip(".")
+            word_sets = WordSets(tuple(own for own in word_sets if own.emotion != error.emotion))
 
 
 @dataclass(frozen=True)
@@ -89,11 +123,11 @@ def _own_tokens(
     }
     for emotion, tokens in kept.items():
         if not tokens:
-            raise InputError(
+            raise NoOwnToken(
                 f"No word of {emotion} at the slot {slot!r} begins with a token of its own in {lm.name}.",
                 found=f"the context {context!r}",
                 next_step="use other word sets or other contexts",
-            )
+            ).of(emotion)
     dropped = tuple(w for (c, w), token in zip(words, first, strict=True) if token is None or token not in kept[c])
     return SlotTokens(slot, kept, dropped)
 
@@ -182,7 +216,7 @@ def column_of(classes: Sequence[str], emotion: str) -> int:
 
 
 def slot_task(lm: LoadedModel, contexts: Sequence[Context], word_sets: WordSets) -> SlotTask:
-    """Lay contexts out for scoring.
+    """Lay contexts out for scoring, for the classes that have words for every slot of theirs.
 
     Raises:
         InputError: no contexts, or a class without words after one of them.
@@ -190,7 +224,10 @@ def slot_task(lm: LoadedModel, contexts: Sequence[Context], word_sets: WordSets)
     if not contexts:
         raise InputError("No contexts to steer in.")
     slots: dict[int, SlotTokens] = {}
-    for slot in sorted({c.slot for c in contexts}):
+    wanted = sorted({c.slot for c in contexts})
+    everywhere = set(word_sets.classes(wanted[0])).intersection(*(word_sets.classes(slot) for slot in wanted))
+    word_sets = WordSets(tuple(own for own in word_sets if own.emotion in everywhere))
+    for slot in wanted:
         own = [i for i, context in enumerate(contexts) if context.slot == slot]
         found = slot_tokens(lm, word_sets, slot, [contexts[i].text for i in own])
         slots |= dict(zip(own, found, strict=True))

@@ -4,7 +4,18 @@ The unit everywhere is the group (the scenario). Everything is deterministic giv
 """
 
 from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
-from ._claims import ALPHA, SIDE_CONDITION_LIMITS, Claim, Verdict, claims_json, judge, read_claims, write_claims
+from ._blocks import Blocks, ContrastKind, Pairs
+from ._claims import (
+    ALPHA,
+    SIDE_CONDITION_LIMITS,
+    Claim,
+    Verdict,
+    claims_json,
+    judge,
+    read_claims,
+    untested,
+    write_claims,
+)
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table
 from ._multiple import benjamini_hochberg, holm
@@ -28,12 +39,15 @@ __all__ = [
     "SIDE_CONDITION_LIMITS",
     "Alternative",
     "AurocResult",
+    "Blocks",
     "Bootstrap",
     "Claim",
+    "ContrastKind",
     "DifferenceResult",
     "Interval",
     "MapTest",
     "Measure",
+    "Pairs",
     "PermutationResult",
     "SequentialResult",
     "SplitHalfResult",
@@ -62,6 +76,7 @@ __all__ = [
     "split_half_cosine",
     "split_half_from_gram",
     "substream",
+    "untested",
     "weighted_bootstrap",
     "write_claims",
 ]

@@ -46,7 +46,8 @@ class Claim(BaseModel):
     simply (a bag of words, an untrained model). `chance` is its expectation under `null`. `smallest_detectable` and
     `effect_of_interest` share one unit (both the statistic's value, or both its distance from chance). `smallest_p` is
     the smallest p that so many draws of the null can give; None where more draws would change nothing.
-    `side_conditions` hold measured values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`.
+    `side_conditions` hold measured values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`;
+    a claim that cannot be tested may say why itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,7 +117,8 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
 
     Holm runs over all claims of one question, whatever their model and emotion; undefined p-values do not count. Then:
 
-    * "not tested" where the value, its interval, its p or any level to compare with is undefined;
+    * "not tested" where the value, its interval, its p or any level to compare with is undefined, for the reason that
+      the claim gives or this one;
     * "supported" where the adjusted p is below .05, the interval lies above the strongest of chance and floors, and
       every side condition holds;
     * "underpowered" where it is not supported and the smallest effect detectable with 80 % power exceeds the effect of
@@ -148,6 +150,15 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     return tuple(judged)
 
 
+def untested(id: str, model: str, emotion: str | None, statistic: str, why: str) -> Claim:
+    """A declared claim that cannot be tested, which says why. It does not count in Holm."""
+    return Claim(
+        id=id, question=id.partition(".")[0].upper(), model=model, emotion=emotion, layer=None, statistic=statistic,
+        value=None, ci95=None, chance=None, ceiling=None, floors={}, null="", p=None, n_unique=0, evidence=(),
+        why=f"{why}.",
+    )  # fmt: skip
+
+
 def _strongest(claim: Claim) -> _Floor | None:
     """The highest of chance and floors; on ties chance, then the first name."""
     levels = [] if claim.chance is None else [_Floor("chance", claim.chance)]
@@ -160,7 +171,7 @@ def _verdict(claim: Claim, p_adjusted: float | None, smallest_p: float | None, n
     if claim.value is None or claim.ci95 is None or p_adjusted is None or strongest is None:
         needed = {"value": claim.value, "interval": claim.ci95, "p": p_adjusted, "chance level": strongest}
         missing = ", ".join(name for name, found in needed.items() if found is None)
-        return "not tested", f"{claim.statistic} has no defined {missing}."
+        return "not tested", claim.why or f"{claim.statistic} has no defined {missing}."
     low, high = claim.ci95
     above, significant = low > strongest.value, p_adjusted < ALPHA
     conditions = _side_conditions(claim)

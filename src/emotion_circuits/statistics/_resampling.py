@@ -141,6 +141,7 @@ def weighted_bootstrap(
     seed: Seed,
     method: BootstrapMethod = "bca",
     level: float = 0.95,
+    strata: npt.ArrayLike | None = None,
 ) -> Bootstrap:
     """Bootstrap a statistic written in group weights: far cheaper where it is a ratio of (bi)linear forms.
 
@@ -148,6 +149,8 @@ def weighted_bootstrap(
         statistic: from weights (B, G), how often each group was drawn, to (B,). Rows sum to G, in the jackknife to G −
             1. n_groups: G, at least 2. n_draws, seed, method, level: as in `grouped_bootstrap`, which names the errors
             too.
+        strata: (G,) groups that differ here are drawn apart, so that each stratum keeps its number; a group that is
+            the only one of its stratum is always drawn.
     """
 
     def of_drawn(drawn: IntArray) -> npt.ArrayLike:
@@ -155,7 +158,7 @@ def weighted_bootstrap(
         counts = np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * n_groups)
         return statistic(counts.reshape(len(drawn), n_groups).astype(np.float64))
 
-    return _bootstrap_rows(of_drawn, n_groups, n_groups, n_draws, seed, method, level)
+    return _bootstrap_rows(of_drawn, n_groups, n_groups, n_draws, seed, method, level, strata)
 
 
 def _bootstrap_rows(
@@ -166,13 +169,22 @@ def _bootstrap_rows(
     seed: Seed,
     method: BootstrapMethod,
     level: float,
+    strata: npt.ArrayLike | None = None,
 ) -> Bootstrap:
     """Bootstrap a statistic of the drawn groups' numbers, (B, G) to (B,)."""
     require_level(level)
     if n_groups < 2 or n_draws < 2:
         raise InputError("A bootstrap needs two groups and two draws.", found=f"{n_groups} groups, {n_draws} draws")
 
-    def vectorised(drawn: IntArray, axis: int) -> FloatArray:
+    codes = np.zeros(n_groups, dtype=int) if strata is None else np.unique(strata, return_inverse=True)[1]
+    apart = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    samples, fixed = [s for s in apart if len(s) > 1], [s for s in apart if len(s) == 1]
+    if not samples:
+        raise InputError("A bootstrap needs two groups of a kind.", found=f"{n_groups} groups, each of its own kind")
+
+    def vectorised(*parts: IntArray, axis: int) -> FloatArray:
+        always = [np.broadcast_to(s, (*parts[0].shape[:-1], 1)) for s in fixed]
+        drawn = parts[0] if len(parts) + len(always) == 1 else np.concatenate([*parts, *always], axis=-1)
         rows = np.asarray(statistic(np.atleast_2d(drawn)), dtype=np.float64)
         if not np.isfinite(rows).all():
             raise MeasurementError(
@@ -181,12 +193,11 @@ def _bootstrap_rows(
             )
         return rows.reshape(drawn.shape[:-1])
 
-    numbers = np.arange(n_groups)
-    value = float(vectorised(numbers, -1))
+    value = float(vectorised(*samples, axis=-1))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # a degenerate BCa warns and returns NaN; it is named below
         result = stats.bootstrap(
-            (numbers,),
+            tuple(samples),
             vectorised,
             n_resamples=n_draws,
             batch=batch_length(values_per_draw),

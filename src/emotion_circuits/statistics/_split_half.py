@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from emotion_circuits.errors import InputError, MeasurementError
 
-from ._permutation import exceedance_p, group_codes
+from ._blocks import Blocks, ContrastKind, IntArray
+from ._permutation import exceedance_p
 from ._resampling import FloatArray, Interval, Seed, batch_length, finite_array, substream, weighted_bootstrap
 
-ContrastKind = Literal["matched", "specific"]
 MINIMUM_GROUPS = 4
 # Squared distances below this share of the squared norms are what float32 rounding leaves of equal texts.
 IDENTICAL = 1e-14
@@ -36,7 +37,7 @@ class SplitHalfResult:
         null_mean, null_low, null_high: mean, 2.5 % and 97.5 % points of the permutation null; the mean is the chance
             level. ceiling: Spearman–Brown 2r/(1 + r), the cosine to expect between two directions that each come from
             as many groups as there are here: no other direction can agree better with this one. None where r ≤ 0.
-        n_texts, n_groups, n_splits: counts; texts are those that take part in the contrast.
+        n_texts, n_groups, n_splits: texts that take part in the contrast, groups that have the class, splits.
     """
 
     value: float
@@ -100,8 +101,9 @@ def split_half_from_gram(
 ) -> SplitHalfResult:
     """Split-half cosine of a class's direction, its interval, null and ceiling.
 
-    The null permutes labels within each group among the classes of the contrast (target and neutral, or the emotions)
-    and runs the same code on the same splits: which text of a scenario plays the target is drawn anew.
+    The null permutes labels within each group among the texts that count in the contrast (target and neutral; or the
+    emotions, and neutral where the group lacks an emotion) and runs the same code on the same splits: which text of a
+    scenario plays which part is drawn anew. A half weighs groups of different kinds (sets of classes) as all do.
 
     The interval (percentile) draws groups with replacement and splits them with all copies of a group in one half,
     because a group in both halves would agree with itself. Copies are no new evidence: taken as they are, they double
@@ -114,40 +116,49 @@ def split_half_from_gram(
     Args:
         gram: (n, n) inner products of the texts, best of centred ones.
         labels: (n,) class of each text.
-        groups: (n,) scenario of each text; each has every class once.
+        groups: (n,) scenario of each text; see `Blocks`: each has neutral text once and other classes at most once.
         target: the class whose direction it is.
-        kind: "matched" is the class minus neutral; "specific" the class minus the mean over the emotions (all classes
-            but neutral), which is what remains of the matched contrast after subtracting its mean over emotions.
+        kind: "matched" is the class minus neutral; "specific" that minus its mean over emotions, which is the class
+            minus the mean over the emotions where every group has them all, and the matched one where there is one.
         neutral: name of the neutral class.
         n_splits, n_permutations, n_bootstrap, seed, level: draws, their seed, nominal coverage.
 
     Raises:
-        InputError: an unknown class, a group without each class exactly once, fewer than four groups.
+        InputError: an unknown class, a group that is no block, fewer than four groups with the class.
         MeasurementError: activations without any difference between the classes.
     """
     products = finite_array(gram, "The Gram matrix", (2,))
-    contrasts = _contrast_gram(products, labels, groups, target, kind, neutral)
-    n_groups, n_classes = contrasts.shape[:2]
-    own = contrasts[:, 0, :, 0]
-    if np.trace(own) <= IDENTICAL * np.trace(products):
+    names = np.asarray(labels)
+    if products.shape != (len(names), len(names)):
+        raise InputError("The Gram matrix does not fit the labels.", found=f"{products.shape}, {len(names)} labels")
+    blocks = Blocks.of(names, groups, neutral)
+    n_groups = int(blocks.has(target).sum())
+    if n_groups < MINIMUM_GROUPS:
+        raise InputError("Too few groups to split.", found=n_groups, accepted=f"{MINIMUM_GROUPS} or more")
+    ways = _arrangements(products, blocks, target, kind)
+    kinds = blocks.kinds[ways.groups]
+    own = ways.gram[np.ix_(ways.first, ways.first)]
+    if np.trace(own) <= IDENTICAL * np.trace(products) * np.square(blocks.weights(target, kind)).max():
         raise MeasurementError(f"The texts of {target} and the classes it is contrasted with are identical.")
-    halves = _halves(n_groups, n_splits, seed)
+    halves = blocks.halves(n_splits, seed)[:, ways.groups]
     value = float(_mean_cosines(own[None], halves)[0])
 
     def of_weights(weights: FloatArray) -> FloatArray:
-        parts = _batches(len(weights), n_splits * n_groups)
-        return np.concatenate([_resampled_cosines(own, weights[part], halves) for part in parts])
+        parts = _batches(len(weights), n_splits * len(own))
+        return np.concatenate([_resampled_cosines(own, weights[part], halves, kinds) for part in parts])
 
     boot = weighted_bootstrap(
-        of_weights, n_groups, n_draws=n_bootstrap, seed=substream(seed, 1), method="percentile", level=level
-    )
-    players = np.random.default_rng(substream(seed, 2)).integers(0, n_classes, (n_permutations, n_groups))
-    texts = contrasts.reshape(n_groups * n_classes, n_groups * n_classes)
-    chosen = players + n_classes * np.arange(n_groups)
+        of_weights, len(own), n_draws=n_bootstrap, seed=substream(seed, 1), method="percentile", level=level,
+        strata=kinds,
+    )  # fmt: skip
+    alike = bool((ways.counts == ways.counts[0]).all())  # one number for all draws from the stream as it always did
+    chosen = np.random.default_rng(substream(seed, 2)).integers(
+        0, int(ways.counts[0]) if alike else ways.counts, (n_permutations, len(own))
+    ) + ways.first  # fmt: skip
     null = np.concatenate(
         [
-            _mean_cosines(texts[some[:, :, None], some[:, None, :]], halves)
-            for some in (chosen[part] for part in _batches(n_permutations, n_groups**2))
+            _mean_cosines(ways.gram[some[:, :, None], some[:, None, :]], halves)
+            for some in (chosen[part] for part in _batches(n_permutations, len(own) ** 2))
         ]
     )
     low, high = np.quantile(null, [0.025, 0.975])
@@ -160,7 +171,7 @@ def split_half_from_gram(
         null_low=float(low),
         null_high=float(high),
         ceiling=spearman_brown(value),
-        n_texts=n_groups * n_classes,
+        n_texts=int((blocks.weights(target, kind) != 0).sum()),
         n_groups=n_groups,
         n_splits=n_splits,
     )
@@ -171,50 +182,52 @@ def spearman_brown(split_half: float) -> float | None:
     return 2 * split_half / (1 + split_half) if split_half > 0 else None
 
 
-def _contrast_gram(
-    gram: FloatArray, labels: npt.ArrayLike, groups: npt.ArrayLike, target: str, kind: ContrastKind, neutral: str
-) -> FloatArray:
-    """(G, C, G, C) inner products of h(g, c) − mean over the contrast's classes, the target being class 0.
+class _Arrangements(NamedTuple):
+    """The ways in which each block's texts can take their places in a contrast.
 
-    With two classes that is half the difference between target and neutral: a cosine does not see the factor.
+    Attributes:
+        gram: (A, A) inner products of what a block adds to the contrast, arrangements of all blocks in a row.
+        first: (G,) where each block's begin; the first of them is the observed one.
+        counts: (G,) how many each has.
+        groups: (G,) which of all blocks they are.
     """
-    names = np.asarray(labels)
-    if gram.shape != (len(names), len(names)):
-        raise InputError("The Gram matrix does not fit the labels.", found=f"{gram.shape} for {len(names)} labels")
-    classes = [str(name) for name in np.unique(names)]
-    if target not in classes or target == neutral or kind not in ("matched", "specific"):
-        raise InputError("No such contrast.", found=f"{kind} {target}", accepted=f"matched or specific, {classes}")
-    if kind == "matched" and neutral not in classes:
-        raise InputError("A matched contrast needs neutral texts.", found=classes)
-    others = [neutral] if kind == "matched" else [c for c in classes if c not in (neutral, target)]
-    if not others:
-        raise InputError("A specific contrast needs another emotion.", found=classes)
-    codes = group_codes(groups, len(names))
-    n_groups = int(codes.max()) + 1
-    chosen = []
-    for name in (target, *others):
-        texts = np.flatnonzero(names == name)
-        if len(texts) != n_groups or len(np.unique(codes[texts])) != n_groups:
-            raise InputError(
-                "Each group needs each class exactly once.", found=f"{len(texts)} {name} in {n_groups} groups"
-            )
-        chosen.append(texts[np.argsort(codes[texts])])
-    if n_groups < MINIMUM_GROUPS:
-        raise InputError("Too few groups to split.", found=n_groups, accepted=f"{MINIMUM_GROUPS} or more")
-    index = np.stack(chosen, axis=1).ravel()
-    table = gram[np.ix_(index, index)].reshape(n_groups, len(chosen), n_groups, len(chosen))
-    table = table - table.mean(axis=1, keepdims=True)
-    result: FloatArray = table - table.mean(axis=3, keepdims=True)
-    return result
+
+    gram: FloatArray
+    first: IntArray
+    counts: IntArray
+    groups: IntArray
 
 
-def _halves(n_groups: int, n_splits: int, seed: Seed) -> FloatArray:
-    """(n_splits, G) ones for the groups of the first half, zeros for the rest; the first half is never larger."""
-    if n_splits < 1:
-        raise InputError("There must be a split.", found=n_splits)
-    order = np.argsort(np.random.default_rng(seed).random((n_splits, n_groups)), axis=1)
-    halves: FloatArray = (order < n_groups // 2).astype(np.float64)
-    return halves
+def _arrangements(gram: FloatArray, blocks: Blocks, target: str, kind: ContrastKind) -> _Arrangements:
+    """Of the blocks that have a part in a contrast.
+
+    A block's texts differ by who plays the target and, where it counts too, who plays neutral; texts without weight
+    (neutral ones where every block has every emotion) do not take part.
+    """
+    weights = blocks.weights(target, kind)
+    order = np.lexsort((blocks.codes, blocks.groups))
+    order = order[weights[order] != 0]
+    matrices, counts, taking_part = [], [], []
+    for number in np.unique(blocks.kinds[blocks.groups[order]]):
+        members = np.flatnonzero(blocks.kinds == number)
+        texts = order[np.isin(blocks.groups[order], members)].reshape(len(members), -1)
+        own = weights[texts[0]]
+        # The roles that differ from the most common weight; of a pair's two, one decides where both are.
+        usual = max(own, key=lambda w: np.isclose(own, w).sum())
+        unlike = [k for k in np.argsort(-np.abs(own - usual), kind="stable") if not np.isclose(own[k], usual)]
+        special = sorted(unlike[:2])
+        rest = [k for k in range(len(own)) if k not in special]
+        places = sorted(permutations(range(len(own)), len(special)), key=lambda at: (at != tuple(special), at))
+        matrix = np.zeros((len(members), len(places), len(weights)))
+        for i, place in enumerate(places):
+            others = [k for k in range(len(own)) if k not in place]
+            np.put_along_axis(matrix[:, i], texts[:, [*place, *others]], own[[*special, *rest]][None], axis=1)
+        matrices.append(matrix.reshape(-1, len(weights)))
+        counts += [len(places)] * len(members)
+        taking_part.append(members)
+    matrix = np.concatenate(matrices)
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return _Arrangements(matrix @ gram @ matrix.T, first, np.array(counts), np.concatenate(taking_part))
 
 
 def _batches(n_draws: int, values_per_draw: int) -> Iterator[slice]:
@@ -222,13 +235,17 @@ def _batches(n_draws: int, values_per_draw: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n_draws, step))
 
 
-def _resampled_cosines(own: FloatArray, weights: FloatArray, halves: FloatArray) -> FloatArray:
-    """(B,) `_mean_cosines` of groups drawn weights[b, g] times, copies counting as different scenarios.
+def _resampled_cosines(own: FloatArray, weights: FloatArray, halves: FloatArray, kinds: IntArray) -> FloatArray:
+    """(B,) `_mean_cosines` of groups drawn weights[b, g] times, copies counting as different scenarios of their kind.
 
     Their Gram matrices are w_g w_h M_gh off the diagonal; none of them is written out.
     """
-    n_groups = len(own)
-    between = (own.sum() - np.trace(own)) / (n_groups * (n_groups - 1))
+    between = np.zeros(len(own))
+    for kind in np.unique(kinds):
+        some = np.flatnonzero(kinds == kind)
+        among = own[np.ix_(some, some)]
+        # The only block of its kind is drawn once, always.
+        between[some] = (among.sum() - np.trace(among)) / max(1, len(some) * (len(some) - 1))
     apart = own - np.diag(np.diag(own))
     diagonals = weights * np.diag(own) + weights * (weights - 1) * between
     drawn = weights[:, None, :] * halves

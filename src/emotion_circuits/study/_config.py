@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -14,9 +15,11 @@ from emotion_circuits.analyses import Analysis, AnalysisPlan, analyses_from
 from emotion_circuits.components import SIZES
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
-from emotion_circuits.prompts import Bank, bank, bundled_emotions
+from emotion_circuits.prompts import DIRECTIONS, Bank, bank, bundled_emotions, lacking
 from emotion_circuits.study._yaml import read_yaml
 
+OWN = (".yaml", ".yml")
+"""How the file of a user's own emotion ends."""
 ALL_LAYERS = 1000
 """More depths than any model has layers."""
 FULL_DOSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -182,7 +185,8 @@ class Study(Plan):
 
     profile: Literal["baseline", "extended"] = "baseline"
     emotions: Several[str] | None = None
-    """Names of bundled emotions, at least two: specific directions set them against each other; None: the default."""
+    """Names of bundled emotions, and paths of one's own (`.yaml`); None for the bundled default. With one emotion there
+    is nothing to set it against, and its specific direction is the matched one."""
     models: Several[str] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
@@ -220,9 +224,10 @@ class Study(Plan):
 
     @field_validator("emotions")
     @classmethod
-    def _bundled(cls, emotions: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if emotions is not None and (len(emotions) < 2 or not set(emotions) <= set(bundled_emotions())):
-            raise ValueError(f"two or more of {', '.join(bundled_emotions())}")
+    def _known(cls, emotions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        known = bundled_emotions()
+        if not all(name in known or name.lower().endswith(OWN) for name in emotions or ()):
+            raise ValueError(f"{', '.join(known)}, or .yaml files of your own")
         return emotions
 
     @field_validator("results")
@@ -253,8 +258,16 @@ class Study(Plan):
 
     @cached_property
     def bank(self) -> Bank:
-        """The classes and their texts."""
-        return bank(self.emotions)
+        """The classes and their texts.
+
+        Raises:
+            InputError: a file that cannot be used, or with too few pairs.
+        """
+        found = bank(self.emotions)
+        for emotion in found.emotions:
+            if DIRECTIONS in (short := lacking(found, emotion)):
+                raise InputError("An emotion has too few pairs for a study.", found=short[DIRECTIONS])
+        return found
 
     @cached_property
     def own_analyses(self) -> tuple[tuple[Analysis, AnalysisPlan], ...]:
@@ -312,7 +325,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study from YAML.
+    """Read a study from YAML. Files of emotions that it names lie beside it, unless their paths are absolute.
 
     Raises:
         InputError: missing, not YAML, or with keys or values that are not accepted.
@@ -322,4 +335,8 @@ def read_study(path: Path) -> Study:
         values = {}
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a mapping of keys to values.", found=type(values).__name__)
-    return study_from_mapping(values, str(path))
+    study = study_from_mapping(values, str(path))
+    if study.emotions is None:
+        return study
+    beside = [str(path.parent / Path(e).expanduser()) if e.lower().endswith(OWN) else e for e in study.emotions]
+    return study_from_mapping({**values, "emotions": tuple(map(os.path.normpath, beside))}, str(path))

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits._lock import owned
 from emotion_circuits._parts import Parts
 from emotion_circuits.errors import EmotionCircuitsError, WriteError
-from emotion_circuits.prompts import write_bank
+from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
@@ -68,6 +68,9 @@ def run_study(
     # torch's threads decide the last digits of its sums. numpy's products here are small: one thread is as fast, never
     # waits for a busy core, and always sums in the same order.
     torch.set_num_threads(study.threads)
+    for emotion in study.bank.emotions:
+        for analysis, why in lacking(study.bank, emotion).items():
+            tell(f"not tested: {analysis}: {why}")
     with owned(study.folder), threadpool_limits(1, user_api="blas"):
         store = Store(study.folder)
         write_bank(study.folder, study.bank)  # what commands that go on from here are about

@@ -42,10 +42,11 @@ from emotion_circuits.components import (
 from emotion_circuits.directions import load_directions, source_of
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel, model_label
-from emotion_circuits.statistics import Claim, smallest_from_se, weighted_bootstrap
+from emotion_circuits.scoring import where_told
+from emotion_circuits.statistics import Claim, smallest_from_se, untested, weighted_bootstrap
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import ComponentsPlan
-from emotion_circuits.study._stages_record import twin_names
+from emotion_circuits.study._stages_record import twin_names, why_untested
 from emotion_circuits.study._workshop import Workshop, directions_path, slug
 
 POSITION = "mean"
@@ -56,14 +57,32 @@ EDGE_STEPS = 3
 """Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
 
 
-def pairs_of_emotions(work: Workshop, name: str, lm: LoadedModel, what: str) -> Iterator[PairSet]:
-    """The pairs of every emotion that has enough of them under this tokenizer."""
+def outcome_on(work: Workshop, lm: LoadedModel, pairs: PairSet) -> WordSetOutcome:
+    """What effects are read by: the words of the classes that this model's tokens tell apart.
+
+    Raises:
+        InputError: the pairs' emotion has no words, or none that is told from the others'.
+    """
+    why = prompts.lacking(work.bank, pairs.emotion).get(prompts.WORDS)
+    if why is not None:
+        raise InputError(why)
+    return where_told(lambda words: WordSetOutcome(lm, pairs, words), work.bank.word_sets(), pairs.emotion)[0]
+
+
+def pairs_of_emotions(
+    work: Workshop, name: str, lm: LoadedModel, what: str, left_out: dict[str, str] | None = None
+) -> Iterator[PairSet]:
+    """The pairs of every emotion that has words, and enough pairs under this tokenizer; `left_out` takes the reasons of
+    the others."""
     texts = work.bank.profile(work.study.profile)
     for emotion in work.bank.emotions:
         try:
             pairs = matched_pairs(lm, texts, emotion)
-            halves(pairs)
+            for part in (pairs, *halves(pairs)):
+                outcome_on(work, lm, part)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
+            if left_out is not None:
+                left_out[emotion] = "; ".join(line.strip(" .") for line in str(error).splitlines()[:2])
             work.tell(f"{name}: no {what} of {emotion}: {error}")
             continue
         yield pairs
@@ -79,7 +98,7 @@ def screen_components(work: Workshop, name: str) -> list[Path]:
         return []
     screens: list[Screen] = []
     for pairs in sets:
-        outcome = WordSetOutcome(lm, pairs, work.bank.word_sets())
+        outcome = outcome_on(work, lm, pairs)
         both = both_screens(lm, outcome, steps=0, unit=directions[pairs.emotion].unit)
         kept = {
             one.kind: components_to_check(lm, one.rankings()["attribution"], one.kind, n_exact)
@@ -115,7 +134,7 @@ def _untrained(work: Workshop, name: str, sets: list[PairSet]) -> dict[str, dict
     for twin in twin_names(work.study, name):
         lm = work.model(twin)
         for pairs in sets:
-            found = attribute(lm, WordSetOutcome(lm, pairs, work.bank.word_sets()), ("head", "unit"))
+            found = attribute(lm, outcome_on(work, lm, pairs), ("head", "unit"))
             for what, own in (("screen", found.heads), ("units", found.units)):
                 assert own is not None
                 most = float(np.abs(own.mean(axis=0)).max())
@@ -147,8 +166,9 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
     path = work.folder / "circuits" / f"{slug(name)}.json"
     found: list[DrawnCurves] = []
     joined = []
-    for pairs in pairs_of_emotions(work, name, lm, "circuit"):
-        ranking, judging = (WordSetOutcome(lm, half, work.bank.word_sets()) for half in halves(pairs))
+    without: dict[str, str] = {}
+    for pairs in pairs_of_emotions(work, name, lm, "circuit", without):
+        ranking, judging = (outcome_on(work, lm, half) for half in halves(pairs))
         rankings = rankings_by(lm, ranking, plan.ranking)
         draws = affordable_draws(lm, judging, plan)
         most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
@@ -168,7 +188,10 @@ def join_circuits(work: Workshop, name: str) -> list[Path]:
         name, plan.ranking, DECLARED_SIZE, plan.draws, [one.found for one in found], joined, seed=seed
     )
     write_json(path, values)
-    claims = [_claim(work, name, one, path.relative_to(work.folder)) for one in found]
+    without |= {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+    kept = [one for one in found if one.found.emotion not in without]
+    claims = [_claim(work, name, one, path.relative_to(work.folder)) for one in kept]
+    claims += [untested("rq4.circuit", model_label(name), emotion, CPR, why) for emotion, why in without.items()]
     return [path, write_unjudged(work.folder, f"rq4_{slug(name)}", claims)]
 
 

@@ -36,6 +36,7 @@ from emotion_circuits.directions import (
 )
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import ModelName, model_label
+from emotion_circuits.prompts import IMPLICIT_TEXTS
 from emotion_circuits.statistics import (
     Claim,
     Measure,
@@ -43,11 +44,13 @@ from emotion_circuits.statistics import (
     smallest_auroc,
     smallest_from_se,
     split_half_cosine,
+    untested,
 )
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._workshop import Workshop, activation_folder, directions_path, slug
 
+STABILITY = "split-half cosine of the specific direction"
 CLAIM_POSITION = "mean"
 TWIN_POSITIONS = ("mean",)
 PROBE_POSITIONS = ("mean",)
@@ -68,6 +71,8 @@ def record_model(work: Workshop, name: str) -> list[Path]:
     )
     files: list[Path] = []
     for target, data, positions in sets:
+        if not len(data):
+            continue
         with work.progress(f"{name}: recording {data.name}", len(data)) as done:
             found = extract(lm, data, positions=positions, batch_tokens=work.study.batch_tokens, on_batch=done)
         files += save_activations(found, target)
@@ -81,43 +86,57 @@ def record_twin(work: Workshop, name: str) -> list[Path]:
     folder = activation_folder(work, name)
     files = save_activations(extract(lm, work.bank.profile(work.study.profile), positions=TWIN_POSITIONS), folder)
     for where, data in (("implicit", work.bank.implicit()), ("real_world", work.bank.real_world())):
+        if not len(data):
+            continue
         files += save_activations(extract(lm, data, positions=TWIN_POSITIONS), folder / where)
     return files
 
 
 def fit_model(work: Workshop, name: str) -> list[Path]:
     """Directions at every position, with the layers chosen on development scenarios."""
-    explicit = load_activations(activation_folder(work, name))
-    implicit = load_activations(activation_folder(work, name) / "implicit")
-    generic = load_generic(activation_folder(work, name))
+    folder = activation_folder(work, name)
+    explicit = load_activations(folder)
+    implicit = _texts(folder / "implicit", explicit)
+    generic = load_generic(folder)
     files = []
     for position in POSITIONS:
-        path = directions_path(work, name, position)
-        save_directions(fit_with_layers(explicit, position, generic, implicit=implicit), path)
-        files.append(path)
+        there = explicit.with_position(position)
+        if not len(there.data):
+            work.tell(f"{name}: no directions at {position}, which no text has")
+            continue
+        files.append(directions_path(work, name, position))
+        save_directions(fit_with_layers(there, position, generic, implicit=implicit), files[-1])
     return files
+
+
+def _texts(folder: Path, explicit: Activations) -> Activations:
+    """Activations of a kind of texts; of none where no class of the study has any."""
+    recorded = any(folder.glob("activations_*.safetensors"))
+    return load_activations(folder) if recorded else explicit.none(folder.name)
 
 
 def judge_directions(work: Workshop, name: str) -> list[Path]:
     """Quality of every position over all layers, foils and intensity, cosines between emotions, the claims of RQ1."""
     folder = activation_folder(work, name)
-    texts = EvaluationTexts(
-        load_activations(folder), load_activations(folder / "implicit"), load_activations(folder / "real_world")
-    )
+    explicit = load_activations(folder)
+    texts = EvaluationTexts(explicit, _texts(folder / "implicit", explicit), _texts(folder / "real_world", explicit))
     quality, cosines = [], []
     with work.progress(f"{name}: quality of directions", len(POSITIONS)) as done:
         for i, position in enumerate(POSITIONS):
+            there = texts._replace(explicit=explicit.with_position(position))
+            if not len(there.explicit.data):
+                continue
             directions = load_directions(directions_path(work, name, position))
-            quality += quality_profile(texts, directions, work.study.seed)
-            cosines += cosine_rows(texts.explicit, directions, work.study.seed)
+            quality += quality_profile(there, directions, work.study.seed)
+            cosines += cosine_rows(there.explicit, directions, work.study.seed)
             done(i + 1)
     judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
     floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
     quality += floors
     directions = load_directions(directions_path(work, name, CLAIM_POSITION))
-    foils, intensity = (load_activations(folder / kind) for kind in ("foils", "intensity"))
-    quality += foil_rows(texts.explicit, texts.implicit, foils, directions, work.study.seed)
-    quality += intensity_rows(intensity, directions, texts.explicit.data, seed=work.study.seed)
+    foils, intensity = (_texts(folder / kind, explicit) for kind in ("foils", "intensity"))
+    quality += foil_rows(explicit, texts.implicit, foils, directions, work.study.seed)
+    quality += intensity_rows(intensity, directions, explicit.data, seed=work.study.seed)
     table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
     write_table(table, measures_table(quality))
     cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
@@ -128,6 +147,12 @@ def judge_directions(work: Workshop, name: str) -> list[Path]:
         claims.append(_separability(work, name, emotion, texts, directions, floors, evidence))
         claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
     return [table, cosine_table, write_unjudged(work.folder, f"rq1_{slug(name)}", claims)]
+
+
+def why_untested(work: Workshop, emotion: str, *needs: str) -> str | None:
+    """What an emotion lacks for a claim (see `prompts.lacking`), in words; None where it lacks nothing."""
+    short = prompts.lacking(work.bank, emotion)
+    return "; ".join(short[need] for need in (prompts.CLAIMS, *needs) if need in short) or None
 
 
 def twin_names(study: Study, name: str) -> list[str]:
@@ -141,9 +166,9 @@ def _twins(work: Workshop, name: str) -> list[tuple[Activations, Activations, li
     found = []
     for twin in twin_names(work.study, name):
         folder = activation_folder(work, twin)
-        implicit = load_activations(folder / "implicit")
-        judged_on = [implicit.select(split="test"), load_activations(folder / "real_world")]
-        found.append((load_activations(folder), implicit, judged_on))
+        explicit = load_activations(folder)
+        implicit = _texts(folder / "implicit", explicit)
+        found.append((explicit, implicit, [implicit.select(split="test"), _texts(folder / "real_world", explicit)]))
     return found
 
 
@@ -156,6 +181,8 @@ def _separability(
     floors: Sequence[Measure],
     evidence: tuple[str, ...],
 ) -> Claim:
+    if why := why_untested(work, emotion, IMPLICIT_TEXTS):
+        return untested("rq1.separability", model_label(name), emotion, IMPLICIT, why)
     layer = directions.chosen_layer[emotion]
     test = texts.implicit.select(split="test")
     found = detection(
@@ -174,7 +201,7 @@ def _separability(
         model=model_label(name),
         emotion=emotion,
         layer=layer,
-        statistic="AUROC on implicit texts",
+        statistic=IMPLICIT,
         value=found.value,
         ci95=(found.interval.low, found.interval.high),
         chance=found.chance,
@@ -197,6 +224,8 @@ def _stability(
     directions: DirectionSet,
     evidence: tuple[str, ...],
 ) -> Claim:
+    if why := why_untested(work, emotion):
+        return untested("rq1.stability", model_label(name), emotion, STABILITY, why)
     layer = directions.chosen_layer[emotion]
     test = explicit.select(split="test")
     common = {
@@ -205,7 +234,7 @@ def _stability(
         "model": model_label(name),
         "emotion": emotion,
         "layer": layer,
-        "statistic": "split-half cosine of the specific direction",
+        "statistic": STABILITY,
         "ceiling": 1.0,
         "floors": {},
         "null": f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
@@ -225,7 +254,13 @@ def _stability(
             seed=work.study.seed,
         )
     except MeasurementError:  # nothing differs between the classes: the statistic is undefined
-        undefined = {"value": None, "ci95": None, "chance": None, "p": None, "n_unique": len(test.data.scenarios)}
+        undefined = {
+            "value": None,
+            "ci95": None,
+            "chance": None,
+            "p": None,
+            "n_unique": int((test.labels == emotion).sum()),
+        }
         return Claim.model_validate(common | undefined)
     return Claim.model_validate(
         common

@@ -9,7 +9,9 @@ from pathlib import Path
 from emotion_circuits import prompts
 from emotion_circuits._files import write_table
 from emotion_circuits.comparison import (
+    ALIGNMENT,
     FIT_POSITION,
+    TRANSFER,
     MappedDirections,
     PairAlignment,
     Side,
@@ -20,6 +22,7 @@ from emotion_circuits.comparison import (
     fit_texts,
     map_path,
     n_steps,
+    pair_name,
     pair_slug,
     pairs_table,
     record_fit_texts,
@@ -31,10 +34,11 @@ from emotion_circuits.comparison import (
     twins_of,
     write_alignment,
 )
-from emotion_circuits.directions import load_activations, load_directions, save_activations
+from emotion_circuits.directions import Activations, load_activations, load_directions, save_activations
 from emotion_circuits.interventions import relative_layers
 from emotion_circuits.models import ModelName
-from emotion_circuits.scoring import slot_task
+from emotion_circuits.scoring import slot_task, where_told
+from emotion_circuits.statistics import Claim, untested
 from emotion_circuits.study._claim_files import write_unjudged
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._stages_steer import read_choice
@@ -73,6 +77,9 @@ def align_models(work: Workshop, a: str, b: str) -> list[Path]:
     """The map from A to B with its nulls and floors, what of it detects emotions in B, and the claims."""
     study = work.study
     plan = study.sharing
+    missing = _untested(work, a, b)
+    if any(claim.id == "rq2.shared" for claim in missing):
+        return [write_unjudged(work.folder, f"maps_{pair_slug(a, b)}", missing)]
     with work.progress(f"{a} → {b}: maps and their nulls", n_steps(2 * len(plan.untrained_seeds))) as done:
         pair = aligned(work, a, b, done)
     folder = work.folder
@@ -87,6 +94,7 @@ def align_models(work: Workshop, a: str, b: str) -> list[Path]:
         shared_claim(pair, effects.shared, evidence),
         *alignment_claims(pair, effects.alignment, evidence),
         *transfer_claims(pair, detected, effects.separability, evidence),
+        *missing,
     ]
     return [layers, chosen, map_file, directions_file, write_unjudged(folder, f"maps_{pair_slug(a, b)}", claims)]
 
@@ -96,11 +104,11 @@ def steer_mapped(work: Workshop, target: str) -> list[Path]:
     study = work.study
     lm = work.model(target)
     directions = load_directions(directions_path(work, target, FIT_POSITION))
-    slots = slot_task(lm, prompts.contexts("test"), work.bank.word_sets())
+    slots, _ = where_told(lambda words: slot_task(lm, prompts.contexts("test"), words), work.bank.word_sets())
     dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
     rows = []
     for source in alignable(study):
-        if source == target:
+        if source == target or not _mapped_path(work, source, target).is_file():
             continue
         mapped = MappedDirections.load(_mapped_path(work, source, target))
         n_shuffled = len(mapped.shuffled)
@@ -133,7 +141,33 @@ def aligned(work: Workshop, a: str, b: str, on_step: Callable[[int], None]) -> P
 
 
 def _side(work: Workshop, name: str, explicit: Path) -> Side:
-    return Side(load_activations(_fit_folder(work, name)), load_activations(explicit))
+    return Side(load_activations(_fit_folder(work, name)), _in_shared_scenarios(work, load_activations(explicit)))
+
+
+def _in_shared_scenarios(work: Workshop, texts: Activations) -> Activations:
+    """The emotions that stand in the same scenarios, which maps are judged by."""
+    own = {t.scenario for t in texts.data if t.emotion in work.bank.emotions and _alone(work, t.emotion)}
+    return texts.only([t.scenario not in own for t in texts.data])
+
+
+def _alone(work: Workshop, emotion: str) -> str | None:
+    """Why an emotion takes no part in maps; None if it does."""
+    return prompts.lacking(work.bank, emotion).get(prompts.SHARED)
+
+
+def _untested(work: Workshop, a: str, b: str) -> list[Claim]:
+    """Claims about emotions that take no part in maps, and about the models where there are no maps."""
+    model = pair_name(a, b)
+    alone = {emotion: why for emotion in work.bank.emotions if (why := _alone(work, emotion))}
+    claims = [
+        untested(id, model, emotion, statistic, why)
+        for emotion, why in alone.items()
+        for id, statistic in (("rq5.alignment", ALIGNMENT), ("rq5.transfer", TRANSFER))
+    ]
+    if len(alone) == len(work.bank.emotions):
+        why = "no two emotions stand in the same scenarios"
+        claims.append(untested("rq2.shared", model, None, "aligned overlap S* of the emotions' subspaces", why))
+    return claims
 
 
 def _fit_folder(work: Workshop, name: str) -> Path:

@@ -30,9 +30,18 @@ from emotion_circuits.interventions import (
 )
 from emotion_circuits.models import LoadedModel, model_label
 from emotion_circuits.prompts import Context
-from emotion_circuits.scoring import continuation_task, slot_task
-from emotion_circuits.statistics import Bootstrap, Claim, Measure, grouped_bootstrap, measures_table, smallest_from_se
+from emotion_circuits.scoring import continuation_task, slot_task, where_told
+from emotion_circuits.statistics import (
+    Bootstrap,
+    Claim,
+    Measure,
+    grouped_bootstrap,
+    measures_table,
+    smallest_from_se,
+    untested,
+)
 from emotion_circuits.study._claim_files import write_unjudged
+from emotion_circuits.study._stages_record import why_untested
 from emotion_circuits.study._workshop import Workshop, activation_folder, directions_path, slug
 
 SLOPE = "slope of own word-set log-odds"
@@ -57,11 +66,21 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
     lm, plan = work.model(name), work.study.steering
     directions = load_directions(directions_path(work, name, plan.position))
     contexts = prompts.contexts("development")
-    slots = slot_task(lm, balanced_contexts(contexts, plan.development_contexts), work.bank.word_sets())
+    few = balanced_contexts(contexts, plan.development_contexts)
+    slots, untold = where_told(lambda words: slot_task(lm, few, words), work.bank.word_sets())
+    for emotion, why in untold.items():
+        work.tell(f"{name}: no steering of {emotion}: {why}")
     continuations = continuation_task(
         lm, _openings(contexts), few_continuations(work.bank, "development", plan.continuations_per_class)
     )
-    layout = Layout(relative_layers(lm.n_layers, plan.depths), plan.doses, directions.emotions)
+    emotions = tuple(e for e in directions.emotions if e in slots.classes)
+    table, chosen = patching_path(work, name, "sweep.parquet"), patching_path(work, name, "choice.json")
+    if not emotions:  # nothing to choose by: where the first emotion is told best, as little as is planned
+        layer = max(0, directions.chosen_layer[directions.emotions[0]])
+        write_table(table, measures_table([]))
+        write_json(chosen, Choice(layer, min(abs(dose) for dose in plan.doses))._asdict())
+        return [table, chosen]
+    layout = Layout(relative_layers(lm.n_layers, plan.depths), plan.doses, emotions)
     _announce(work, name, "the development sweep", sweep_cost(lm, slots, continuations, layout))
     forwards = (len(slots.batches) + len(continuations.batches)) * len(layout.layers)
     variants = forwards * len(layout.emotions) * (len(layout.doses) + 1)
@@ -73,11 +92,11 @@ def sweep_development(work: Workshop, name: str) -> list[Path]:
             continuations,
             layers=layout.layers,
             doses=layout.doses,
+            emotions=emotions,
             batch_tokens=work.study.batch_tokens,
             on_variants=add,
             parts=work.parts,
         )
-    table, chosen = patching_path(work, name, "sweep.parquet"), patching_path(work, name, "choice.json")
     write_table(table, measures_table(result.measures(work.study.seed)))
     write_json(chosen, choose_layer_and_dose(result)._asdict())
     return [table, chosen]
@@ -89,10 +108,18 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
     directions = load_directions(directions_path(work, name, plan.position))
     choice = read_choice(patching_path(work, name, "choice.json"))
     contexts = prompts.contexts("test")
-    slots = slot_task(lm, contexts, work.bank.word_sets())
+    slots, untold = where_told(lambda words: slot_task(lm, contexts, words), work.bank.word_sets())
     continuations = continuation_task(
         lm, _openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
     )
+    table, slopes_table = patching_path(work, name, "steering.parquet"), patching_path(work, name, "controls.parquet")
+    without = untold | {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+    claims = [untested("rq3.steering", model_label(name), e, WORD_SET, why) for e, why in without.items()]
+    emotions = tuple(e for e in directions.emotions if e in slots.classes)
+    if not emotions:
+        write_table(table, measures_table([]))
+        write_table(slopes_table, _controls_frame(name, (), choice, []))
+        return [table, slopes_table, write_unjudged(work.folder, f"rq3_{slug(name)}", claims)]
     result = sweep(
         lm,
         directions,
@@ -100,22 +127,23 @@ def steer_test(work: Workshop, name: str) -> list[Path]:
         continuations,
         layers=[choice.layer],
         doses=(-choice.dose, choice.dose),
+        emotions=emotions,
         batch_tokens=work.study.batch_tokens,
     )
     controls = _controls(work, name, lm, directions, slots, choice)
     own = result.own_log_odds()[0]
     slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
-    rows, claims = result.measures(seed), []
-    table = patching_path(work, name, "steering.parquet")
+    rows = result.measures(seed)
     for i, (emotion, per_context) in enumerate(slopes.items()):
         boot = grouped_bootstrap(per_context, seed=seed)
         rows += [_slope_row(result, emotion, choice, per_context, boot, c) for c in controls]
+        if emotion in without:
+            continue
         ratio = float(result.perplexity_ratios()[0, i].max())
         claims.append(
             _claim(work, name, emotion, choice, boot, len(per_context), controls, ratio, table.relative_to(work.folder))
         )
     write_table(table, measures_table(rows))
-    slopes_table = patching_path(work, name, "controls.parquet")
     write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
     return [table, slopes_table, write_unjudged(work.folder, f"rq3_{slug(name)}", claims)]
 
@@ -235,6 +263,8 @@ def _claim(
 def _controls_frame(name: str, emotions: tuple[str, ...], choice: Choice, controls: list[ControlSlopes]) -> Any:
     import pandas as pd
 
+    if not emotions:
+        return pd.DataFrame(columns=["model", "emotion", "layer", "dose", "kind", "slope"])
     return pd.concat(
         [
             pd.DataFrame(

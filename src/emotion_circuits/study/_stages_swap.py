@@ -7,7 +7,6 @@ from pathlib import Path
 from emotion_circuits._files import write_table
 from emotion_circuits.components import (
     SWAP_SITES,
-    WordSetOutcome,
     interchange,
     interchange_measures,
     matched_pairs,
@@ -15,6 +14,7 @@ from emotion_circuits.components import (
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import relative_layers
 from emotion_circuits.statistics import Measure, measures_table
+from emotion_circuits.study._stages_heads import outcome_on
 from emotion_circuits.study._stages_steer import patching_path
 from emotion_circuits.study._workshop import Workshop
 
@@ -28,10 +28,10 @@ def swap_pairs(work: Workshop, name: str) -> list[Path]:
     for emotion in work.bank.emotions:
         try:
             pairs = matched_pairs(lm, texts, emotion)
+            outcome = outcome_on(work, lm, pairs)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             work.tell(f"{name}: no interchange for {emotion}: {error}")
             continue
-        outcome = WordSetOutcome(lm, pairs, work.bank.word_sets())
         budget = work.study.batch_tokens
         patches = len(layers) * len(SWAP_SITES) * len(plan.places) * (1 + plan.donors)
         with work.counting(f"{name}: interchange, {emotion}", patches * len(outcome.batches(lm, budget))) as add:

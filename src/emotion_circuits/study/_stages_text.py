@@ -32,7 +32,7 @@ def write_and_score(work: Workshop, name: str) -> list[Path]:
         texts = text_arms(lm, directions, openings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done)
     evaluation = evaluate_texts(
         texts,
-        [make_scorer(s, Setting(work.bank)) for s in SCORERS],
+        [scorer for s in SCORERS if (scorer := make_scorer(s, Setting(work.bank))).emotions],
         perplexities=stored_perplexities(texts),
         seed=work.study.seed,
     )

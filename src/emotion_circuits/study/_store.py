@@ -87,10 +87,13 @@ class Store:
     ) -> None:
         """Record a finished stage and what made its files, beside whatever is recorded by now."""
         self._stages = self._read()
+        written = {path.relative_to(self.folder).as_posix(): file_hash(path) for path in sorted(files)}
+        for name in set(self._stages.get(stage, {"files": {}})["files"]) - set(written):  # of another set of emotions
+            (self.folder / name).unlink(missing_ok=True)
         self._stages[stage] = {
             "key": key,
             "parameters": dict(parameters),
-            "files": {path.relative_to(self.folder).as_posix(): file_hash(path) for path in sorted(files)},
+            "files": written,
             "seconds": round(seconds, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {package: version(package) for package in NUMERIC_PACKAGES}
