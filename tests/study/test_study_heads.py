@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from emotion_circuits._files import read_json, read_table
+from emotion_circuits.analyses import _circuits as stage
 from emotion_circuits.components import CPR, PairSet, n_circuits, read_depths, read_head_examples
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import bank
 from emotion_circuits.statistics import read_claims
 from emotion_circuits.study import ComponentsPlan, Study, keys_of, plan_study, run_study
-from emotion_circuits.study import _stages_heads as stage
 from small_study import PLANS, Small
 
 EMOTIONS = bank().emotions

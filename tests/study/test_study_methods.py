@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from emotion_circuits._files import read_table
+from emotion_circuits.analyses import _methods as stage
+from emotion_circuits.analyses import read_choice
 from emotion_circuits.cli import main
 from emotion_circuits.components import MethodRow, methods_table
 from emotion_circuits.errors import InputError
 from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_study, study_from_mapping
-from emotion_circuits.study import _stages_methods as stage
-from emotion_circuits.study._stages_steer import read_choice
 from small_study import Small
 
 TINY = MethodsPlan(doses=(0.3,), samples=1, controls=2, text_tokens=3)
@@ -59,7 +59,7 @@ def test_a_plan_changes_only_its_stage_and_the_report(small: Small) -> None:
         keys_of(plan_study(Study(models=(small.model,), methods=plan)))
         for plan in (TINY, TINY.model_copy(update={"samples": 2}))
     )
-    assert {name for name in before if before[name] != after[name]} == {f"methods/{small.slug}", "report"}
+    assert {name for name in before if before[name] != after[name]} == {f"methods/{small.slug}", "claims", "report"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from kill_study import disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
+from emotion_circuits.analyses import Measures, Workshop, controls_of, read_choice
+from emotion_circuits.analyses._sweep import SweepDevelopment
+from emotion_circuits.analyses._text import best_random
 from emotion_circuits.cli import main
 from emotion_circuits.directions import load_directions
 from emotion_circuits.errors import InputError, MeasurementError
@@ -24,10 +27,7 @@ from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import Claim, read_claims, write_claims
-from emotion_circuits.study import _plan, run_study
-from emotion_circuits.study._stages_steer import controls_of, read_choice
-from emotion_circuits.study._stages_text import best_random
-from emotion_circuits.study._workshop import Workshop
+from emotion_circuits.study import plan_study, run_study
 from small_study import Small
 
 EMOTIONS = bank().emotions
@@ -123,11 +123,11 @@ def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
     stale = tmp_path / "baseline" / "patching" / f"{small.slug}_sweep.parquet"
     stale.write_bytes(b"")
 
-    def no_tokens(work: Workshop, name: str) -> list[Path]:
+    def no_tokens(self: SweepDevelopment, work: Workshop, plan: object, name: str) -> Measures:
         raise InputError("No word of anger is one token.", found="▁furious")
 
     with monkeypatch.context() as patched:
-        patched.setattr(_plan, "sweep_development", no_tokens)
+        patched.setattr(SweepDevelopment, "run", no_tokens)
         assert main(["study", str(file), "--json"]) == 1
         out, err = capsys.readouterr()
         result = json.loads(out)
@@ -171,9 +171,9 @@ def test_a_study_of_which_nothing_can_run_still_ends_with_a_report(
     def broken(name: str, **options: object) -> None:
         raise MeasurementError("The engine is not exact on it.")
 
-    monkeypatch.setattr("emotion_circuits.study._workshop.load", broken)
+    monkeypatch.setattr("emotion_circuits.analyses._work.load", broken)
     result = run_study(small.study(tmp_path))
     assert result.claims == () and result.report.is_file() and set(result.computed) == {"claims", "report"}
-    assert set(result.failed) | set(result.not_run) == {s.name for s in _plan.plan_study(small.study(tmp_path))} - {
+    assert set(result.failed) | set(result.not_run) == {s.name for s in plan_study(small.study(tmp_path))} - {
         "claims", "report"
     }  # fmt: skip

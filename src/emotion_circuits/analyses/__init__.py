@@ -1,4 +1,6 @@
-"""A user's own analysis in one file: it becomes a command, a stage of studies, a section of the report and its claims.
+"""Every analysis in one file: it is a stage of studies with a key in the study file, a command, and its claims.
+
+A user's own also has a section of the report:
 
 ```python
 from emotion_circuits.analyses import AnalysisPlan, analysis
@@ -12,16 +14,49 @@ class Lengths:
 ```
 """
 
-from emotion_circuits.analyses._analysis import LANGUAGES, NEEDS, Analysis, AnalysisPlan, Measures, analysis
+from emotion_circuits.analyses._analysis import LANGUAGES, Analysis, Measures, Scope, analysis, stage_name
+from emotion_circuits.analyses._built_in import BUILT_IN
+from emotion_circuits.analyses._fit_texts import SharingPlan
+from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._load import analyses_from, load_analyses
+from emotion_circuits.analyses._methods import MethodsPlan
+from emotion_circuits.analyses._settings import (
+    OWN,
+    REFERENCE_MODELS,
+    AnalysisPlan,
+    EffectsOfInterest,
+    Paths,
+    Settings,
+)
+from emotion_circuits.analyses._steering import controls_of
+from emotion_circuits.analyses._swap import InterchangePlan
+from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
+from emotion_circuits.analyses._work import Progress, Workshop, no_progress
 
 __all__ = [
+    "BUILT_IN",
     "LANGUAGES",
-    "NEEDS",
+    "OWN",
+    "REFERENCE_MODELS",
     "Analysis",
     "AnalysisPlan",
+    "ComponentsPlan",
+    "EffectsOfInterest",
+    "InterchangePlan",
     "Measures",
+    "MethodsPlan",
+    "Paths",
+    "Progress",
+    "Scope",
+    "Settings",
+    "SharingPlan",
+    "SteeringPlan",
+    "Workshop",
     "analyses_from",
     "analysis",
+    "controls_of",
     "load_analyses",
+    "no_progress",
+    "read_choice",
+    "stage_name",
 ]

@@ -5,43 +5,43 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import dataclass, field, replace
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from emotion_circuits._parts import key_of
+from emotion_circuits.analyses._settings import AnalysisPlan, Settings
+from emotion_circuits.analyses._work import compared, slug
+from emotion_circuits.comparison import pair_slug
 from emotion_circuits.errors import InputError
 from emotion_circuits.statistics import Claim, Measure
 
 if TYPE_CHECKING:
     from emotion_circuits.report import TitledChart
 
-NEEDS: Final = ("activations", "directions", "quality", "sweep", "steering", "text", "swap", "heads", "circuits")
-"""Stages of a model whose results an analysis may read."""
 LANGUAGES: Final = ("en", "ja")
-_NAME = re.compile(r"[a-z][a-z0-9-]{1,30}")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{1,30}")
 _DECLARED: Final = "__analysis__"
 Declared = TypeVar("Declared", bound=type)
-
-
-class AnalysisPlan(BaseModel):
-    """The settings of an analysis: its part of the study file, its flags, and its part of the key of its results."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Scope = Literal["model", "compared model", "pair", "ordered pair"]
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What an analysis found for one model.
+    """What an analysis found for one model, or for two of them.
 
     Attributes:
-        rows: every number beside its chance level.
+        rows: every number beside its chance level; None for an analysis that writes its files itself.
         claims: what it answers; judged with all others of its question.
+        files: what it has written itself, into `work.folder`.
     """
 
-    rows: Sequence[Measure]
+    rows: Sequence[Measure] | None = None
     claims: Sequence[Claim] = ()
+    files: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,26 @@ class Analysis:
     """An analysis as it was declared; see `analysis`.
 
     Attributes:
-        name: of the command and of the stage.
+        name: of the command, the stage and the key of its settings.
         question: heads the section of the report.
-        needs: stages of the model that run before it.
         kind: the class with `run`, and perhaps `figures` and `words`.
+        needs: analyses that run before it.
+        scope: what it runs for.
+        plan_key: key of its settings in a study file; empty for an analysis from outside the package, whose settings
+            stand under `plans`, and for one without settings.
+        reads: other settings that decide what it finds.
+        optional: it runs only where the study has a plan for it.
         code: identifies the source that it was read from: edited, it runs again.
     """
 
     name: str
     question: str
-    needs: tuple[str, ...]
     kind: type[Any]
+    needs: tuple[str, ...] = ()
+    scope: Scope = "model"
+    plan_key: str = ""
+    reads: tuple[str, ...] = ()
+    optional: bool = False
     code: str = field(default="", compare=False)
 
     @property
@@ -84,19 +93,44 @@ class Analysis:
                 accepted=first["msg"] if first["type"] != "extra_forbidden" else ", ".join(self.plan_type.model_fields),
             ) from error
 
-    def run(self, work: Any, plan: AnalysisPlan, model: str) -> Measures:
-        """Measure one model.
+    def decides(self, plan: AnalysisPlan) -> dict[str, Any]:
+        """What of its settings decides its result, as JSON values: all, unless it says otherwise."""
+        own = getattr(self.kind, "decides", None)
+        return dict(plan.model_dump(mode="json") if own is None else own(plan))
+
+    def targets(self, study: Settings) -> Iterable[tuple[str, ...]]:
+        """The models, or pairs of models, that it runs for in a study."""
+        own = getattr(self.kind, "targets", None)
+        if own is not None:
+            found: Iterable[tuple[str, ...]] = own(study)
+            return found
+        if self.scope == "model":
+            return [(name,) for name in study.models]
+        names = compared(study)
+        if self.scope == "compared model":
+            return [(name,) for name in names]
+        return list((combinations if self.scope == "pair" else permutations)(names, 2))
+
+    def inputs(self, study: Settings, *target: str) -> list[str]:
+        """The stages that run before it: of the models that it runs for, unless it says otherwise."""
+        own = getattr(self.kind, "inputs", None)
+        if own is not None:
+            return list(own(study, *target))
+        return [stage_name(need, name) for need in self.needs for name in target]
+
+    def run(self, work: Any, plan: AnalysisPlan, *target: str) -> Measures:
+        """Measure one model, or a pair.
 
         Raises:
             InputError: what it returns is no `Measures`, or a claim has another question than its name.
         """
-        found = self.kind().run(work, plan, model)
+        found = self.kind().run(work, plan, *target)
         if not isinstance(found, Measures):
             raise InputError(
                 f"{self.name} returns no measures.", found=type(found).__name__, accepted="Measures(rows, claims)"
             )
         for claim in found.claims:
-            if claim.question != self.name:
+            if claim.question not in (self.name, *self.question.split(", ")):
                 raise InputError(
                     f"{self.name} claims something for another question.", found=claim.question, accepted=self.name
                 )
@@ -114,8 +148,22 @@ class Analysis:
         return "" if say is None else str(say(self.kind(), rows, language))
 
 
-def analysis(name: str, *, question: str, needs: Sequence[str] = ()) -> Callable[[Declared], Declared]:
-    """Declare a class as an analysis of a model.
+def stage_name(analysis: str, *target: str) -> str:
+    """What the stage of an analysis for a model, or for a pair of them, is listed under."""
+    return f"{analysis}/{slug(*target) if len(target) == 1 else pair_slug(*target)}"
+
+
+def analysis(
+    name: str,
+    *,
+    question: str,
+    needs: Sequence[str] = (),
+    scope: Scope = "model",
+    plan_key: str = "",
+    reads: Sequence[str] = (),
+    optional: bool = False,
+) -> Callable[[Declared], Declared]:
+    """Declare a class as an analysis.
 
     Its instances have `run(work, plan, model) -> Measures`, and may have `figures(rows)`, some
     `emotion_circuits.report.TitledChart`, and `words(rows, language)`, a paragraph. `work` gives `work.model(name)`,
@@ -123,32 +171,40 @@ def analysis(name: str, *, question: str, needs: Sequence[str] = ()) -> Callable
     `Plan`, an `AnalysisPlan` inside the class, holds its settings.
 
     Args:
-        name: small letters, digits and hyphens: of the command, the stage, the study file's key and the files.
+        name: small letters, digits, _ and -: of the command, the stage, the study file's key and the files.
         question: what it answers.
-        needs: stages of the model that it reads, out of `NEEDS`.
+        needs: analyses of the same model whose results it reads.
+        scope: "model"; "compared model", of two or more trained ones; "pair" of those, either way or as an
+            "ordered pair". `run` gets one model's name or two.
+        plan_key: for the package's own: where its settings stand in a study.
+        reads: for the package's own: other keys of the study that decide its result.
+        optional: for the package's own: it runs only where the study has a plan for it.
 
     Raises:
-        InputError: a name or need that cannot be used, or a class without `run`.
+        InputError: a name that cannot be used, or a class without `run`.
     """
     if not _NAME.fullmatch(name):
-        raise InputError("An analysis cannot have this name.", found=repr(name), accepted="small letters, digits, -")
-    unknown = [need for need in needs if need not in NEEDS]
-    if unknown:
-        raise InputError(f"{name} needs what no study has.", found=unknown[0], accepted=", ".join(NEEDS))
+        raise InputError("An analysis cannot have this name.", found=repr(name), accepted="small letters, digits, _, -")
 
     def declare(kind: Declared) -> Declared:
         if not callable(getattr(kind, "run", None)):
             raise InputError(f"{name} cannot run.", found=kind.__name__, accepted="a class with run(work, plan, model)")
         if not issubclass(getattr(kind, "Plan", AnalysisPlan), AnalysisPlan):
             raise InputError(f"{name} has a Plan of another kind.", accepted="a subclass of AnalysisPlan")
-        setattr(kind, _DECLARED, Analysis(name, question, tuple(needs), kind))
+        made = Analysis(name, question, kind, tuple(needs), scope, plan_key, tuple(reads), optional)
+        setattr(kind, _DECLARED, made)
         return kind
 
     return declare
 
 
+def declared(kind: type[Any]) -> Analysis:
+    """The analysis that a class was declared as."""
+    found: Analysis = kind.__dict__[_DECLARED]
+    return found
+
+
 def declared_in(values: Iterable[Any], source: str) -> tuple[Analysis, ...]:
     """The analyses among values of a module, in the order of their definition; `source` is its text."""
-    found = [value.__dict__[_DECLARED] for value in values if inspect.isclass(value) and _DECLARED in value.__dict__]
     code = key_of([source])
-    return tuple(Analysis(one.name, one.question, one.needs, one.kind, code) for one in found)
+    return tuple(replace(declared(v), code=code) for v in values if inspect.isclass(v) and _DECLARED in v.__dict__)

@@ -9,8 +9,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from emotion_circuits.analyses._analysis import Analysis, declared_in
+from emotion_circuits.analyses._built_in import BUILT_IN
 from emotion_circuits.errors import EmotionCircuitsError, InputError
 
+STAGES = {"claims", "report", *(one.name for one in BUILT_IN)}
+"""What stages' names begin with, besides those of analyses from outside."""
 GROUP = "emotion_circuits.analyses"
 """Entry points that name modules with analyses."""
 
@@ -46,10 +49,18 @@ def analyses_from(paths: Iterable[Path]) -> tuple[Analysis, ...]:
     """Installed analyses, and those of a user's files.
 
     Raises:
-        InputError: a file that cannot be used, or two analyses of one name.
+        InputError: a file that cannot be used, an analysis with a name that is taken, or in need of what there is not.
     """
     found = [*installed_analyses(), *(one for path in paths for one in load_analyses(path))]
     names = [one.name for one in found]
+    taken = sorted({*names} & STAGES)
+    if taken:
+        raise InputError("An analysis has the name of a stage.", found=taken[0], next_step="give it another name")
+    of_models = [one.name for one in BUILT_IN if one.scope == "model"]
+    for one in found:
+        unknown = sorted({*one.needs} - {*of_models})
+        if unknown:
+            raise InputError(f"{one.name} needs what no study has.", found=unknown[0], accepted=", ".join(of_models))
     if len(set(names)) < len(names):
         raise InputError("Two analyses have one name.", found=", ".join(sorted(names)))
     return tuple(found)

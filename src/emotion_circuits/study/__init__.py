@@ -1,21 +1,20 @@
 """A study: one configuration, stages with content hashes, a store that survives being killed."""
 
-from emotion_circuits.study._config import (
+from emotion_circuits.analyses import (
     REFERENCE_MODELS,
     ComponentsPlan,
     EffectsOfInterest,
     InterchangePlan,
     MethodsPlan,
+    Progress,
     SharingPlan,
     SteeringPlan,
-    Study,
-    read_study,
-    study_from_mapping,
+    Workshop,
 )
+from emotion_circuits.study._config import Study, read_study, study_from_mapping
 from emotion_circuits.study._plan import Stage, keys_of, plan_study
 from emotion_circuits.study._run import StudyResult, run_study
 from emotion_circuits.study._store import Store
-from emotion_circuits.study._workshop import Progress, Workshop
 
 __all__ = [
     "REFERENCE_MODELS",

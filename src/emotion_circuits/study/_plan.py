@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits.analyses import NEEDS
-from emotion_circuits.comparison import pair_slug
-from emotion_circuits.errors import InputError
-from emotion_circuits.models import resolve_device, revision_of
-from emotion_circuits.statistics import judge, write_claims
-from emotion_circuits.study._claim_files import read_unjudged
+from emotion_circuits._files import write_table
+from emotion_circuits.analyses import LANGUAGES, Analysis, AnalysisPlan, Workshop, stage_name
+from emotion_circuits.directions import POSITIONS
+from emotion_circuits.models import ModelName, resolve_device, revision_of
+from emotion_circuits.statistics import judge, measures_table, write_claims
+from emotion_circuits.study._claims import read_unjudged, write_unjudged
 from emotion_circuits.study._config import Study
-from emotion_circuits.study._stages_heads import compare_components, join_circuits, screen_components
-from emotion_circuits.study._stages_methods import set_beside, tables_beside
-from emotion_circuits.study._stages_own import run_analysis
-from emotion_circuits.study._stages_record import fit_model, judge_directions, record_model, record_twin, twin_names
-from emotion_circuits.study._stages_share import (
-    align_models,
-    alignable,
-    pairs_of,
-    record_for_maps,
-    steer_mapped,
-)
-from emotion_circuits.study._stages_steer import steer_test, sweep_development
-from emotion_circuits.study._stages_swap import swap_pairs
-from emotion_circuits.study._stages_text import write_and_score
-from emotion_circuits.study._store import stage_key
-from emotion_circuits.study._workshop import Workshop, slug
+from emotion_circuits.study._store import file_hash, stage_key
 
-KINDS = {*NEEDS, "components", "methods", "fit_texts", "maps", "mapped_steering", "claims", "report"}
-"""What stages' names begin with."""
+COMMON = ("dtype", "bos", "threads", "batch_tokens", "seed", "profile", "float32_products")
+"""Settings that decide the result of every analysis."""
 
 
 @dataclass(frozen=True)
@@ -61,168 +46,65 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
     Raises:
         InputError: a model that cannot be found.
     """
-    stages: list[Stage] = []
-    common = {
-        "dtype": study.dtype,
-        "device": resolve_device(study.device).type,
-        "bos": study.bos,
-        "threads": study.threads,
-        "batch_tokens": study.batch_tokens,
-        "seed": study.seed,
-        "profile": study.profile,
-        "float32_products": study.float32_products,
-        "texts": study.bank.hash,
-    }
-    for name in study.models:
-        recorded = _recording(study, name, common, stages)
-        fit = Stage(f"directions/{slug(name)}", common, (recorded[0],), lambda w, m=name: fit_model(w, m))  # type: ignore[misc]
-        effects = study.effects.model_dump()
-        quality = Stage(
-            f"quality/{slug(name)}", common | {"effects": effects}, (*recorded, fit.name),
-            lambda w, m=name: judge_directions(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        plan = study.steering.model_dump(mode="json")
-        sweep = Stage(
-            f"sweep/{slug(name)}", common | {"steering": plan}, (fit.name,),
-            lambda w, m=name: sweep_development(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        steer = Stage(
-            f"steering/{slug(name)}", common | {"steering": plan, "effects": effects},
-            (recorded[0], fit.name, sweep.name), lambda w, m=name: steer_test(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        text = Stage(
-            f"text/{slug(name)}", common | {"steering": plan},
-            (recorded[0], fit.name, steer.name),
-            lambda w, m=name: write_and_score(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        swap = Stage(
-            f"swap/{slug(name)}",
-            common
-            | {"interchange": study.interchange.model_dump(mode="json"), "revision": revision_of(name)},
-            (), lambda w, m=name: swap_pairs(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        of_pairs = common | {
-            "components": study.components.model_dump(mode="json"), "revision": revision_of(name),
-        }  # fmt: skip
-        heads = Stage(
-            f"heads/{slug(name)}", of_pairs | {"untrained": twin_names(study, name)}, (fit.name,),
-            lambda w, m=name: screen_components(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        circuits = Stage(
-            f"circuits/{slug(name)}", of_pairs | {"effects": effects}, (),
-            lambda w, m=name: join_circuits(w, m),  # type: ignore[misc]
-        )  # fmt: skip
-        stages += [fit, quality, sweep, steer, text, swap, heads, circuits]
-        if study.methods is not None:
-            methods = study.methods.model_dump(mode="json") | {"position": study.steering.position}
-            stages.append(
-                Stage(
-                    f"methods/{slug(name)}", common | {"methods": methods},
-                    (fit.name, sweep.name), lambda w, m=name: set_beside(w, m),  # type: ignore[misc]
-                )
-            )  # fmt: skip
-        stages += _own(study, name, common)
-    stages += _sharing(study, common)
-    stages.append(Stage("claims", {}, tuple(claim_files(study)), judge_all, partial=True))
-    inputs = tuple(s.name for s in stages)
-    stages.append(Stage("report", {"beside": tables_beside(study)}, inputs, write_report, partial=True))
-    return tuple(stages)
+    common = study.model_dump(mode="json", include={*COMMON})
+    common |= {"device": resolve_device(study.device).type, "texts": study.bank.hash}
+    stages = [_stage(study, *step, common) for step in _steps(study)]
+    names = tuple(stage.name for stage in stages)
+    stages.append(Stage("claims", {}, names, lambda work: judge_all(work, names), partial=True))
+    tables = {"beside": tables_beside(study)}
+    return (*stages, Stage("report", tables, (*names, "claims"), write_report, partial=True))
 
 
-def _recording(study: Study, name: str, parameters: dict[str, Any], stages: list[Stage]) -> list[str]:
-    """Add the recording stages of a model and its twins; return their names, the model's own first."""
-    own = Stage(
-        f"activations/{slug(name)}",
-        parameters | {"generic_texts": study.generic_texts, "revision": revision_of(name)},
-        (),
-        lambda w, m=name: record_model(w, m),  # type: ignore[misc]
-    )
-    twins = [
-        Stage(
-            f"activations/{slug(twin)}", parameters | {"revision": revision_of(twin)}, (),
-            lambda w, m=twin: record_twin(w, m),  # type: ignore[misc]
-        )
-        for twin in twin_names(study, name)
-    ]  # fmt: skip
-    stages += [own, *twins]
-    return [own.name, *(twin.name for twin in twins)]
+def _steps(study: Study) -> list[tuple[Analysis, AnalysisPlan, tuple[str, ...]]]:
+    """Every analysis and what it runs for. Those of single models go model by model, so that each is loaded once."""
+    steps = [(one, plan, target) for one, plan in study.planned for target in one.targets(study)]
+    single, shared = ([s for s in steps if (s[0].scope == "model") == of_one] for of_one in (True, False))
+    place = {target: i for i, target in enumerate(dict.fromkeys(target for _, _, target in single))}
+    return sorted(single, key=lambda step: place[step[2]]) + shared
 
 
-def _own(study: Study, name: str, parameters: dict[str, Any]) -> list[Stage]:
-    """A stage for each analysis from outside the package.
-
-    Raises:
-        InputError: an analysis with the name of another kind of stage.
-    """
-    taken = [own.name for own, _ in study.own_analyses if own.name in KINDS]
-    if taken:
-        raise InputError("An analysis has the name of a stage.", found=taken[0], next_step="give it another name")
-    return [
-        Stage(
-            f"{own.name}/{slug(name)}",
-            parameters | {"plan": plan.model_dump(mode="json"), "code": own.code, "revision": revision_of(name)},
-            tuple(f"{need}/{slug(name)}" for need in own.needs),
-            lambda w, m=name, own=own, plan=plan: run_analysis(w, own, plan, m),  # type: ignore[misc]
-        )
-        for own, plan in study.own_analyses
-    ]
+def _stage(study: Study, one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], common: dict[str, Any]) -> Stage:
+    parameters = common | study.model_dump(mode="json", include={*one.reads})
+    parameters |= {"plan": one.decides(plan), "code": one.code, "revisions": [revision_of(name) for name in target]}
+    inputs = tuple(one.inputs(study, *target))
+    return Stage(stage_name(one.name, *target), parameters, inputs, partial(run_analysis, one, plan, target))
 
 
-def _sharing(study: Study, parameters: dict[str, Any]) -> list[Stage]:
-    """The stages that compare models; none in a study of one."""
-    plan = study.sharing.model_dump(mode="json")
-    names = alignable(study)
-    stages = [
-        Stage(
-            f"fit_texts/{slug(name)}",
-            parameters
-            | {"revision": revision_of(name), "fit": [plan["fit"], plan["n_fit"], plan["untrained_seeds"]]},
-            (), lambda w, m=name: record_for_maps(w, m),  # type: ignore[misc]
-        )
-        for name in names
-    ]  # fmt: skip
-    effects = study.effects.model_dump()
-    for a, b in pairs_of(study):
-        inputs = [f"{kind}/{slug(name)}" for name in (a, b) for kind in ("fit_texts", "activations", "directions")]
-        stages.append(
-            Stage(
-                f"maps/{pair_slug(a, b)}", parameters | {"sharing": plan, "effects": effects}, tuple(inputs),
-                lambda w, a=a, b=b: align_models(w, a, b),  # type: ignore[misc]
-            )
-        )  # fmt: skip
-    for a, b in combinations(names, 2):
-        stages.append(
-            Stage(
-                f"components/{pair_slug(a, b)}", {"seed": study.seed}, (f"heads/{slug(a)}", f"heads/{slug(b)}"),
-                lambda w, a=a, b=b: compare_components(w, a, b),  # type: ignore[misc]
-            )
-        )  # fmt: skip
-    for name in names:
-        maps = [f"maps/{pair_slug(a, b)}" for a, b in pairs_of(study) if b == name]
-        stages.append(
-            Stage(
-                f"mapped_steering/{slug(name)}", parameters,
-                (f"directions/{slug(name)}", f"sweep/{slug(name)}", *maps),
-                lambda w, m=name: steer_mapped(w, m),  # type: ignore[misc]
-            )
-        )  # fmt: skip
-    return stages
+def run_analysis(one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], work: Workshop) -> list[Path]:
+    """Measure a model or a pair, and write its claims, its rows and what the report needs to tell of these."""
+    from emotion_circuits.report import Told, write_told
+
+    found = one.run(work, plan, *target)
+    files, stem = [*found.files], stage_name(one.name, *target).replace("/", "_")
+    if found.claims:
+        files.append(write_unjudged(work.folder, stem, found.claims))
+    if found.rows is not None:
+        table, told = (work.folder / "analyses" / f"{stem}{suffix}" for suffix in (".parquet", ".json"))
+        write_table(table, measures_table(found.rows))
+        words = {language: one.words(found.rows, language) for language in LANGUAGES}
+        write_told(told, Told(one.name, one.question, target[0], words, tuple(one.figures(found.rows))))
+        files += [table, told]
+    return files
 
 
-def claim_files(study: Study) -> dict[str, str]:
-    """Stage that makes claims → the name of its file of them."""
-    of_models = {"quality": "rq1", "steering": "rq3", "circuits": "rq4"}
-    names = {f"{kind}/{slug(m)}": f"{rq}_{slug(m)}" for m in study.models for kind, rq in of_models.items()}
-    names |= {f"{a.name}/{slug(m)}": f"{a.name}_{slug(m)}" for m in study.models for a, _ in study.own_analyses}
-    return names | {f"maps/{pair_slug(a, b)}": f"maps_{pair_slug(a, b)}" for a, b in pairs_of(study)}
-
-
-def judge_all(work: Workshop) -> list[Path]:
-    """All models' claims, judged together, in claims.json."""
-    names = [file for stage, file in claim_files(work.study).items() if stage not in work.missing]
+def judge_all(work: Workshop, stages: Sequence[str]) -> list[Path]:
+    """The claims of all stages that ran, judged together, in claims.json."""
     path = work.folder / "claims.json"
+    names = [stage.replace("/", "_") for stage in stages if stage not in work.missing]
     write_claims(path, judge(read_unjudged(work.folder, names)))
     return [path]
+
+
+def tables_beside(study: Study) -> dict[str, str]:
+    """What commands wrote into a study's folder and the report shows too: file → hash.
+
+    A study's own files are left out: their stages' keys stand for them.
+    """
+    names = [ModelName.parse(name).slug for name in study.models]
+    wanted = [f"patching/{name}_{position}_own_sweep.parquet" for name in names for position in POSITIONS]
+    if not any(one.name == "methods" for one, _ in study.planned):
+        wanted += [f"patching/{name}_methods.parquet" for name in names]
+    return {path: file_hash(study.folder / path) for path in wanted if (study.folder / path).is_file()}
 
 
 def write_report(work: Workshop) -> list[Path]:

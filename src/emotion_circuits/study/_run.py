@@ -11,13 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from emotion_circuits._lock import owned
 from emotion_circuits._parts import Parts
+from emotion_circuits.analyses import Progress, Workshop, no_progress
 from emotion_circuits.errors import EmotionCircuitsError, WriteError
 from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
-from emotion_circuits.study._workshop import Progress, Workshop, no_progress
 
 
 @dataclass(frozen=True)

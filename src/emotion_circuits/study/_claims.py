@@ -22,14 +22,16 @@ def write_unjudged(folder: Path, name: str, claims: Sequence[Claim]) -> Path:
 
 
 def read_unjudged(folder: Path, names: Sequence[str]) -> list[Claim]:
-    """Read the claims of several stages.
+    """Read the claims of those stages that make any.
 
     Raises:
-        InputError: a file is missing or malformed.
+        InputError: a file is malformed.
     """
     claims: list[Claim] = []
     for name in names:
         path = folder / "claims" / f"{name}.json"
+        if not path.is_file():
+            continue
         try:
             claims += _CLAIMS.validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:

@@ -1,4 +1,4 @@
-"""What every stage works with: the study, its folder, models loaded when first needed, and a voice."""
+"""What every analysis works with: the study, its folder, models loaded when first needed, and a voice."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from emotion_circuits._parts import Parts
+from emotion_circuits.analyses._settings import Plan, Settings
 from emotion_circuits.directions import Activations, DirectionSet, load_activations, load_directions
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
-from emotion_circuits.prompts import Bank
-from emotion_circuits.study._config import Study
+from emotion_circuits.prompts import CLAIMS, Bank, lacking
 
 
 class Progress(Protocol):
@@ -39,7 +39,7 @@ class Workshop:
         missing: stages that could not run, or that need one of those.
     """
 
-    study: Study
+    study: Settings
     tell: Callable[[str], None] = lambda _: None
     progress: Progress = no_progress
     parts: Parts | None = None
@@ -55,6 +55,10 @@ class Workshop:
     def bank(self) -> Bank:
         """The classes and their texts."""
         return self.study.bank
+
+    def plan(self, kind: type[Plan]) -> Plan:
+        """The study's plan of this kind."""
+        return self.study.plan(kind)
 
     def model(self, name: str) -> LoadedModel:
         """The model, loaded and proven when first asked for; only one is held at a time."""
@@ -94,6 +98,18 @@ def slug(name: str) -> str:
     return ModelName.parse(name).slug
 
 
+def compared(study: Settings) -> tuple[str, ...]:
+    """The models that are compared with each other: the trained ones, if there are two or more."""
+    names = tuple(name for name in study.models if not ModelName.parse(name).is_untrained)
+    return names if len(names) > 1 else ()
+
+
+def twin_names(study: Settings, name: str) -> list[str]:
+    """The untrained twins of a model; an untrained model is its own floor and has none."""
+    parsed = ModelName.parse(name)
+    return [] if parsed.is_untrained else [str(parsed.untrained(seed)) for seed in study.untrained_seeds]
+
+
 def activation_folder(work: Workshop, name: str) -> Path:
     """Where a model's activations lie."""
     return work.folder / "activations" / slug(name)
@@ -102,3 +118,20 @@ def activation_folder(work: Workshop, name: str) -> Path:
 def directions_path(work: Workshop, name: str, position: str) -> Path:
     """Where a model's directions at a position lie."""
     return work.folder / "emotion_vectors" / f"{slug(name)}_{position}.safetensors"
+
+
+def patching_path(work: Workshop, name: str, what: str) -> Path:
+    """Where what was done to a model lies."""
+    return work.folder / "patching" / f"{slug(name)}_{what}"
+
+
+def recorded_texts(folder: Path, explicit: Activations) -> Activations:
+    """Activations of a kind of texts; of none where no class of the study has any."""
+    recorded = any(folder.glob("activations_*.safetensors"))
+    return load_activations(folder) if recorded else explicit.none(folder.name)
+
+
+def why_untested(work: Workshop, emotion: str, *needs: str) -> str | None:
+    """What an emotion lacks for a claim (see `prompts.lacking`), in words; None where it lacks nothing."""
+    short = lacking(work.bank, emotion)
+    return "; ".join(short[need] for need in (CLAIMS, *needs) if need in short) or None

@@ -1,0 +1,123 @@
+"""The best heads and units joined into circuits, beside random ones, and RQ4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from emotion_circuits import prompts
+from emotion_circuits._files import write_json
+from emotion_circuits.analyses._analysis import Measures, analysis
+from emotion_circuits.analyses._heads import ComponentsPlan
+from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
+from emotion_circuits.analyses._settings import EffectsOfInterest
+from emotion_circuits.analyses._work import Workshop, slug, why_untested
+from emotion_circuits.components import (
+    CPR,
+    DECLARED_SIZE,
+    SIZES,
+    DrawnCurves,
+    Outcome,
+    circuit_edges,
+    circuit_means,
+    circuits_as_values,
+    draw_until_clear,
+    faithfulness,
+    halves,
+    n_circuits,
+    rankings_by,
+)
+from emotion_circuits.models import LoadedModel, model_label
+from emotion_circuits.statistics import Claim, smallest_from_se, untested, weighted_bootstrap
+
+GENERIC_TEXTS = 128
+FEWEST_DRAWS = 2
+EDGE_STEPS = 3
+"""Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
+
+
+@analysis("circuits", question="RQ4", plan_key="components", reads=("effects",))
+class JoinCircuits:
+    """Circuits ranked on one half of the pairs and judged on the other."""
+
+    Plan = ComponentsPlan
+
+    def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
+        lm, seed, budget = work.model(name), work.study.seed, work.study.batch_tokens
+        means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)], batch_tokens=budget)
+        path = work.folder / "circuits" / f"{slug(name)}.json"
+        found: list[DrawnCurves] = []
+        joined = []
+        without: dict[str, str] = {}
+        for pairs in pairs_of_emotions(work, name, lm, "circuit", without):
+            ranking, judging = (outcome_on(work, lm, half) for half in halves(pairs))
+            rankings = rankings_by(lm, ranking, plan.ranking)
+            draws = affordable_draws(lm, judging, plan)
+            most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
+            with work.counting(f"{name}: circuits, {pairs.emotion}", most) as add:
+                curves = faithfulness(
+                    lm, judging, rankings, means, declared=DECLARED_SIZE, n_random=0, random_sizes=plan.random_sizes,
+                    n_dropped=plan.dropped, batch_tokens=budget, on_circuits=add,
+                )  # fmt: skip
+                found.append(
+                    draw_until_clear(
+                        lm, judging, curves, means, most_draws=draws, exceeding=plan.exceeding, seed=seed,
+                        batch_tokens=budget, on_circuits=add,
+                    )
+                )  # fmt: skip
+            joined.append(circuit_edges(lm, judging, found[-1].found, steps=EDGE_STEPS))
+        values = circuits_as_values(
+            name, plan.ranking, DECLARED_SIZE, plan.draws, [one.found for one in found], joined, seed=seed
+        )
+        write_json(path, values)
+        without |= {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+        kept = [one for one in found if one.found.emotion not in without]
+        claims = [_claim(work, name, one, path.relative_to(work.folder)) for one in kept]
+        claims += [untested("rq4.circuit", model_label(name), emotion, CPR, why) for emotion, why in without.items()]
+        return Measures(files=[path], claims=claims)
+
+
+def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) -> int:
+    """How many random circuits a test may take within the plan's budget; by count, so that it is the same anywhere."""
+    tokens = sum(len(ids) for side in (outcome.ids_a, outcome.ids_b) for ids in side)
+    parameters = sum(p.numel() for block in lm.blocks for p in block.parameters())
+    return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget // (tokens * parameters * len(plan.random_sizes)))))
+
+
+def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Claim:
+    found, beyond, nan = drawn.found, drawn.beyond, float("nan")
+    value = low = high = chance = upper = p = nan
+    smallest = smallest_p = None
+    drawn_circuits = "none of them, since the whole model's difference between both prompts is not clear"
+    if beyond is not None:
+        drawn_circuits = f"{beyond.n_drawn} of them"
+        boot = weighted_bootstrap(
+            lambda weights: found.area(found.weighted(found.kept, weights)), len(found.whole), seed=work.study.seed
+        )
+        null = found.area(found.random_curves)
+        value, (low, high), p = boot.value, boot.interval[:2], beyond.p
+        chance, upper = float(null.mean()), float(np.quantile(null, 0.975))
+        smallest = smallest_from_se(boot.standard_error)
+        if beyond.n_exceeding < work.plan(ComponentsPlan).exceeding:  # else more draws would change nothing
+            smallest_p = 1 / (beyond.n_drawn + 1)
+    return Claim(
+        id="rq4.circuit",
+        question="RQ4",
+        model=model_label(name),
+        emotion=found.emotion,
+        layer=None,
+        statistic=f"{CPR} of heads and units ranked by {found.by}, {found.areas_from}",
+        value=value,
+        ci95=(low, high),
+        chance=chance,
+        ceiling=None,
+        floors={} if beyond is None else {"random_circuits_97.5_percent": upper},
+        null=f"circuits drawn with as many heads and as many units in every layer, {drawn_circuits}",
+        p=p,
+        n_unique=len(found.whole),
+        evidence=(evidence.as_posix(),),
+        smallest_detectable=smallest,
+        effect_of_interest=work.plan(EffectsOfInterest).circuit,
+        smallest_p=smallest_p,
+    )

@@ -1,0 +1,125 @@
+"""Every head and unit of a model screened, the best of them patched exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator
+
+from emotion_circuits._files import write_table, write_text
+from emotion_circuits.analyses._analysis import Measures, analysis
+from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
+from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Several
+from emotion_circuits.analyses._work import Workshop, directions_path, slug, twin_names
+from emotion_circuits.components import (
+    SIZES,
+    UNTRAINED,
+    PairSet,
+    Screen,
+    attribute,
+    both_screens,
+    components_to_check,
+    exact_effects,
+    examples_of,
+    write_depths,
+)
+from emotion_circuits.directions import load_directions, source_of
+
+POSITION = "mean"
+"""Of the directions whose direct effects are shown."""
+
+
+class ComponentsPlan(AnalysisPlan):
+    """How heads and units are screened and joined into circuits."""
+
+    exact: CountOrNone = 8
+    """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
+    examples: Count = 3
+    """Pairs of prompts that are shown under the best heads."""
+    ranking: Literal["attribution", "path attribution"] = "path attribution"
+    """What circuits are made by."""
+    random_sizes: Several[float] = (0.05, 0.1, 0.2, 0.5)
+    """Sizes at which random circuits run; CPR is taken over these."""
+    draws: Count = 19
+    """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 19 give a band
+    to look at, Holm needs hundreds."""
+    budget: Annotated[float, Field(gt=0)] = 1e11
+    """Parameters of all blocks × tokens that the random circuits of one emotion may cost: for a large model fewer than
+    `draws` are drawn, but at least two."""
+    exceeding: Count = 10
+    """Random circuits with a larger CPR after which no more are drawn."""
+    dropped: CountOrNone = 4
+    """Best members that are left out one by one."""
+
+    @field_validator("random_sizes")
+    @classmethod
+    def _of_the_curve(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        below_one = [size for size in SIZES if size < 1]  # at 1 every circuit is the whole model
+        if not set(sizes) <= set(below_one):
+            raise ValueError(f"sizes out of {', '.join(f'{size:g}' for size in below_one)}")
+        return sizes
+
+    FULL = {"draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
+
+
+@analysis("heads", question="RQ4", needs=("directions",), plan_key="components", reads=("untrained_seeds",))
+class ScreenComponents:
+    """Every head and unit, the best exactly; what the best heads look at; profiles over depth. Nothing is chosen here,
+    so all scenarios take part."""
+
+    Plan = ComponentsPlan
+
+    def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
+        lm, budget = work.model(name), work.study.batch_tokens
+        directions = load_directions(directions_path(work, name, POSITION))
+        sets = list(pairs_of_emotions(work, name, lm, "screen"))
+        if not sets:
+            return Measures()
+        screens: list[Screen] = []
+        for pairs in sets:
+            outcome = outcome_on(work, lm, pairs)
+            both = both_screens(lm, outcome, steps=0, unit=directions[pairs.emotion].unit)
+            kept = {
+                one.kind: components_to_check(lm, one.rankings()["attribution"], one.kind, n_exact)
+                for one, n_exact in ((both.heads, plan.exact), (both.units, plan.exact // 2))
+            }
+            chosen = [component for own in kept.values() for component in own]
+            # Both kinds together: the runs that they start from are the same.
+            passes = len(outcome.batches(lm, budget))
+            with work.counting(f"{name}: heads and units for {pairs.emotion}", len(chosen) * passes) as add:
+                exact = exact_effects(lm, outcome, chosen, batch_tokens=budget, on_patched=add) if chosen else None
+            screens += [replace(one, exact=exact and exact.of(kept[one.kind])) for one in (both.heads, both.units)]
+        folder, seed = work.folder / "heads", work.study.seed
+        kinds = {"screen": "head", "units": "unit"}
+        tables = {
+            what: pd.concat([s.table(seed=seed) for s in screens if s.kind == kind], ignore_index=True)
+            for what, kind in kinds.items()
+        }
+        examples = examples_of(lm, [s for s in screens if s.kind == "head"], tables["screen"], n_examples=plan.examples)
+        files = write_depths(work.folder, screens, source_of(lm).model_dump(), work.bank.hash, seed=seed)
+        for what, untrained in _untrained(work, name, sets).items():
+            tables[what][UNTRAINED] = tables[what]["emotion"].map(untrained)
+        for what, table in tables.items():
+            files.append(folder / f"{what}_{slug(name)}.parquet")
+            write_table(files[-1], table, source=source_of(lm).model_dump())
+        files.append(folder / f"examples_{slug(name)}.json")
+        write_text(files[-1], examples.model_dump_json(indent=1) + "\n")
+        return Measures(files=files)
+
+
+def _untrained(work: Workshop, name: str, sets: list[PairSet]) -> dict[str, dict[str, float]]:
+    """Table → emotion → the largest |score| that any head, or unit, of an untrained twin has: the floor of scores."""
+    largest: dict[str, dict[str, float]] = {"screen": {}, "units": {}}
+    for twin in twin_names(work.study, name):
+        lm = work.model(twin)
+        for pairs in sets:
+            found = attribute(lm, outcome_on(work, lm, pairs), ("head", "unit"))
+            for what, own in (("screen", found.heads), ("units", found.units)):
+                assert own is not None
+                most = float(np.abs(own.mean(axis=0)).max())
+                largest[what][pairs.emotion] = max(most, largest[what].get(pairs.emotion, 0.0))
+    return {what: values for what, values in largest.items() if values}

@@ -1,0 +1,48 @@
+"""Pairs of prompts and what is read from them, for analyses of components."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emotion_circuits import prompts
+from emotion_circuits.analyses._work import Workshop
+from emotion_circuits.components import (
+    PairSet,
+    WordSetOutcome,
+    halves,
+    matched_pairs,
+)
+from emotion_circuits.errors import InputError
+from emotion_circuits.models import LoadedModel
+from emotion_circuits.scoring import where_told
+
+
+def outcome_on(work: Workshop, lm: LoadedModel, pairs: PairSet) -> WordSetOutcome:
+    """What effects are read by: the words of the classes that this model's tokens tell apart.
+
+    Raises:
+        InputError: the pairs' emotion has no words, or none that is told from the others'.
+    """
+    why = prompts.lacking(work.bank, pairs.emotion).get(prompts.WORDS)
+    if why is not None:
+        raise InputError(why)
+    return where_told(lambda words: WordSetOutcome(lm, pairs, words), work.bank.word_sets(), pairs.emotion)[0]
+
+
+def pairs_of_emotions(
+    work: Workshop, name: str, lm: LoadedModel, what: str, left_out: dict[str, str] | None = None
+) -> Iterator[PairSet]:
+    """The pairs of every emotion that has words, and enough pairs under this tokenizer; `left_out` takes the reasons of
+    the others."""
+    texts = work.bank.profile(work.study.profile)
+    for emotion in work.bank.emotions:
+        try:
+            pairs = matched_pairs(lm, texts, emotion)
+            for part in (pairs, *halves(pairs)):
+                outcome_on(work, lm, part)
+        except InputError as error:  # a tokenizer under which hardly any two texts are equally long
+            if left_out is not None:
+                left_out[emotion] = "; ".join(line.strip(" .") for line in str(error).splitlines()[:2])
+            work.tell(f"{name}: no {what} of {emotion}: {error}")
+            continue
+        yield pairs

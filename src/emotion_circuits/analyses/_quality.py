@@ -1,0 +1,212 @@
+"""Where and how well directions tell emotions apart: the quality of every position over all layers, and RQ1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emotion_circuits._files import write_table
+from emotion_circuits.analyses._analysis import Measures, analysis, stage_name
+from emotion_circuits.analyses._settings import AnalysisPlan, EffectsOfInterest, Settings
+from emotion_circuits.analyses._work import (
+    Workshop,
+    activation_folder,
+    directions_path,
+    recorded_texts,
+    slug,
+    twin_names,
+    why_untested,
+)
+from emotion_circuits.directions import (
+    CLAIM_BOOTSTRAP,
+    CLAIM_PERMUTATIONS,
+    CLAIM_SPLITS,
+    IMPLICIT,
+    POSITIONS,
+    REAL_WORLD,
+    Activations,
+    DirectionSet,
+    EvaluationTexts,
+    cleaned_values,
+    cosine_rows,
+    detection,
+    floor_rows,
+    foil_rows,
+    intensity_rows,
+    load_activations,
+    load_directions,
+    quality_profile,
+)
+from emotion_circuits.errors import MeasurementError
+from emotion_circuits.models import model_label
+from emotion_circuits.prompts import IMPLICIT_TEXTS
+from emotion_circuits.statistics import (
+    Claim,
+    Measure,
+    measures_table,
+    smallest_auroc,
+    smallest_from_se,
+    split_half_cosine,
+    untested,
+)
+
+STABILITY = "split-half cosine of the specific direction"
+CLAIM_POSITION = "mean"
+
+
+@analysis("quality", question="RQ1", needs=("activations", "directions"), reads=("effects",))
+class JudgeDirections:
+    """Of every position over all layers, foils and intensity, and cosines between emotions."""
+
+    @staticmethod
+    def inputs(study: Settings, name: str) -> list[str]:
+        """The model's own stages, and what its untrained twins, the floors, recorded."""
+        twins = [stage_name("activations", twin) for twin in twin_names(study, name)]
+        return [stage_name("activations", name), *twins, stage_name("directions", name)]
+
+    def run(self, work: Workshop, plan: AnalysisPlan, name: str) -> Measures:
+        folder = activation_folder(work, name)
+        explicit = load_activations(folder)
+        implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
+        texts = EvaluationTexts(explicit, implicit, real_world)
+        quality, cosines = [], []
+        with work.progress(f"{name}: quality of directions", len(POSITIONS)) as done:
+            for i, position in enumerate(POSITIONS):
+                there = texts._replace(explicit=explicit.with_position(position))
+                if not len(there.explicit.data):
+                    continue
+                directions = load_directions(directions_path(work, name, position))
+                quality += quality_profile(there, directions, work.study.seed)
+                cosines += cosine_rows(there.explicit, directions, work.study.seed)
+                done(i + 1)
+        judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
+        floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
+        quality += floors
+        directions = load_directions(directions_path(work, name, CLAIM_POSITION))
+        foils, intensity = (recorded_texts(folder / kind, explicit) for kind in ("foils", "intensity"))
+        quality += foil_rows(explicit, texts.implicit, foils, directions, work.study.seed)
+        quality += intensity_rows(intensity, directions, explicit.data, seed=work.study.seed)
+        table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
+        write_table(table, measures_table(quality))
+        cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
+        write_table(cosine_table, measures_table(cosines))
+        evidence = (table.relative_to(work.folder).as_posix(),)
+        claims = []
+        for emotion in directions.emotions:
+            claims.append(_separability(work, name, emotion, texts, directions, floors, evidence))
+            claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
+        return Measures(files=[table, cosine_table], claims=claims)
+
+
+def _twins(work: Workshop, name: str) -> list[tuple[Activations, Activations, list[Activations]]]:
+    """Each untrained twin's explicit and implicit activations, and those of the texts that floors are judged on."""
+    found = []
+    for twin in twin_names(work.study, name):
+        folder = activation_folder(work, twin)
+        explicit = load_activations(folder)
+        implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
+        found.append((explicit, implicit, [implicit.select(split="test"), real_world]))
+    return found
+
+
+def _separability(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    texts: EvaluationTexts,
+    directions: DirectionSet,
+    floors: Sequence[Measure],
+    evidence: tuple[str, ...],
+) -> Claim:
+    if why := why_untested(work, emotion, IMPLICIT_TEXTS):
+        return untested("rq1.separability", model_label(name), emotion, IMPLICIT, why)
+    layer = directions.chosen_layer[emotion]
+    test = texts.implicit.select(split="test")
+    found = detection(
+        test, directions, emotion, layer + 1,
+        n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=work.study.seed,
+    )  # fmt: skip
+    embedding = detection(test, directions, emotion, 0, n_bootstrap=10, n_permutations=10, seed=work.study.seed)
+    own_floors = {"embedding": embedding.value}
+    for floor in (f for f in floors if f.statistic == IMPLICIT and f.emotion == emotion):
+        label = "bag_of_words" if "bag of words" in floor.kind else "untrained"
+        # The best of several untrained twins is the floor.
+        own_floors[label] = max(floor.value, own_floors.get(label, 0.0))
+    return Claim(
+        id="rq1.separability",
+        question="RQ1",
+        model=model_label(name),
+        emotion=emotion,
+        layer=layer,
+        statistic=IMPLICIT,
+        value=found.value,
+        ci95=(found.interval.low, found.interval.high),
+        chance=found.chance,
+        ceiling=1.0,
+        floors=own_floors,
+        null=f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
+        p=found.p,
+        n_unique=found.n_groups,
+        evidence=evidence,
+        smallest_detectable=smallest_auroc(found.n_positive, found.n_texts - found.n_positive),
+        effect_of_interest=work.plan(EffectsOfInterest).separability,
+    )
+
+
+def _stability(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    explicit: Activations,
+    directions: DirectionSet,
+    evidence: tuple[str, ...],
+) -> Claim:
+    if why := why_untested(work, emotion):
+        return untested("rq1.stability", model_label(name), emotion, STABILITY, why)
+    layer = directions.chosen_layer[emotion]
+    test = explicit.select(split="test")
+    common = {
+        "id": "rq1.stability",
+        "question": "RQ1",
+        "model": model_label(name),
+        "emotion": emotion,
+        "layer": layer,
+        "statistic": STABILITY,
+        "ceiling": 1.0,
+        "floors": {},
+        "null": f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
+        "evidence": evidence,
+        "effect_of_interest": work.plan(EffectsOfInterest).stability,
+    }
+    values = cleaned_values(test, directions.position, directions.generic, directions.cleaned)[layer + 1]
+    try:
+        found = split_half_cosine(
+            values,
+            test.labels,
+            test.scenarios,
+            emotion,
+            n_splits=CLAIM_SPLITS,
+            n_permutations=CLAIM_PERMUTATIONS,
+            n_bootstrap=CLAIM_BOOTSTRAP,
+            seed=work.study.seed,
+        )
+    except MeasurementError:  # nothing differs between the classes: the statistic is undefined
+        undefined = {
+            "value": None,
+            "ci95": None,
+            "chance": None,
+            "p": None,
+            "n_unique": int((test.labels == emotion).sum()),
+        }
+        return Claim.model_validate(common | undefined)
+    return Claim.model_validate(
+        common
+        | {
+            "value": found.value,
+            "ci95": (found.interval.low, found.interval.high),
+            "chance": found.null_mean,
+            "floors": {"label_permutation_97.5_percent": found.null_high},
+            "p": found.p,
+            "n_unique": found.n_groups,
+            "smallest_detectable": smallest_from_se(found.standard_error),
+        }
+    )

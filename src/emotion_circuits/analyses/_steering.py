@@ -1,0 +1,223 @@
+"""The causal test: the chosen layer and dose on test contexts, beside control directions, and RQ3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_circuits import prompts
+from emotion_circuits._files import write_table
+from emotion_circuits.analyses._analysis import Measures, analysis
+from emotion_circuits.analyses._settings import (
+    EffectsOfInterest,
+)
+from emotion_circuits.analyses._sweep import SteeringPlan, announce, openings, read_choice
+from emotion_circuits.analyses._work import (
+    Workshop,
+    activation_folder,
+    directions_path,
+    patching_path,
+    why_untested,
+)
+from emotion_circuits.directions import DirectionSet, generic_tokens, load_activations, load_directions
+from emotion_circuits.interventions import (
+    WORD_SET,
+    Choice,
+    Controls,
+    ControlSlopes,
+    SweepResult,
+    against_controls,
+    control_slopes,
+    few_continuations,
+    sweep,
+)
+from emotion_circuits.models import LoadedModel, model_label
+from emotion_circuits.scoring import continuation_task, slot_task, where_told
+from emotion_circuits.statistics import (
+    Bootstrap,
+    Claim,
+    Measure,
+    grouped_bootstrap,
+    measures_table,
+    smallest_from_se,
+    untested,
+)
+
+SLOPE = "slope of own word-set log-odds"
+
+
+@analysis(
+    "steering", question="RQ3", needs=("activations", "directions", "sweep"), plan_key="steering", reads=("effects",)
+)
+class SteerTest:
+    """The slope of the own words' log-odds at the chosen dose, and that of every kind of control."""
+
+    Plan = SteeringPlan
+
+    def run(self, work: Workshop, plan: SteeringPlan, name: str) -> Measures:
+        lm, seed = work.model(name), work.study.seed
+        directions = load_directions(directions_path(work, name, plan.position))
+        choice = read_choice(patching_path(work, name, "choice.json"))
+        contexts = prompts.contexts("test")
+        slots, untold = where_told(lambda words: slot_task(lm, contexts, words), work.bank.word_sets())
+        continuations = continuation_task(
+            lm, openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
+        )
+        table, slopes_table = (patching_path(work, name, f"{what}.parquet") for what in ("steering", "controls"))
+        without = untold | {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+        claims = [untested("rq3.steering", model_label(name), e, WORD_SET, why) for e, why in without.items()]
+        emotions = tuple(e for e in directions.emotions if e in slots.classes)
+        if not emotions:
+            write_table(table, measures_table([]))
+            write_table(slopes_table, _controls_frame(name, (), choice, []))
+            return Measures(files=[table, slopes_table], claims=claims)
+        result = sweep(
+            lm,
+            directions,
+            slots,
+            continuations,
+            layers=[choice.layer],
+            doses=(-choice.dose, choice.dose),
+            emotions=emotions,
+            batch_tokens=work.study.batch_tokens,
+        )
+        controls = _controls(work, name, lm, directions, slots, choice)
+        own = result.own_log_odds()[0]
+        slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
+        rows = result.measures(seed)
+        for i, (emotion, per_context) in enumerate(slopes.items()):
+            boot = grouped_bootstrap(per_context, seed=seed)
+            rows += [_slope_row(result, emotion, choice, per_context, boot, c) for c in controls]
+            if emotion in without:
+                continue
+            ratio = float(result.perplexity_ratios()[0, i].max())
+            evidence = table.relative_to(work.folder)
+            claims.append(_claim(work, name, emotion, choice, boot, len(per_context), controls, ratio, evidence))
+        write_table(table, measures_table(rows))
+        write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
+        return Measures(files=[table, slopes_table], claims=claims)
+
+
+def _controls(
+    work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: Any, choice: Choice
+) -> list[ControlSlopes]:
+    """Slopes of every kind of control that can be drawn; the first kind is the one p is taken from."""
+    plan, seed = work.plan(SteeringPlan), work.study.seed
+    source = controls_of(work, name, lm, directions)
+    wanted = {
+        "covariance": plan.covariance_controls,
+        "isotropic": plan.isotropic_controls,
+        "shuffled-label": plan.shuffled_controls,
+    }
+    # v and −v are two controls, from one pair of runs.
+    units = {kind: source.units(kind, choice.layer, -(-n // 2), "", seed) for kind, n in wanted.items()}
+    tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
+    depth = 1 - (choice.layer + 1) / lm.n_layers
+    announce(work, name, "the control directions", int(tokens * 2 * sum(map(len, units.values())) * depth))
+    found = []
+    for kind, vectors in units.items():
+        with work.counting(f"{name}: {kind} controls", 2 * len(vectors) * len(slots.batches)) as add:
+            found.append(
+                control_slopes(
+                    lm, directions, slots, choice, kind, vectors,
+                    batch_tokens=work.study.batch_tokens, on_variants=add, parts=work.parts,
+                )
+            )  # fmt: skip
+    return found
+
+
+def controls_of(work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet) -> Controls:
+    """Where a model's control directions come from, with all that any kind needs."""
+    texts = [t.text for t in prompts.generic_sample(work.study.generic_texts)]
+    return Controls(
+        directions,
+        explicit=load_activations(activation_folder(work, name)),
+        tokens=lambda layer: generic_tokens(lm, texts, layer),
+    )
+
+
+def _slope_row(
+    result: SweepResult, emotion: str, choice: Choice, slopes: np.ndarray, boot: Bootstrap, controls: ControlSlopes
+) -> Measure:
+    p, mean, low, high = against_controls(boot.value, controls.for_emotion(emotion))
+    return Measure(
+        model=result.model,
+        emotion=emotion,
+        position=result.position,
+        layer=choice.layer,
+        kind=f"{result.kind}, against {controls.kind} controls",
+        statistic=SLOPE,
+        value=boot.value,
+        ci_low=boot.interval.low,
+        ci_high=boot.interval.high,
+        chance=mean,
+        null_low=low,
+        null_high=high,
+        ceiling=np.nan,
+        p=p,
+        n_unique=len(slopes),
+    )
+
+
+def _claim(
+    work: Workshop,
+    name: str,
+    emotion: str,
+    choice: Choice,
+    boot: Bootstrap,
+    n_contexts: int,
+    controls: list[ControlSlopes],
+    perplexity_ratio: float,
+    evidence: Path,
+) -> Claim:
+    null = controls[0].for_emotion(emotion)
+    p, mean, _, _ = against_controls(boot.value, null)
+    return Claim(
+        id="rq3.steering",
+        question="RQ3",
+        model=model_label(name),
+        emotion=emotion,
+        layer=choice.layer,
+        statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
+        value=boot.value,
+        ci95=(boot.interval.low, boot.interval.high),
+        chance=mean,
+        ceiling=None,
+        floors={
+            f"{c.kind.replace('-', '_')}_97.5_percent": against_controls(boot.value, c.for_emotion(emotion))[3]
+            for c in controls
+        },
+        null=f"directions of the same size with the covariance of generic text, {len(null)} of them",
+        p=p,
+        n_unique=n_contexts,
+        evidence=(evidence.as_posix(),),
+        smallest_detectable=smallest_from_se(boot.standard_error),
+        effect_of_interest=work.plan(EffectsOfInterest).steering,
+        side_conditions={"perplexity_ratio": perplexity_ratio},
+    )
+
+
+def _controls_frame(name: str, emotions: tuple[str, ...], choice: Choice, controls: list[ControlSlopes]) -> Any:
+    import pandas as pd
+
+    if not emotions:
+        return pd.DataFrame(columns=["model", "emotion", "layer", "dose", "kind", "slope"])
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "model": name,
+                    "emotion": emotion,
+                    "layer": choice.layer,
+                    "dose": choice.dose,
+                    "kind": c.kind,
+                    "slope": c.for_emotion(emotion),
+                }
+            )
+            for emotion in emotions
+            for c in controls
+        ],
+        ignore_index=True,
+    )

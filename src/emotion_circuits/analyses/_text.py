@@ -1,0 +1,61 @@
+"""What models write: test contexts continued in every arm, and what scorers find in the texts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emotion_circuits import prompts
+from emotion_circuits._files import read_table, write_table, write_text
+from emotion_circuits.analyses._analysis import Measures, analysis
+from emotion_circuits.analyses._steering import controls_of
+from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
+from emotion_circuits.analyses._work import Workshop, directions_path, patching_path
+from emotion_circuits.directions import load_directions
+from emotion_circuits.interventions import Controls, text_arms
+from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
+
+SCORERS = ("markers", "vader", "offline")
+
+
+@analysis("text", question="RQ3", needs=("activations", "directions", "steering"), plan_key="steering")
+class WriteAndScore:
+    """Clean, steered, best random and prompted text on test contexts, and its scores and damage."""
+
+    Plan = SteeringPlan
+
+    def run(self, work: Workshop, plan: SteeringPlan, name: str) -> Measures:
+        lm = work.model(name)
+        directions = load_directions(directions_path(work, name, plan.position))
+        choice = read_choice(patching_path(work, name, "choice.json"))
+        openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
+        source = controls_of(work, name, lm, directions)
+        random = best_random(work, name, source, choice.layer)
+        n_texts = len(openings) * (1 + 3 * len(random))
+        with work.progress(f"{name}: text", n_texts) as done:
+            requests = {own.name: own.request for own in work.bank.classes if own.request}
+            texts = text_arms(
+                lm, directions, openings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done
+            )
+        evaluation = evaluate_texts(
+            texts,
+            [scorer for s in SCORERS if (scorer := make_scorer(s, Setting(work.bank))).emotions],
+            perplexities=stored_perplexities(texts),
+            seed=work.study.seed,
+        )
+        written, table = patching_path(work, name, "texts.jsonl"), patching_path(work, name, "text_scores.parquet")
+        write_text(written, "".join(text.model_dump_json() + "\n" for text in texts))
+        write_table(table, evaluation.table())
+        return Measures(files=[written, table])
+
+
+def best_random(work: Workshop, name: str, source: Controls, layer: int) -> dict[str, NDArray[np.float64]]:
+    """Emotion → the (d,) control direction with the largest slope for it, of those its claim was tested against."""
+    found = read_table(patching_path(work, name, "controls.parquet"))
+    found = found[found["kind"] == "covariance"]
+    n = -(-work.plan(SteeringPlan).covariance_controls // 2)
+    units = source.units("covariance", layer, n, "", work.study.seed)
+    # The table holds the slopes of v for all controls, then those of −v.
+    both = np.concatenate([units, -units])
+    slopes = {str(emotion): own["slope"].to_numpy() for emotion, own in found.groupby("emotion", sort=False)}
+    return {emotion: both[int(own.argmax())] for emotion, own in slopes.items()}
