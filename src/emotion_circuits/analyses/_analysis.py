@@ -58,6 +58,7 @@ class Analysis:
             stand under `plans`, and for one without settings.
         reads: other settings that decide what it finds.
         optional: it runs only where the study has a plan for it.
+        command: of the command line; empty for none.
         code: identifies the source that it was read from: edited, it runs again.
     """
 
@@ -69,6 +70,7 @@ class Analysis:
     plan_key: str = ""
     reads: tuple[str, ...] = ()
     optional: bool = False
+    command: str = ""
     code: str = field(default="", compare=False)
 
     @property
@@ -162,6 +164,7 @@ def analysis(
     plan_key: str = "",
     reads: Sequence[str] = (),
     optional: bool = False,
+    command: str | None = None,
 ) -> Callable[[Declared], Declared]:
     """Declare a class as an analysis.
 
@@ -179,6 +182,7 @@ def analysis(
         plan_key: for the package's own: where its settings stand in a study.
         reads: for the package's own: other keys of the study that decide its result.
         optional: for the package's own: it runs only where the study has a plan for it.
+        command: for the package's own: of the command line, empty for none; by default its name.
 
     Raises:
         InputError: a name that cannot be used, or a class without `run`.
@@ -191,7 +195,8 @@ def analysis(
             raise InputError(f"{name} cannot run.", found=kind.__name__, accepted="a class with run(work, plan, model)")
         if not issubclass(getattr(kind, "Plan", AnalysisPlan), AnalysisPlan):
             raise InputError(f"{name} has a Plan of another kind.", accepted="a subclass of AnalysisPlan")
-        made = Analysis(name, question, kind, tuple(needs), scope, plan_key, tuple(reads), optional)
+        named = name if command is None else command
+        made = Analysis(name, question, kind, tuple(needs), scope, plan_key, tuple(reads), optional, named)
         setattr(kind, _DECLARED, made)
         return kind
 

@@ -8,14 +8,13 @@ import numpy as np
 
 from emotion_circuits import prompts
 from emotion_circuits._files import write_json
-from emotion_circuits.analyses._analysis import Measures, analysis
+from emotion_circuits.analyses._analysis import Measures, analysis, stage_name
 from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
-from emotion_circuits.analyses._settings import EffectsOfInterest
+from emotion_circuits.analyses._settings import EffectsOfInterest, Settings
 from emotion_circuits.analyses._work import Workshop, slug, why_untested
 from emotion_circuits.components import (
     CPR,
-    DECLARED_SIZE,
     SIZES,
     DrawnCurves,
     Outcome,
@@ -37,27 +36,42 @@ EDGE_STEPS = 3
 """Of the path that edges are averaged over: what arrives and what is attributed then differ by about a percent."""
 
 
-@analysis("circuits", question="RQ4", plan_key="components", reads=("effects",))
+@analysis("circuits", question="RQ4", plan_key="components", reads=("effects",), command="circuit")
 class JoinCircuits:
-    """Circuits ranked on one half of the pairs and judged on the other."""
+    """Join heads and units into circuits, and measure what each carries alone.
+
+    Components are ranked on every second pair of prompts; the others judge. A circuit is kept while every other head
+    and unit has its mean value on generic text. Faithfulness is the share of the emotion's effect that is left: 1 is
+    all. Chance are random circuits with as many heads and units in every layer. CPR is the area under the curve, CMD
+    the distance from 1 along it. The circuit of the declared size is drawn too, with the direct effects of its best
+    members on each other.
+    """
 
     Plan = ComponentsPlan
+
+    @staticmethod
+    def inputs(study: Settings, name: str) -> list[str]:
+        """Directions, where they rank."""
+        by_directions = study.plan(ComponentsPlan).ranking == "direct effect"
+        return [stage_name("directions", name)] if by_directions else []
 
     def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
         lm, seed, budget = work.model(name), work.study.seed, work.study.batch_tokens
         means = circuit_means(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)], batch_tokens=budget)
+        directions = work.directions(name) if plan.ranking == "direct effect" else None
         path = work.folder / "circuits" / f"{slug(name)}.json"
         found: list[DrawnCurves] = []
         joined = []
         without: dict[str, str] = {}
         for pairs in pairs_of_emotions(work, name, lm, "circuit", without):
             ranking, judging = (outcome_on(work, lm, half) for half in halves(pairs))
-            rankings = rankings_by(lm, ranking, plan.ranking)
+            unit = None if directions is None else directions[pairs.emotion].unit
+            rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
             draws = affordable_draws(lm, judging, plan)
             most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
             with work.counting(f"{name}: circuits, {pairs.emotion}", most) as add:
                 curves = faithfulness(
-                    lm, judging, rankings, means, declared=DECLARED_SIZE, n_random=0, random_sizes=plan.random_sizes,
+                    lm, judging, rankings, means, declared=plan.size, n_random=0, random_sizes=plan.random_sizes,
                     n_dropped=plan.dropped, batch_tokens=budget, on_circuits=add,
                 )  # fmt: skip
                 found.append(
@@ -68,7 +82,7 @@ class JoinCircuits:
                 )  # fmt: skip
             joined.append(circuit_edges(lm, judging, found[-1].found, steps=EDGE_STEPS))
         values = circuits_as_values(
-            name, plan.ranking, DECLARED_SIZE, plan.draws, [one.found for one in found], joined, seed=seed
+            name, plan.ranking, plan.size, plan.draws, [one.found for one in found], joined, seed=seed
         )
         write_json(path, values)
         without |= {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}

@@ -16,6 +16,7 @@ from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
 from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Several
 from emotion_circuits.analyses._work import Workshop, directions_path, slug, twin_names
 from emotion_circuits.components import (
+    DECLARED_SIZE,
     SIZES,
     UNTRAINED,
     PairSet,
@@ -40,8 +41,11 @@ class ComponentsPlan(AnalysisPlan):
     """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
     examples: Count = 3
     """Pairs of prompts that are shown under the best heads."""
-    ranking: Literal["attribution", "path attribution"] = "path attribution"
-    """What circuits are made by."""
+    ranking: Literal["attribution", "path attribution", "direct effect", "random"] = "path attribution"
+    """What circuits are made by: attribution, its mean over the path between both prompts, what heads and units write
+    along the direction, or nothing."""
+    size: float = DECLARED_SIZE
+    """Declared size of circuits, a share of all heads and units: one of the curve's."""
     random_sizes: Several[float] = (0.05, 0.1, 0.2, 0.5)
     """Sizes at which random circuits run; CPR is taken over these."""
     draws: Count = 19
@@ -55,6 +59,13 @@ class ComponentsPlan(AnalysisPlan):
     dropped: CountOrNone = 4
     """Best members that are left out one by one."""
 
+    @field_validator("size")
+    @classmethod
+    def _one_of_the_curve(cls, size: float) -> float:
+        if size not in SIZES:
+            raise ValueError(f"one of {', '.join(f'{s:g}' for s in SIZES)}")
+        return size
+
     @field_validator("random_sizes")
     @classmethod
     def _of_the_curve(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
@@ -66,7 +77,7 @@ class ComponentsPlan(AnalysisPlan):
     FULL = {"draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
 
 
-@analysis("heads", question="RQ4", needs=("directions",), plan_key="components", reads=("untrained_seeds",))
+@analysis("heads", question="RQ4", command="", needs=("directions",), plan_key="components", reads=("untrained_seeds",))
 class ScreenComponents:
     """Every head and unit, the best exactly; what the best heads look at; profiles over depth. Nothing is chosen here,
     so all scenarios take part."""

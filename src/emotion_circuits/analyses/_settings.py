@@ -37,6 +37,7 @@ Several = Annotated[tuple[Item, ...], BeforeValidator(_listed), Field(min_length
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000)]
+Layer = Annotated[int, Field(ge=0)]
 Draws = Annotated[int, Field(ge=2, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,7 +49,7 @@ PositionName = Literal["sentence_end", "last_content", "emotion_token", "mean"]
 class AnalysisPlan(BaseModel):
     """The settings of an analysis: its part of the study file, its flags, and its part of the key of its results."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     FULL: ClassVar[Mapping[str, Any]] = {}
     """What a study without limits on time does instead."""

@@ -7,7 +7,7 @@ from typing import Literal
 from emotion_circuits._files import write_table
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on
-from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, Several
+from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, CountOrNone, Layer, Several
 from emotion_circuits.analyses._work import Workshop, patching_path
 from emotion_circuits.components import (
     SWAP_SITES,
@@ -25,8 +25,15 @@ class InterchangePlan(AnalysisPlan):
 
     depths: Count = 5
     """How many relative depths are visited."""
+    layers: Several[Layer] | None = None
+    """Blocks, counted from 0, instead of relative depths."""
+    sites: Several[Literal["resid_post", "attn_out", "mlp_out"]] = SWAP_SITES
+    """Residual stream, attention output, MLP output."""
     places: Several[Literal["before", "word", "after", "bridge", "last", "all"]] = ("word", "after", "last")
-    donors: Count = 1
+    """Tokens before the emotion's word, the word, those after it, the bridge's, the last one, all."""
+    directions: Several[Literal["denoising", "noising"]] = ("denoising",)
+    """The emotion's values into the neutral run, or the other way."""
+    donors: CountOrNone = 1
     """Other scenarios' prompts that give chance."""
     FULL = {  # noqa: RUF012
         "depths": ALL_LAYERS, "places": ("before", "word", "after", "bridge", "last", "all"),
@@ -35,14 +42,20 @@ class InterchangePlan(AnalysisPlan):
 
 @analysis("swap", question="RQ4", plan_key="interchange")
 class SwapPairs:
-    """Denoising of every emotion's pairs; nothing is chosen on them, so all scenarios take part."""
+    """Put the paired prompt's values into a run, by layer and place.
+
+    Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens. The share of their
+    difference that follows says where the emotion stands: denoising puts the emotion's values into the neutral run
+    (1 is all, 0 nothing), noising the neutral ones into the emotion's (0 is all, 1 nothing). Donors say what the values
+    of any other such prompt do. Nothing is chosen on the pairs, so all scenarios take part.
+    """
 
     Plan = InterchangePlan
 
     def run(self, work: Workshop, plan: InterchangePlan, name: str) -> Measures:
         lm = work.model(name)
         texts = work.bank.profile(work.study.profile)
-        layers = relative_layers(lm.n_layers, plan.depths)
+        layers = plan.layers or relative_layers(lm.n_layers, plan.depths)
         rows: list[Measure] = []
         for emotion in work.bank.emotions:
             try:
@@ -52,11 +65,11 @@ class SwapPairs:
                 work.tell(f"{name}: no interchange for {emotion}: {error}")
                 continue
             budget = work.study.batch_tokens
-            patches = len(layers) * len(SWAP_SITES) * len(plan.places) * (1 + plan.donors)
+            patches = len(layers) * len(plan.sites) * len(plan.places) * len(plan.directions) * (1 + plan.donors)
             with work.counting(f"{name}: interchange, {emotion}", patches * len(outcome.batches(lm, budget))) as add:
                 found = interchange(
-                    lm, outcome, layers=layers, places=plan.places, directions=["denoising"], n_donors=plan.donors,
-                    batch_tokens=budget, on_runs=add,
+                    lm, outcome, layers=layers, sites=plan.sites, places=plan.places, directions=plan.directions,
+                    n_donors=plan.donors, batch_tokens=budget, on_runs=add,
                 )  # fmt: skip
             rows += interchange_measures(found, seed=work.study.seed)
         path = patching_path(work, name, "swap.parquet")

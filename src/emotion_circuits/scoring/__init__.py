@@ -30,7 +30,7 @@ from emotion_circuits.scoring._markers import MarkerScorer
 from emotion_circuits.scoring._offline import OfflineScorer
 from emotion_circuits.scoring._perplexity import continuation_perplexities
 from emotion_circuits.scoring._project import Score, score_texts
-from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, make_scorer
+from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, check_scorer, make_scorer
 from emotion_circuits.scoring._slots import (
     SlotTask,
     SlotTokens,
@@ -64,6 +64,7 @@ __all__ = [
     "TextScorer",
     "VaderScorer",
     "cells_of",
+    "check_scorer",
     "column_of",
     "continuation_perplexities",
     "continuation_task",

@@ -87,16 +87,25 @@ def sides_of(scorer: TextScorer) -> Mapping[str, int]:
     return sides
 
 
+def check_scorer(name: str) -> None:
+    """Refuse a name that `make_scorer` would.
+
+    Raises:
+        InputError: an unknown name; `hf:` without a name.
+    """
+    if not name.removeprefix(HF_PREFIX) or (name not in SCORERS and not name.startswith(HF_PREFIX)):
+        raise InputError(
+            "There is no such scorer.", found=repr(name), accepted=f"{', '.join(SCORERS)}, {HF_PREFIX}NAME_OR_FOLDER"
+        )
+
+
 def make_scorer(name: str, setting: Setting) -> TextScorer:
     """A scorer by its name in `SCORERS`, or `hf:NAME_OR_FOLDER` for any Hugging Face sequence classifier.
 
     Raises:
-        InputError: an unknown name; `hf:` without a name. (A classifier that cannot be loaded says so when it scores.)
+        InputError: as for `check_scorer`. (A classifier that cannot be loaded says so when it scores.)
     """
+    check_scorer(name)
     if name.startswith(HF_PREFIX):
         return HuggingFaceScorer(setting.bank, name.removeprefix(HF_PREFIX), device=setting.device)
-    if name not in SCORERS:
-        raise InputError(
-            "There is no such scorer.", found=repr(name), accepted=f"{', '.join(SCORERS)}, {HF_PREFIX}NAME_OR_FOLDER"
-        )
     return SCORERS[name](setting)
