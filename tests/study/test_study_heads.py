@@ -10,6 +10,7 @@ import pytest
 
 from emotion_circuits._files import read_json, read_table
 from emotion_circuits.analyses import _circuits as stage
+from emotion_circuits.analyses import _pairs
 from emotion_circuits.components import CPR, PairSet, n_circuits, read_depths, read_head_examples
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -126,7 +127,7 @@ def test_emotions_without_pairs_are_said_and_left_out(
     def none(lm: LoadedModel, texts: object, emotion: str) -> PairSet:
         raise InputError(f"Too few scenarios have texts of {emotion} and neutral with equally many tokens.")
 
-    monkeypatch.setattr(stage, "matched_pairs", none)
+    monkeypatch.setattr(_pairs, "matched_pairs", none)
     result = run_study(small.study(tmp_path), tell=said.append)
     assert set(result.computed) == {f"heads/{small.slug}", f"circuits/{small.slug}", "claims", "report"}
     circuits = [c for c in result.claims if c.question == "RQ4"]

@@ -16,7 +16,7 @@ PROBE_POSITIONS = ("mean",)
 """Where foils and intensity series are read."""
 
 
-@analysis("activations", question="RQ1", reads=("generic_texts",))
+@analysis("activations", command="", question="RQ1", reads=("generic_texts",))
 class RecordActivations:
     """Of the profile, the implicit and the real-world texts, foils and intensity series, and of generic text. A twin,
     for the floors, reads only what those are judged on."""

@@ -79,6 +79,19 @@ class Analysis:
         found: type[AnalysisPlan] = getattr(self.kind, "Plan", AnalysisPlan)
         return found
 
+    @property
+    def heading(self) -> str:
+        """What it answers: of the package's own, where the question is only a number, what it does."""
+        return (
+            self.question
+            if " " in self.question.replace(", ", "")
+            else inspect.cleandoc(self.kind.__doc__ or "").split("\n")[0]
+        )
+
+    def stage(self, *target: str) -> str:
+        """What its stage for a model, or for a pair of them, is listed under."""
+        return stage_name(self.name, *target)
+
     def plan(self, values: Mapping[str, Any]) -> AnalysisPlan:
         """Its settings from a study file or flags.
 

@@ -10,7 +10,7 @@ from emotion_circuits.components import read_depths
 from emotion_circuits.errors import InputError
 
 
-@analysis("components", question="RQ4", needs=("heads",), scope="pair")
+@analysis("components", command="", question="RQ4", needs=("heads",), scope="pair")
 class CompareComponents:
     """Nothing where one of them has no screens."""
 

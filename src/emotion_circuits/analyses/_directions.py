@@ -10,7 +10,7 @@ from emotion_circuits.analyses._work import Workshop, activation_folder, directi
 from emotion_circuits.directions import POSITIONS, fit_with_layers, load_activations, load_generic, save_directions
 
 
-@analysis("directions", question="RQ1", needs=("activations",))
+@analysis("directions", command="", question="RQ1", needs=("activations",))
 class FitDirections:
     """All later analyses read these."""
 

@@ -32,7 +32,7 @@ class SharingPlan(AnalysisPlan):
     FULL = {"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199}  # noqa: RUF012
 
 
-@analysis("fit_texts", question="RQ5", scope="compared model", plan_key="sharing")
+@analysis("fit_texts", command="", question="RQ5", scope="compared model", plan_key="sharing")
 class RecordFitTexts:
     """In a model, and of fit and emotion texts in its untrained twins."""
 

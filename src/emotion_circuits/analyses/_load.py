@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from emotion_circuits.analyses._analysis import Analysis, declared_in
 from emotion_circuits.analyses._built_in import BUILT_IN
@@ -39,9 +40,23 @@ def load_analyses(path: Path) -> tuple[Analysis, ...]:
         raise
     except Exception as error:  # whatever a user's file may raise
         raise InputError(f"{path} cannot be run.", found=f"{type(error).__name__}: {error}") from error
-    found = declared_in(vars(module).values(), source)
+    found = _declared(vars(module), source)
     if not found:
         raise InputError(f"{path} declares no analysis.", accepted="a class under @analysis(...)")
+    return found
+
+
+def _declared(names: Mapping[str, Any], source: str) -> tuple[Analysis, ...]:
+    """The analyses of a module.
+
+    Raises:
+        InputError: one needs what no study has.
+    """
+    found, of_models = declared_in(names.values(), source), [one.name for one in BUILT_IN if one.scope == "model"]
+    for one in found:
+        unknown = sorted({*one.needs} - {*of_models})
+        if unknown:
+            raise InputError(f"{one.name} needs what no study has.", found=unknown[0], accepted=", ".join(of_models))
     return found
 
 
@@ -56,11 +71,6 @@ def analyses_from(paths: Iterable[Path]) -> tuple[Analysis, ...]:
     taken = sorted({*names} & STAGES)
     if taken:
         raise InputError("An analysis has the name of a stage.", found=taken[0], next_step="give it another name")
-    of_models = [one.name for one in BUILT_IN if one.scope == "model"]
-    for one in found:
-        unknown = sorted({*one.needs} - {*of_models})
-        if unknown:
-            raise InputError(f"{one.name} needs what no study has.", found=unknown[0], accepted=", ".join(of_models))
     if len(set(names)) < len(names):
         raise InputError("Two analyses have one name.", found=", ".join(sorted(names)))
     return tuple(found)
@@ -71,5 +81,5 @@ def installed_analyses() -> tuple[Analysis, ...]:
     found: list[Analysis] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         module = entry.load()
-        found += declared_in(vars(module).values(), Path(str(module.__file__)).read_text("utf-8"))
+        found += _declared(vars(module), Path(str(module.__file__)).read_text("utf-8"))
     return tuple(found)

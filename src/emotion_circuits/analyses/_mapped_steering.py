@@ -23,7 +23,7 @@ from emotion_circuits.directions import load_directions
 from emotion_circuits.scoring import slot_task, where_told
 
 
-@analysis("mapped_steering", question="RQ5", scope="compared model")
+@analysis("mapped_steering", command="", question="RQ5", scope="compared model")
 class SteerMapped:
     """At the dose that the development sweep chose."""
 

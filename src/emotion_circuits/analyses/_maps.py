@@ -36,7 +36,7 @@ from emotion_circuits.statistics import Claim, untested
 
 
 @analysis(
-    "maps", question="RQ2, RQ5", needs=("fit_texts", "activations", "directions"), scope="ordered pair",
+    "maps", command="", question="RQ2, RQ5", needs=("fit_texts", "activations", "directions"), scope="ordered pair",
     plan_key="sharing", reads=("effects",),
 )  # fmt: skip
 class AlignModels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -129,6 +129,13 @@ class Settings(AnalysisPlan):
             raise ValueError("a path without NUL")
         return results.expanduser() if results.parts[:1] == ("~",) else results
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values; what follows from the values is worked out anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in set(copied.__dict__) - set(type(self).model_fields):
+            del copied.__dict__[name]
+        return copied
+
     @cached_property
     def bank(self) -> Bank:
         """The classes and their texts.
@@ -141,6 +148,12 @@ class Settings(AnalysisPlan):
             if DIRECTIONS in (short := lacking(found, emotion)):
                 raise InputError("An emotion has too few pairs for a study.", found=short[DIRECTIONS])
         return found
+
+    def about(self, bank: Bank) -> Self:
+        """The same study of these classes, as a results folder keeps them, whatever `emotions` says."""
+        copied = self.model_copy()
+        copied.__dict__["bank"] = bank
+        return copied
 
     @property
     def folder(self) -> Path:

@@ -52,7 +52,11 @@ SLOPE = "slope of own word-set log-odds"
     "steering", question="RQ3", needs=("activations", "directions", "sweep"), plan_key="steering", reads=("effects",)
 )
 class SteerTest:
-    """The slope of the own words' log-odds at the chosen dose, and that of every kind of control."""
+    """Steer with each emotion's direction, beside control directions.
+
+    At the layer and dose that a sweep of development contexts chose: the slope of the emotion's own words' log-odds on
+    test contexts, and that of every kind of control.
+    """
 
     Plan = SteeringPlan
 

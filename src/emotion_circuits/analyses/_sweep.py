@@ -82,7 +82,7 @@ class SteeringPlan(AnalysisPlan):
     }
 
 
-@analysis("sweep", question="RQ3", needs=("directions",), plan_key="steering")
+@analysis("sweep", command="", question="RQ3", needs=("directions",), plan_key="steering")
 class SweepDevelopment:
     """Relative depths × doses × emotions on development contexts, and the layer and dose chosen there."""
 

@@ -20,7 +20,10 @@ SCORERS = ("markers", "vader", "offline")
 
 @analysis("text", question="RQ3", needs=("activations", "directions", "steering"), plan_key="steering")
 class WriteAndScore:
-    """Clean, steered, best random and prompted text on test contexts, and its scores and damage."""
+    """Let the model write, clean, steered and asked to, and score the texts.
+
+    Also along the control direction that raised the words most. Test contexts, with scores and damage of every text.
+    """
 
     Plan = SteeringPlan
 

@@ -13,10 +13,10 @@ from types import FrameType
 
 from cyclopts import App, Parameter
 
+from emotion_circuits.cli._analyses import analysis_commands, take_files
 from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
 from emotion_circuits.cli._output import make_console
-from emotion_circuits.cli._own import own_commands, take_files
 from emotion_circuits.errors import InputError
 
 # Name on the command line → where its App is. The order is that of the help page. Modules are imported when their
@@ -29,9 +29,7 @@ COMMANDS = {
     "vectors": "emotion_circuits.cli._vectors:vectors",
     "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
-    "swap": "emotion_circuits.cli._swap:swap",
     "punctuation": "emotion_circuits.cli._punctuation:punctuation",
-    "compare-methods": "emotion_circuits.cli._compare_methods:compare_methods",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",
     "score": "emotion_circuits.cli._score:score",
@@ -42,7 +40,6 @@ COMMANDS = {
     "transfer": "emotion_circuits.cli._align:transfer",
     "heads": "emotion_circuits.cli._heads:app",
     "units": "emotion_circuits.cli._units:app",
-    "circuit": "emotion_circuits.cli._circuit:circuit",
     "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }
@@ -56,8 +53,8 @@ Example:
   {PROGRAM} models list"""
 
 
-def build_app(own: Mapping[str, App] | None = None) -> App:
-    """The whole command line, with its commands not imported yet; `own` are those from outside the package."""
+def build_app(analyses: Mapping[str, App]) -> App:
+    """The whole command line, with its commands not imported yet, and those of analyses."""
     app = App(
         name=PROGRAM,
         help=_HELP,
@@ -73,12 +70,13 @@ def build_app(own: Mapping[str, App] | None = None) -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    app["--help"].sort_key = app["--version"].sort_key = len(COMMANDS)
+    app["--help"].sort_key = app["--version"].sort_key = len(COMMANDS) + 1
     for place, (name, target) in enumerate(COMMANDS.items()):
         app.command(target, name=name, sort_key=place)
-    for name, command in (own or {}).items():
+    for name, command in analyses.items():
         if name in COMMANDS:
             raise InputError("An analysis has the name of a command.", found=name, next_step="give it another name")
+        command.sort_key = list(COMMANDS).index("sweep")
         app.command(command)
     return app
 
@@ -101,9 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         files, tokens = take_files(tokens)
         check_arguments(tokens)
-        named = bool(tokens) and tokens[0] in COMMANDS
-        app = build_app(None if named else own_commands(files))
-        if not named:
+        first = tokens[0] if tokens else None
+        app = build_app({} if first in COMMANDS else analysis_commands(first, files))
+        if first not in COMMANDS:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
         with _terminable():
             result = app(tokens, console=make_console(), error_console=make_console(stderr=True))

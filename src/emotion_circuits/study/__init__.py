@@ -11,6 +11,7 @@ from emotion_circuits.analyses import (
     SteeringPlan,
     Workshop,
 )
+from emotion_circuits.study._claims import read_unjudged
 from emotion_circuits.study._config import Study, read_study, study_from_mapping
 from emotion_circuits.study._plan import Stage, keys_of, plan_study
 from emotion_circuits.study._run import StudyResult, run_study
@@ -33,6 +34,7 @@ __all__ = [
     "keys_of",
     "plan_study",
     "read_study",
+    "read_unjudged",
     "run_study",
     "study_from_mapping",
 ]

@@ -14,22 +14,27 @@ from emotion_circuits.statistics import Claim
 _CLAIMS = TypeAdapter(list[Claim])
 
 
-def write_unjudged(folder: Path, name: str, claims: Sequence[Claim]) -> Path:
-    """Write `claims/<name>.json`, unrounded."""
-    path = folder / "claims" / f"{name}.json"
+def write_unjudged(folder: Path, stage: str, claims: Sequence[Claim]) -> Path:
+    """Keep a stage's claims, unrounded."""
+    path = folder / claims_file(stage)
     write_text(path, _CLAIMS.dump_json(list(claims), indent=1).decode() + "\n")
     return path
 
 
-def read_unjudged(folder: Path, names: Sequence[str]) -> list[Claim]:
+def claims_file(stage: str) -> str:
+    """Where a stage's claims lie, relative to the results folder."""
+    return f"claims/{stage.replace('/', '_')}.json"
+
+
+def read_unjudged(folder: Path, stages: Sequence[str]) -> list[Claim]:
     """Read the claims of those stages that make any.
 
     Raises:
         InputError: a file is malformed.
     """
     claims: list[Claim] = []
-    for name in names:
-        path = folder / "claims" / f"{name}.json"
+    for stage in stages:
+        path = folder / claims_file(stage)
         if not path.is_file():
             continue
         try:

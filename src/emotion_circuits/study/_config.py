@@ -31,9 +31,11 @@ class _Study(Settings):
     def lifted(self) -> Study:
         """The same study without the default's limits on time: every layer, finer doses, more draws of every null, and
         analyses that run only where asked for. What the user has set stays."""
-        plans = {one.plan_key: getattr(self, one.plan_key) or one.plan_type() for one in BUILT_IN if one.plan_key}
+        plans = {one.plan_key: getattr(self, one.plan_key) for one in BUILT_IN if one.plan_key}
+        plans |= {one.plan_key: one.plan_type() for one in BUILT_IN
+                  if one.optional and one.plan_key not in self.model_fields_set}  # fmt: skip
         study: Study = super().lifted()
-        return study.model_copy(update={key: plan.lifted() for key, plan in plans.items()})
+        return study.model_copy(update={key: plan.lifted() for key, plan in plans.items() if plan is not None})
 
     @cached_property
     def planned(self) -> tuple[tuple[Analysis, AnalysisPlan], ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_circuits._files import write_table
-from emotion_circuits.analyses import LANGUAGES, Analysis, AnalysisPlan, Workshop, stage_name
+from emotion_circuits.analyses import LANGUAGES, Analysis, AnalysisPlan, Workshop
 from emotion_circuits.directions import POSITIONS
 from emotion_circuits.models import ModelName, resolve_device, revision_of
 from emotion_circuits.statistics import judge, measures_table, write_claims
@@ -67,7 +67,7 @@ def _stage(study: Study, one: Analysis, plan: AnalysisPlan, target: tuple[str, .
     parameters = common | study.model_dump(mode="json", include={*one.reads})
     parameters |= {"plan": one.decides(plan), "code": one.code, "revisions": [revision_of(name) for name in target]}
     inputs = tuple(one.inputs(study, *target))
-    return Stage(stage_name(one.name, *target), parameters, inputs, partial(run_analysis, one, plan, target))
+    return Stage(one.stage(*target), parameters, inputs, partial(run_analysis, one, plan, target))
 
 
 def run_analysis(one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], work: Workshop) -> list[Path]:
@@ -75,23 +75,23 @@ def run_analysis(one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], wor
     from emotion_circuits.report import Told, write_told
 
     found = one.run(work, plan, *target)
-    files, stem = [*found.files], stage_name(one.name, *target).replace("/", "_")
-    if found.claims:
-        files.append(write_unjudged(work.folder, stem, found.claims))
+    files, stage = [*found.files], one.stage(*target)
     if found.rows is not None:
+        stem = stage.replace("/", "_")
         table, told = (work.folder / "analyses" / f"{stem}{suffix}" for suffix in (".parquet", ".json"))
         write_table(table, measures_table(found.rows))
         words = {language: one.words(found.rows, language) for language in LANGUAGES}
         write_told(told, Told(one.name, one.question, target[0], words, tuple(one.figures(found.rows))))
         files += [table, told]
+    if found.claims:
+        files.append(write_unjudged(work.folder, stage, found.claims))
     return files
 
 
 def judge_all(work: Workshop, stages: Sequence[str]) -> list[Path]:
     """The claims of all stages that ran, judged together, in claims.json."""
     path = work.folder / "claims.json"
-    names = [stage.replace("/", "_") for stage in stages if stage not in work.missing]
-    write_claims(path, judge(read_unjudged(work.folder, names)))
+    write_claims(path, judge(read_unjudged(work.folder, [stage for stage in stages if stage not in work.missing])))
     return [path]
 
 

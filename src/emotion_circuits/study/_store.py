@@ -72,6 +72,10 @@ class Store:
     def _write(self) -> None:
         write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
 
+    def files(self, stage: str) -> tuple[str, ...]:
+        """What a finished stage wrote, in its order, relative to the folder."""
+        return tuple(self._stages.get(stage, {"files": ()})["files"])
+
     def finished(self, stage: str, key: str) -> bool:
         """Whether the stage was finished under this key and its files are as they were."""
         entry = self._stages.get(stage)
@@ -87,7 +91,7 @@ class Store:
     ) -> None:
         """Record a finished stage and what made its files, beside whatever is recorded by now."""
         self._stages = self._read()
-        written = {path.relative_to(self.folder).as_posix(): file_hash(path) for path in sorted(files)}
+        written = {path.relative_to(self.folder).as_posix(): file_hash(path) for path in files}
         for name in set(self._stages.get(stage, {"files": {}})["files"]) - set(written):  # of another set of emotions
             (self.folder / name).unlink(missing_ok=True)
         self._stages[stage] = {

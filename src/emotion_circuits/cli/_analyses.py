@@ -1,0 +1,206 @@
+"""Commands of analyses: a study of one analysis and what it needs, in the study's own store, its settings as flags."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App
+
+from emotion_circuits.cli._errors import FAILURE, PROGRAM
+from emotion_circuits.cli._options import (
+    MODEL_OPTIONS,
+    STORE_OPTIONS,
+    BatchTokens,
+    Emotions,
+    Json,
+    ModelOptions,
+    Seed,
+    StoreOptions,
+    flag,
+)
+from emotion_circuits.cli._output import Table, emit, format_cell, p_cell, say
+from emotion_circuits.cli._progress import keeping, progress
+from emotion_circuits.errors import InputError
+
+if TYPE_CHECKING:
+    from emotion_circuits.analyses import Analysis
+    from emotion_circuits.statistics import Claim
+    from emotion_circuits.study import Study
+
+BUILT_IN = {
+    "quality": "Judge directions: where and how well they tell emotions apart.",
+    "steering": "Steer with each emotion's direction, beside control directions.",
+    "text": "Let the model write, clean, steered and asked to, and score the texts.",
+    "swap": "Put the paired prompt's values into a run, by layer and place.",
+    "circuit": "Join heads and units into circuits, and measure what each carries alone.",
+    "compare-methods": "Set the ways of changing tone beside each other: effect against damage.",
+}
+"""Command → its line on the help page, which does not wait for what loads the library; a test compares them."""
+FILES_FLAG, GROUP = "--analyses", "emotion_circuits.analyses"
+SHOWN_ROWS = 60
+
+
+def take_files(argv: Iterable[str]) -> tuple[tuple[Path, ...], list[str]]:
+    """Take `--analyses FILE` out before the command's name.
+
+    Raises:
+        InputError: the flag without a file.
+    """
+    tokens, files = list(argv), []
+    while tokens and tokens[0].partition("=")[0] == FILES_FLAG:
+        given = tokens.pop(0)
+        if "=" not in given and not tokens:
+            raise InputError(f"{FILES_FLAG} needs a Python file.")
+        files.append(Path(given.partition("=")[2] if "=" in given else tokens.pop(0)))
+    return tuple(files), tokens
+
+
+def analysis_commands(named: str | None, files: tuple[Path, ...] = ()) -> dict[str, App]:
+    """A command for each analysis of the package, of these files and of installed packages; for the package's own only
+    a name and a line, but for the one that is named.
+
+    Raises:
+        InputError: a file that cannot be used.
+    """
+    found = {name: App(name=name, help=summary) for name, summary in BUILT_IN.items()}
+    if named in BUILT_IN:
+        from emotion_circuits.analyses import BUILT_IN as ANALYSES
+
+        [one] = (one for one in ANALYSES if one.command == named)
+        found[named] = _command(one, ())
+    elif files or entry_points(group=GROUP):
+        from emotion_circuits.analyses import analyses_from
+
+        found |= {one.command: _command(one, files) for one in analyses_from(files)}
+    return found
+
+
+def _command(one: Analysis, files: tuple[Path, ...]) -> App:
+    def run(
+        *,
+        models: Annotated[tuple[str, ...], flag("--model", help="Models, as `models list` names them.")],
+        emotions: Emotions = (),
+        seed: Seed = 0,
+        batch_tokens: BatchTokens = None,
+        model_options: ModelOptions = MODEL_OPTIONS,
+        store_options: StoreOptions = STORE_OPTIONS,
+        json: Json = False,
+        **settings: Any,
+    ) -> int | None:
+        from emotion_circuits.prompts import kept_bank
+        from emotion_circuits.study import run_study, study_from_mapping
+
+        given = {name: value for name, value in settings.items() if value != _default(one, name)}
+        plan = {one.plan_key: given} if one.plan_key else {"plans": {one.name: given}}
+        options = {name: value for name, value in model_options.loading().items() if value is not None}
+        if batch_tokens is not None:
+            options["batch_tokens"] = batch_tokens
+        study = study_from_mapping(
+            {
+                "models": models,
+                "emotions": emotions or None,
+                "results": store_options.results,
+                "profile": store_options.profile,
+                "seed": seed,
+                "analyses": files,
+                **options,
+                **plan,
+            }
+        )
+        kept = None if emotions else kept_bank(study.folder)
+        study = study if kept is None else study.about(kept)
+        with keeping(f"Finished stages are kept in {study.folder}; the same command goes on from there."):
+            result = run_study(study, only=(one.name,), tell=say, progress=progress)
+        _show(one, study, json, result.failed)
+        for stage, why in result.failed.items():
+            say(f"failed: {stage}: {why}")
+        return FAILURE if result.failed else None
+
+    signature = inspect.signature(run)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    run.__signature__ = signature.replace(parameters=[*parameters, *_flags(one)])  # type: ignore[attr-defined]
+    run.__doc__ = inspect.getdoc(one.kind) if one.command in BUILT_IN else one.question
+    example = f"Example:\n  {PROGRAM} {one.command} --model reference/gpt2"
+    return App(name=one.command, help_epilogue=example, default_command=run)
+
+
+def _default(one: Analysis, name: str) -> Any:
+    field = one.plan_type.model_fields[name]
+    return inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _flags(one: Analysis) -> list[inspect.Parameter]:
+    """A flag for each setting; where it takes several values, also by its singular."""
+    found = []
+    for name, field in one.plan_type.model_fields.items():
+        several = name.endswith("s") and "tuple" in str(field.annotation)
+        aliases = [f"--{name[:-1].replace('_', '-')}"] if several else []
+        told = Annotated[field.annotation, flag(*aliases, help=" ".join((field.description or "").split()))]
+        default = _default(one, name)
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=told, default=default))
+    return found
+
+
+def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) -> None:
+    """Its claims, which only a study judges, or the rows of its first table."""
+    from emotion_circuits._files import read_table
+    from emotion_circuits.study import Store, read_unjudged
+
+    store, targets = Store(study.folder), list(one.targets(study))
+    stages = [one.stage(*target) for target in targets]
+    written = [study.folder / name for stage in stages for name in store.files(stage)]
+    tables = [next((p for p in map(Path, store.files(stage)) if p.suffix == ".parquet"), None) for stage in stages]
+    rows = [row for path in tables if path for row in read_table(study.folder / path).to_dict("records")]
+    claims = read_unjudged(study.folder, stages)
+    notes = [f"Written to {path}" for path in written]
+    table = _claims(claims) if claims and one.command in BUILT_IN else _rows(rows)
+    result = {"rows": rows, "claims": claims, "files": written, "failed": dict(failed)}
+    emit(result, json, table=Table(table.columns, table.rows, title=one.heading, notes=(*table.notes, *notes)))
+
+
+def _claims(claims: Iterable[Claim]) -> Table:
+    columns = ("claim", "model", "emotion", "layer", "value", "95 % interval", "chance", "p", "n")
+    lines = [
+        (c.id, c.model, c.emotion, c.layer, c.value, _band(*(c.ci95 or (None, None))), c.chance, p_cell(c.p), c.n_unique)
+        for c in claims
+    ]  # fmt: skip
+    return Table(
+        columns, lines, notes=["p is not adjusted; a verdict needs all claims of its question, as `study` has."]
+    )
+
+
+def _rows(rows: list[dict[str, Any]]) -> Table:
+    """The first rows, without columns that hold nothing, and with intervals in one cell."""
+    names = [name for name in (rows[0] if rows else {}) if any(not _empty(row[name]) for row in rows)]
+    if len({row["model"] for row in rows if "model" in row}) == 1:
+        names.remove("model")
+    bands = {name: (name, name.replace("low", "high")) for name in names if name.endswith("_low")}
+    names = [name for name in names if name not in {high for _, high in bands.values()}]
+    lines = [
+        tuple(_band(row[bands[n][0]], row[bands[n][1]]) if n in bands else _cell(n, row[n]) for n in names)
+        for row in rows[:SHOWN_ROWS]
+    ]
+    heads = [
+        {"ci_low": "95 % interval", "null_low": "by chance, 95 %"}.get(name, name.removesuffix("_low"))
+        for name in names
+    ]
+    more = len(rows) - SHOWN_ROWS
+    return Table(heads, lines, notes=[f"{more} more rows in the file"] if more > 0 else [])
+
+
+def _cell(name: str, value: Any) -> str:
+    if _empty(value):
+        return "–"
+    return p_cell(value) if name in ("p", "p_adjusted") else format_cell(value)
+
+
+def _band(low: Any, high: Any) -> str:
+    return "–" if _empty(low) or _empty(high) else f"[{low:.3g}, {high:.3g}]"
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value != value
