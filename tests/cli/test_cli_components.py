@@ -112,8 +112,6 @@ def test_effects_on_the_projection(run, in_folder, texts, recorded):
     assert nothing.status == 2 and "There are no directions of reference/gpt2 yet" in nothing.err
     screened = run("heads", "screen", *some, "--exact", 2, *vectors)
     assert screened.status == 0 and "the residual stream's own units" in screened.out
-    joined = run("circuit", *some, "--controls", 2, "--ranking", "attribution", *vectors, "--json")
-    assert joined.status == 0 and json.loads(joined.out)["edges"], joined.err
 
 
 def test_units(run, in_folder, texts):
@@ -124,62 +122,6 @@ def test_units(run, in_folder, texts):
     assert len(table) == 8 * 768 and table["exact"].notna().sum() == 3
     ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "3:5,7:700", "--method", "zero", "--random", 2)
     assert ablated.status == 0 and "3:5,7:700" in ablated.out
-
-
-def test_circuits_and_their_curves(run, in_folder, texts):
-    argv = ("circuit", *MODEL, "--prompts-file", texts / "apology_prompts.json", "--controls", 2)
-    found = run(*argv, "--ranking", "attribution", "--json")
-    assert found.status == 0, found.err
-    result = json.loads(found.out)
-    file = in_folder / "results/baseline/circuits/reference--gpt2_own.json"  # the other name is the study's
-    stored = json.loads(file.read_text())
-    assert stored["circuits"] == result["circuits"] and len(stored["measures"]) == 10 + 3
-    own = stored["circuits"]["apology"]
-    assert len(own["heads"]) == round(0.05 * 48) and len(own["units"]) == round(0.05 * 8 * 768)
-    assert {m["kind"] for m in stored["measures"]} == {"attribution"} and stored["overlaps"] == {}
-    joined, targets = stored["edges"]["apology"], stored["edge_targets"]["apology"]
-    members = {*(f"head {c}" for c in own["heads"]), *(f"unit {c}" for c in own["units"])}
-    assert {e["source"] for e in joined} - {"embed"} <= members and targets[-1]["node"] == "output"
-    assert {e["target"] for e in joined} == {t["node"] for t in targets} <= {*members, "output"}
-    strongest = max(joined, key=lambda e: abs(e["effect"]))
-    assert joined[0] == strongest and strongest["ci_low"] <= strongest["effect"] <= strongest["ci_high"]
-    if own["tested"]:
-        assert file.with_suffix(".png").stat().st_size > 5_000
-        assert (file.parent / "reference--gpt2_own_edges.png").stat().st_size > 5_000
-    for wrong, said in ((("--size", "0.3"), "declared size"), (("--ranking", "direct"), "direction"),
-                        (("--output", "x.parquet"), ".parquet"), (("--controls", "1"), "controls")):  # fmt: skip
-        refused = run(*argv, *wrong)
-        assert refused.status == 2 and said in refused.err, wrong
-
-
-def test_swap_and_its_table(run, in_folder, texts):
-    argv = ("swap", *MODEL, "--prompts-file", texts / "gratitude_prompts.json", "--layers", 1, 6)
-    found = run(*argv, "--site", "resid_post", "--directions", "denoising", "--json")
-    assert found.status == 0, found.err
-    assert "difference" not in found.err and "pairs of equally many tokens" in found.err
-    measures = json.loads(found.out)["measures"]
-    table = pd.read_parquet(in_folder / "results/baseline/patching/reference--gpt2_swap.parquet")
-    assert len(table) == len(measures) == 2 * 6 and set(table["kind"]) == {"denoising resid_post"}
-    whole = table[table["position"] == "all"]
-    assert whole["value"].to_numpy() == pytest.approx([1, 1], abs=1e-3) and set(table["ceiling"]) == {1.0}
-    shown = run(*argv, "--place", "word", "last", "--donors", 0, "--output", "swap.json")
-    assert shown.status == 0 and "noising" in shown.out and "mlp_out" in shown.out
-    assert len(json.loads((in_folder / "swap.json").read_text())) == 2 * 3 * 2 * 2
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (("--layers", "12"), "no layer 12"),
-        (("--place", "nowhere"), "nowhere"),
-        (("--donors", "-1"), "-1"),
-        (("--emotion", "joy"), "joy"),
-        (("--output", "x.csv"), ".csv"),
-    ],
-)
-def test_what_swap_refuses(run, in_folder, argv, said):
-    found = run("swap", *MODEL, *argv)
-    assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from fresh_process import SOURCE, environment
 
 import emotion_circuits
+from emotion_circuits.cli._analyses import BUILT_IN
 from emotion_circuits.cli._app import COMMANDS, build_app
 from emotion_circuits.cli._errors import PROGRAM, command_paths
 
@@ -62,7 +63,7 @@ def test_without_a_command_help_is_printed(run, argv):
     outcome = run(*argv)
     assert (outcome.status, outcome.err) == (0, "")
     app = build_app()
-    for name in COMMANDS:
+    for name in (*COMMANDS, *BUILT_IN):
         assert re.search(rf"\b{name} +{re.escape(app[name].help.split('.')[0])}", " ".join(outcome.out.split()))
     assert "--help" in outcome.out and "--version" in outcome.out
 

@@ -1,4 +1,4 @@
-"""generate, sweep and compare-methods."""
+"""generate, sweep and punctuation."""
 
 from __future__ import annotations
 
@@ -170,93 +170,6 @@ def test_prompts_that_are_no_list_or_too_few(run, vectors, tmp_path):
             "sweep", *vectors, "--prompts-file", tmp_path / f"{name}.json", "--output", tmp_path / "o"
         )
         refused(refused_outcome, said)
-
-
-DONATED = ("random swap", "random swap, last token")
-
-
-def test_a_circuit_beside_a_direction_and_a_request(run, recorded, quick, tmp_path):
-    """Ranked on development scenarios, judged in test prompts."""
-    argv = (
-        "compare-methods", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", "--emotion",
-        "apology", "--dose", 0.3, "--controls", 1, "--max-tokens", 3, "--n-samples", 1, "--scorers", "markers",
-        "--output", tmp_path / "c.parquet",
-    )  # fmt: skip
-    found = run(*argv, "--strength", 1, 4, "--json")
-    assert found.status == 0, found.err
-    assert "circuit ranked on" in found.err and "development pairs" in found.err
-    table = pd.read_parquet(tmp_path / "c.parquet")
-    own = table[table["method"] == "circuit"]
-    assert [(w, d) for w, d in zip(own["way"], own["dose"], strict=True)] == [
-        ("raise", 1.0), ("raise", 4.0), ("lower", -4.0), ("lower", -1.0)
-    ]  # fmt: skip
-    assert own[["chance", "p"]].notna().all(axis=None) and (own["layer"] == -1).all()
-    sizes = pd.read_parquet(tmp_path / "c_sizes.parquet")
-    assert len(sizes) == len(json.loads(found.out)["sizes"]) == 2 * (1 + 2 * 2)
-    of_add = sizes[sizes["method"] == "add"]
-    assert of_add["size"].to_numpy() == pytest.approx([0.3, 0.3], rel=1e-3)
-    of_circuit = sizes[(sizes["method"] == "circuit") & (sizes["way"] == "raise")]["size_last"].to_numpy()
-    assert 0 < of_circuit[0] < of_circuit[1]
-    without = run(*argv, "--no-circuit", "--way", "lower")
-    assert without.status == 0 and "circuit -" not in without.out and "in units of dose" not in without.out
-    shown = run(*argv, "--strength", 2, "--way", "lower")
-    assert "circuit -2" in shown.out and "in units of dose" in shown.out and "c_sizes.parquet" in shown.out
-
-
-def test_methods_beside_each_other(run, recorded, quick, tmp_path):
-    argv = (
-        "compare-methods", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", "--dataset",
-        recorded / "set.jsonl", "--emotion", "apology", "--dose", 0.3, "--split", "all", "--controls", 2,
-        "--max-tokens", 4, "--n-samples", 2, "--scorers", "markers",
-    )  # fmt: skip
-    found = run(*argv, "--output", tmp_path / "m.parquet", "--json")
-    assert found.status == 0, found.err
-    result = json.loads(found.out)
-    table = pd.read_parquet(tmp_path / "m.parquet")
-    assert len(table) == len(result["methods"])
-    assert {(way, method) for way, method in zip(table["way"], table["method"], strict=True)} == {
-        ("raise", m)
-        for m in (
-            "add",
-            "add, prompt only",
-            "iterative",
-            "clamp",
-            "swap",
-            "swap, last token",
-            "prompted",
-            "random",
-            "random prompted",
-            *DONATED,
-        )
-    } | {("lower", m) for m in ("add", "ablate", "swap", "swap, last token", "random", *DONATED)}
-    asked = table[table["method"] == "prompted"]
-    assert asked[["chance", "chance_low", "p"]].notna().all(axis=None)
-    assert "no circuit, since with --split all" in found.err and result["sizes"] == []
-    lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
-    assert {line["way"] for line in lines} == {"raise", "lower"} and len(lines) % 2 == 0
-    slopes = pd.read_parquet(tmp_path / "m_doses.parquet")
-    assert len(slopes) == len(result["doses"]) == 5 + 2
-    assert (tmp_path / "m.png").stat().st_size > 10_000 and (tmp_path / "m.svg").is_file()
-    shown = run(*argv, "--output", tmp_path / "m.parquet", "--way", "lower")
-    assert shown.status == 0 and "ablate" in shown.out and "prompted" not in shown.out
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (("--dose", "1.5"), "between 0 and 1"),
-        (("--strength", "0"), "strengths above 0"),
-        (("--circuit-size", "2"), "share of all"),
-        (("--scorers", "vader"), "does not score"),
-        (("--emotion", "joy"), "joy"),
-        (("--layer", "99"), "99"),
-        (("--n-samples", "0"), "n-samples"),
-        (("--output", "m.csv"), ".csv"),
-    ],
-)
-def test_what_comparing_methods_refuses(run, vectors, argv, said):
-    found = run("compare-methods", *vectors, *argv)
-    assert found.status == 2 and said in found.err and found.out == "" and len(found.error_lines) <= 4
 
 
 def test_steering_at_chosen_steps(written):

@@ -12,7 +12,6 @@ import pytest
 from emotion_circuits._files import read_table
 from emotion_circuits.analyses import _methods as stage
 from emotion_circuits.analyses import read_choice
-from emotion_circuits.cli import main
 from emotion_circuits.components import MethodRow, methods_table
 from emotion_circuits.errors import InputError
 from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_study, study_from_mapping
@@ -90,27 +89,6 @@ def test_the_tables_hold_every_method_beside_chance(small: Small, folder: Path) 
     assert len(texts) == offline["n_texts"].sum() + clean
     slopes = read_table(folder / "patching" / f"{small.slug}_methods_doses.parquet")
     assert len(slopes) > 0
-
-
-def test_the_command_gives_the_same_effects(small: Small, folder: Path, tmp_path: Path) -> None:
-    layer = read_choice(folder / "patching" / f"{small.slug}_choice.json").layer
-    argv = [
-        "compare-methods", "--model", small.model, "--results", str(folder.parent), "--emotion", "apology",
-        "--layer", str(layer), "--dose", "0.3", "--n-samples", "1", "--controls", "2", "--max-tokens", "3",
-        "--output", str(tmp_path / "m.parquet"),
-    ]  # fmt: skip
-    assert main(argv) == 0
-    keys = ["way", "method", "scorer", "effect", "damage", "n_prompts"]
-    ours = read_table(folder / "patching" / f"{small.slug}_methods.parquet")
-    # Random directions come from as many generic texts as there are, and the study's are few.
-    compared = [method for method in dict.fromkeys(ours["method"]) if not method.startswith("random")]
-    mine, theirs = (
-        t[(t["emotion"] == "apology") & t["method"].isin(compared)][keys].sort_values(keys[:3], ignore_index=True)
-        for t in (ours, read_table(tmp_path / "m.parquet"))
-    )
-    assert len(mine) > 8
-    assert mine.drop(columns=["effect", "damage"]).equals(theirs.drop(columns=["effect", "damage"]))
-    np.testing.assert_allclose(mine[["effect", "damage"]], theirs[["effect", "damage"]], rtol=1e-4, atol=1e-6)
 
 
 def test_the_report_shows_it_and_a_second_run_computes_nothing(small: Small, folder: Path) -> None:

@@ -82,11 +82,8 @@ class Analysis:
     @property
     def heading(self) -> str:
         """What it answers: of the package's own, where the question is only a number, what it does."""
-        return (
-            self.question
-            if " " in self.question.replace(", ", "")
-            else inspect.cleandoc(self.kind.__doc__ or "").split("\n")[0]
-        )
+        told = inspect.cleandoc(self.kind.__doc__ or "").partition("\n")[0]
+        return told if self.question.startswith("RQ") else self.question
 
     def stage(self, *target: str) -> str:
         """What its stage for a model, or for a pair of them, is listed under."""

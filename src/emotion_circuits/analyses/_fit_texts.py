@@ -18,9 +18,11 @@ class SharingPlan(AnalysisPlan):
     """How models are compared, where a study has two or more trained ones."""
 
     method: Literal["ridge", "procrustes", "cca", "least-squares", "anchors"] = "ridge"
+    """How maps are fitted."""
     fit: Literal["neutral", "generic", "generic+target"] = "neutral"
     """Texts that maps are fitted on."""
     n_fit: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
+    """How many of them."""
     depths: Count = 4
     """How many relative depths of each model are tried, besides `embed`."""
     untrained_seeds: Several[Seed] = (0, 1, 2, 3, 4)

@@ -57,8 +57,9 @@ CLAIM_POSITION = "mean"
 class JudgeDirections:
     """Judge directions: where and how well they tell emotions apart.
 
-    At every position over all layers, on explicit, implicit and real-world texts, with foils and intensity series, beside
-    the embedding, a bag of words and untrained twins. Cosines between emotions stand beside those of shuffled labels.
+    At every position over all layers, on explicit, implicit and real-world texts, with foils and intensity series,
+    beside the embedding, a bag of words and untrained twins. Cosines between emotions stand beside those of shuffled
+    labels.
     """
 
     @staticmethod

@@ -10,7 +10,6 @@ from emotion_circuits.analyses._pairs import outcome_on
 from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, CountOrNone, Layer, Several
 from emotion_circuits.analyses._work import Workshop, patching_path
 from emotion_circuits.components import (
-    SWAP_SITES,
     interchange,
     interchange_measures,
     matched_pairs,
@@ -27,7 +26,7 @@ class InterchangePlan(AnalysisPlan):
     """How many relative depths are visited."""
     layers: Several[Layer] | None = None
     """Blocks, counted from 0, instead of relative depths."""
-    sites: Several[Literal["resid_post", "attn_out", "mlp_out"]] = SWAP_SITES
+    sites: Several[Literal["resid_post", "attn_out", "mlp_out"]] = ("resid_post", "attn_out", "mlp_out")
     """Residual stream, attention output, MLP output."""
     places: Several[Literal["before", "word", "after", "bridge", "last", "all"]] = ("word", "after", "last")
     """Tokens before the emotion's word, the word, those after it, the bridge's, the last one, all."""

@@ -55,11 +55,15 @@ class SteeringPlan(AnalysisPlan):
     doses: Several[Finite] = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
     """Doses of the development sweep, in multiples of the layer's median residual norm; one at least of both signs."""
     development_contexts: Draws = 12
+    """On which the layer and the dose are chosen."""
     continuations_per_class: Count = 2
+    """Teacher-forced continuations of every class that the sweep and the test read."""
     covariance_controls: Draws = 1000
     """Control slopes at the chosen layer and dose, which p is taken from; v and −v are two of them."""
     isotropic_controls: Draws = 100
+    """Random directions without any preference."""
     shuffled_controls: Draws = 100
+    """Directions of texts with labels shuffled within their scenarios."""
     text_tokens: Count = 30
     """Of every continuation that is written."""
 

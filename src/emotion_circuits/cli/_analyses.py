@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App
 
-from emotion_circuits.cli._errors import FAILURE, PROGRAM
+from emotion_circuits.cli._errors import BAD_INPUT, FAILURE, PROGRAM
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
     STORE_OPTIONS,
@@ -42,6 +42,11 @@ BUILT_IN = {
 """Command → its line on the help page, which does not wait for what loads the library; a test compares them."""
 FILES_FLAG, GROUP = "--analyses", "emotion_circuits.analyses"
 SHOWN_ROWS = 60
+HEADS = {"ci_low": "95 % interval", "null_low": "by chance, 95 %"}
+
+
+_SHARED: dict[str, Any] = {**MODEL_OPTIONS.loading(), "seed": 0, "batch_tokens": None}
+"""What flags of all analyses are by default: then the settings of the study in the folder, if there is one, stay."""
 
 
 def take_files(argv: Iterable[str]) -> tuple[tuple[Path, ...], list[str]]:
@@ -59,19 +64,18 @@ def take_files(argv: Iterable[str]) -> tuple[tuple[Path, ...], list[str]]:
     return tuple(files), tokens
 
 
-def analysis_commands(named: str | None, files: tuple[Path, ...] = ()) -> dict[str, App]:
-    """A command for each analysis of the package, of these files and of installed packages; for the package's own only
-    a name and a line, but for the one that is named.
+def analysis_commands(wanted: Collection[str] = tuple(BUILT_IN), files: tuple[Path, ...] = ()) -> dict[str, App]:
+    """A command for each analysis of the package, of these files and of installed packages; for those of the package
+    that are not wanted only a name and a line.
 
     Raises:
         InputError: a file that cannot be used.
     """
     found = {name: App(name=name, help=summary) for name, summary in BUILT_IN.items()}
-    if named in BUILT_IN:
+    if named := {*wanted} & {*BUILT_IN}:
         from emotion_circuits.analyses import BUILT_IN as ANALYSES
 
-        [one] = (one for one in ANALYSES if one.command == named)
-        found[named] = _command(one, ())
+        found |= {one.command: _command(one, ()) for one in ANALYSES if one.command in named}
     elif files or entry_points(group=GROUP):
         from emotion_circuits.analyses import analyses_from
 
@@ -92,38 +96,39 @@ def _command(one: Analysis, files: tuple[Path, ...]) -> App:
         **settings: Any,
     ) -> int | None:
         from emotion_circuits.prompts import kept_bank
-        from emotion_circuits.study import run_study, study_from_mapping
+        from emotion_circuits.study import kept_settings, run_study, study_from_mapping
 
-        given = {name: value for name, value in settings.items() if value != _default(one, name)}
-        plan = {one.plan_key: given} if one.plan_key else {"plans": {one.name: given}}
-        options = {name: value for name, value in model_options.loading().items() if value is not None}
-        if batch_tokens is not None:
-            options["batch_tokens"] = batch_tokens
-        study = study_from_mapping(
-            {
-                "models": models,
-                "emotions": emotions or None,
-                "results": store_options.results,
-                "profile": store_options.profile,
-                "seed": seed,
-                "analyses": files,
-                **options,
-                **plan,
-            }
-        )
-        kept = None if emotions else kept_bank(study.folder)
-        study = study if kept is None else study.about(kept)
+        shared = {**model_options.loading(), "seed": seed, "batch_tokens": batch_tokens}
+        given = {name: value for name, value in shared.items() if value != _SHARED[name]}
+        plan = {name: value for name, value in settings.items() if value != _default(one, name)}
+        values = kept_settings(store_options.folder) | given
+        if one.plan_key:
+            values[one.plan_key] = (values.get(one.plan_key) or {}) | plan
+        elif plan:
+            values["plans"] = {one.name: plan}
+        places = {"results": store_options.results, "profile": store_options.profile, "analyses": files}
+        study = study_from_mapping({**values, **places, "models": models, "emotions": emotions or None})
+        bank = kept_bank(study.folder)
+        if bank is not None and emotions and {*bank.emotions} != {*study.bank.emotions}:
+            raise InputError(
+                f"{study.folder} is about other emotions.",
+                found=", ".join(study.bank.emotions),
+                accepted=", ".join(bank.emotions),
+                next_step="leave --emotions out, give another --results, or run `study` with them",
+            )
+        study = study if bank is None else study.about(bank)
         with keeping(f"Finished stages are kept in {study.folder}; the same command goes on from there."):
             result = run_study(study, only=(one.name,), tell=say, progress=progress)
         _show(one, study, json, result.failed)
-        for stage, why in result.failed.items():
-            say(f"failed: {stage}: {why}")
-        return FAILURE if result.failed else None
+        if set(result.failed) <= result.bad_input:
+            return BAD_INPUT if result.failed else None
+        return FAILURE
 
     signature = inspect.signature(run)
     parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     run.__signature__ = signature.replace(parameters=[*parameters, *_flags(one)])  # type: ignore[attr-defined]
-    run.__doc__ = inspect.getdoc(one.kind) if one.command in BUILT_IN else one.question
+    paragraphs = (inspect.getdoc(one.kind) or "").split("\n\n") if one.command in BUILT_IN else [one.question]
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     example = f"Example:\n  {PROGRAM} {one.command} --model reference/gpt2"
     return App(name=one.command, help_epilogue=example, default_command=run)
 
@@ -139,10 +144,17 @@ def _flags(one: Analysis) -> list[inspect.Parameter]:
     for name, field in one.plan_type.model_fields.items():
         several = name.endswith("s") and "tuple" in str(field.annotation)
         aliases = [f"--{name[:-1].replace('_', '-')}"] if several else []
-        told = Annotated[field.annotation, flag(*aliases, help=" ".join((field.description or "").split()))]
-        default = _default(one, name)
-        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=told, default=default))
+        negative = f"--no-{name.replace('_', '-')}" if field.annotation is bool else None
+        told = " ".join((field.description or "").split())
+        shown = flag(*aliases, help=told, show_default=_told, negative=negative)
+        # The type is known only here; mypy takes annotations for types that are written down.
+        kind, default = Annotated[field.annotation, shown], _default(one, name)
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default))
     return found
+
+
+def _told(default: Any) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) -> None:
@@ -154,23 +166,24 @@ def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) ->
     stages = [one.stage(*target) for target in targets]
     written = [study.folder / name for stage in stages for name in store.files(stage)]
     tables = [next((p for p in map(Path, store.files(stage)) if p.suffix == ".parquet"), None) for stage in stages]
-    rows = [row for path in tables if path for row in read_table(study.folder / path).to_dict("records")]
+    rows: list[Any] = [row for path in tables if path for row in read_table(study.folder / path).to_dict("records")]
     claims = read_unjudged(study.folder, stages)
     notes = [f"Written to {path}" for path in written]
     table = _claims(claims) if claims and one.command in BUILT_IN else _rows(rows)
     result = {"rows": rows, "claims": claims, "files": written, "failed": dict(failed)}
-    emit(result, json, table=Table(table.columns, table.rows, title=one.heading, notes=(*table.notes, *notes)))
+    if json or table.rows:
+        emit(result, json, table=Table(table.columns, table.rows, title=one.heading, notes=(*table.notes, *notes)))
 
 
 def _claims(claims: Iterable[Claim]) -> Table:
     columns = ("claim", "model", "emotion", "layer", "value", "95 % interval", "chance", "p", "n")
     lines = [
-        (c.id, c.model, c.emotion, c.layer, c.value, _band(*(c.ci95 or (None, None))), c.chance, p_cell(c.p), c.n_unique)
+        (c.id, c.model, c.emotion, c.layer, c.value, _band(*(c.ci95 or (None, None))), c.chance, p_cell(c.p),
+         c.n_unique)
         for c in claims
     ]  # fmt: skip
-    return Table(
-        columns, lines, notes=["p is not adjusted; a verdict needs all claims of its question, as `study` has."]
-    )
+    note = "p is not adjusted; a verdict needs all claims of its question, as `study` has them."
+    return Table(columns, lines, notes=[note])
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:
@@ -184,10 +197,7 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
         tuple(_band(row[bands[n][0]], row[bands[n][1]]) if n in bands else _cell(n, row[n]) for n in names)
         for row in rows[:SHOWN_ROWS]
     ]
-    heads = [
-        {"ci_low": "95 % interval", "null_low": "by chance, 95 %"}.get(name, name.removesuffix("_low"))
-        for name in names
-    ]
+    heads = [HEADS.get(name, name.removesuffix("_low").replace("_", " ")) for name in names]
     more = len(rows) - SHOWN_ROWS
     return Table(heads, lines, notes=[f"{more} more rows in the file"] if more > 0 else [])
 

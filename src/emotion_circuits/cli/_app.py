@@ -53,8 +53,9 @@ Example:
   {PROGRAM} models list"""
 
 
-def build_app(analyses: Mapping[str, App]) -> App:
-    """The whole command line, with its commands not imported yet, and those of analyses."""
+def build_app(analyses: Mapping[str, App] | None = None) -> App:
+    """The whole command line, with its commands not imported yet; `analyses` are those of analyses,
+    by default of all in the package."""
     app = App(
         name=PROGRAM,
         help=_HELP,
@@ -73,7 +74,7 @@ def build_app(analyses: Mapping[str, App]) -> App:
     app["--help"].sort_key = app["--version"].sort_key = len(COMMANDS) + 1
     for place, (name, target) in enumerate(COMMANDS.items()):
         app.command(target, name=name, sort_key=place)
-    for name, command in analyses.items():
+    for name, command in (analysis_commands() if analyses is None else analyses).items():
         if name in COMMANDS:
             raise InputError("An analysis has the name of a command.", found=name, next_step="give it another name")
         command.sort_key = list(COMMANDS).index("sweep")
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files, tokens = take_files(tokens)
         check_arguments(tokens)
         first = tokens[0] if tokens else None
-        app = build_app({} if first in COMMANDS else analysis_commands(first, files))
+        app = build_app({} if first in COMMANDS else analysis_commands({first or ""}, files))
         if first not in COMMANDS:
             app.resolved_commands()  # a help page or a suggestion needs the names and summaries of all
         with _terminable():

@@ -97,10 +97,14 @@ def _owning_results(function: Callable[..., Any], always: bool) -> Callable[...,
 def whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse what is not written as a whole number where one is wanted; cyclopts would round layer 3.5 to 4."""
     for argument in arguments:
-        if int in (argument.resolved_hint, *get_args(argument.resolved_hint)):
+        if _holds_int(argument.resolved_hint):
             for token in argument.tokens:
                 if token.value and not re.fullmatch(r"[+-]?\d+", token.value):
                     raise CoercionError(token=token, argument=argument, target_type=int)
+
+
+def _holds_int(kind: Any) -> bool:
+    return kind is int or any(_holds_int(part) for part in get_args(kind))
 
 
 def command_group(name: str, summary: str) -> App:

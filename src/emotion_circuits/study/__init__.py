@@ -12,7 +12,7 @@ from emotion_circuits.analyses import (
     Workshop,
 )
 from emotion_circuits.study._claims import read_unjudged
-from emotion_circuits.study._config import Study, read_study, study_from_mapping
+from emotion_circuits.study._config import Study, kept_settings, read_study, study_from_mapping
 from emotion_circuits.study._plan import Stage, keys_of, plan_study
 from emotion_circuits.study._run import StudyResult, run_study
 from emotion_circuits.study._store import Store
@@ -31,6 +31,7 @@ __all__ = [
     "Study",
     "StudyResult",
     "Workshop",
+    "kept_settings",
     "keys_of",
     "plan_study",
     "read_study",

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from emotion_circuits._files import read_json, write_json
 from emotion_circuits.analyses import BUILT_IN, OWN, Analysis, AnalysisPlan, Paths, Settings, analyses_from
 from emotion_circuits.errors import InputError
 from emotion_circuits.study._yaml import read_yaml
+
+SETTINGS_FILE = "study.json"
 
 
 class _Study(Settings):
@@ -117,3 +120,23 @@ def read_study(path: Path) -> Study:
         return study
     beside = [str(path.parent / Path(e).expanduser()) if e.lower().endswith(OWN) else e for e in study.emotions]
     return study_from_mapping({**values, "emotions": tuple(map(os.path.normpath, beside))}, str(path))
+
+
+def keep_settings(study: Study) -> Path:
+    """Keep what a study was told, but for places and names, in its folder: commands go on from it."""
+    path = study.folder / SETTINGS_FILE
+    elsewhere = {"results", "profile", "models", "emotions", "analyses", "plans"}
+    write_json(path, study.model_dump(mode="json", exclude_unset=True, exclude=elsewhere))
+    return path
+
+
+def kept_settings(folder: Path) -> dict[str, Any]:
+    """What the study of a results folder was told; nothing where there is none.
+
+    Raises:
+        InputError: its file cannot be read.
+    """
+    path = folder / SETTINGS_FILE
+    found = read_json(path) if path.is_file() else {}
+    study_from_mapping(found, str(path))
+    return dict(found)

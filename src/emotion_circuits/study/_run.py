@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits._lock import owned
 from emotion_circuits._parts import Parts
 from emotion_circuits.analyses import Progress, Workshop, no_progress
-from emotion_circuits.errors import EmotionCircuitsError, WriteError
+from emotion_circuits.errors import EmotionCircuitsError, InputError, WriteError
 from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claim, read_claims
-from emotion_circuits.study._config import Study
+from emotion_circuits.study._config import Study, keep_settings
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
 
@@ -29,6 +29,7 @@ class StudyResult:
         report: path of the HTML report.
         computed, kept: names of the stages that ran and that were found finished.
         failed: stage that could not run → why, in one line; the next run tries it again.
+        bad_input: those of them that what the user gave stopped.
         not_run: names of the stages that need one of those.
         seconds: of this run.
     """
@@ -38,6 +39,7 @@ class StudyResult:
     computed: tuple[str, ...]
     kept: tuple[str, ...]
     failed: Mapping[str, str]
+    bad_input: frozenset[str]
     not_run: tuple[str, ...]
     seconds: float
 
@@ -73,7 +75,9 @@ def run_study(
             tell(f"not tested: {analysis}: {why}")
     with owned(study.folder), threadpool_limits(1, user_api="blas"):
         store = Store(study.folder)
-        write_bank(study.folder, study.bank)  # what commands that go on from here are about
+        write_bank(study.folder, study.bank)  # what commands that go on from here are about, and by which settings
+        if not only:
+            keep_settings(study)
         stages = plan_study(study)
         if only:
             stages = needed_for(stages, only)
@@ -88,6 +92,7 @@ def run_study(
         computed=tuple(run.computed),
         kept=tuple(run.kept),
         failed=run.failed,
+        bad_input=frozenset(run.bad_input),
         not_run=tuple(run.not_run),
         seconds=watch.seconds,
     )
@@ -103,6 +108,7 @@ class _Run:
     computed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    bad_input: set[str] = field(default_factory=set)
     not_run: list[str] = field(default_factory=list)
 
     def take(self, stage: Stage, label: str) -> None:
@@ -128,6 +134,8 @@ class _Run:
             raise
         except EmotionCircuitsError as error:
             self.failed[stage.name] = " ".join(str(error).split())
+            if isinstance(error, InputError):
+                self.bad_input.add(stage.name)
             self._lose(stage, f"{label}: failed. {self.failed[stage.name]}")
             return
         self.store.finish(stage.name, key, files, watch.seconds, stage.parameters)
