@@ -29,7 +29,6 @@ COMMANDS = {
     "vectors": "emotion_circuits.cli._vectors:vectors",
     "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
-    "punctuation": "emotion_circuits.cli._punctuation:punctuation",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",
     "score": "emotion_circuits.cli._score:score",

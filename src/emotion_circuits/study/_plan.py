@@ -81,7 +81,7 @@ def run_analysis(one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], wor
         table, told = (work.folder / "analyses" / f"{stem}{suffix}" for suffix in (".parquet", ".json"))
         write_table(table, measures_table(found.rows))
         words = {language: one.words(found.rows, language) for language in LANGUAGES}
-        write_told(told, Told(one.name, one.question, target[0], words, tuple(one.figures(found.rows))))
+        write_told(told, Told(one.name, one.heading, target[0], words, tuple(one.figures(found.rows))))
         files += [table, told]
     if found.claims:
         files.append(write_unjudged(work.folder, stage, found.claims))
