@@ -54,7 +54,8 @@ class AblateAtPunctuation:
             )
         data = work.bank.profile(work.study.profile).select(split="test")
         rows: list[Measure] = []
-        for emotion in plan.of or directions.emotions[:1]:
+        first = next(emotion for emotion in work.bank.emotions if emotion in directions.emotions)
+        for emotion in plan.of or (first,):
             with work.counting(f"{name}: ablating {emotion}", 1 + 4 * (1 + plan.controls)) as add:
                 found = punctuation_control(
                     lm, directions, emotion, data=data, word_sets=work.bank.word_sets(), layer=plan.layer,
