@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from emotion_circuits.cli import main
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import ANALYSES, CLAIMS, SHARED, bank, lacking
 from emotion_circuits.study import Study, StudyResult, read_study, run_study
@@ -56,6 +57,27 @@ def test_it_runs_to_a_report_and_says_what_is_not_tested(finished):
     assert any("relief has no utterances" in line for line in said)
 
 
+def test_a_table_of_texts_is_an_emotion_in_studies_and_commands(
+    small: Small, relief: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "relief.csv"
+    rows = [(t.text, t.emotion, t.scenario) for t in bank([relief]).profile("baseline")]
+    pd.DataFrame(rows, columns=["text", "emotion", "scenario"]).to_csv(table, index=False)
+    study = Study(models=(small.model,), emotions=(str(table),), results=tmp_path)
+    assert study.bank.emotions == ("relief",)
+    argv = ["--model", small.model, "--results", str(tmp_path / "r"), "--json"]
+    assert main(["extract", "--dataset", str(table), *argv]) == 0
+    assert json.loads(capsys.readouterr().out)["texts"] == {"neutral": 20, "relief": 20}
+    for show in ("stability", "cleanings"):
+        status = main(["vectors", "--show", show, *argv])
+        out, err = capsys.readouterr()
+        if show == "cleanings":
+            assert status == 2 and "implicit" in err, err
+            continue
+        found = json.loads(out)
+        assert status == 0 and set(found["chosen_layer"]) == {"relief"} and found["measures"]
+
+
 def test_its_directions_are_judged_on_its_own_pairs(finished):
     result, _ = finished
     [table] = (result.report.parents[1] / "emotion_vectors").glob("*_quality.parquet")
@@ -84,7 +106,7 @@ def test_names_and_paths(relief, tmp_path):
     study = read_study(tmp_path / "study.yaml")
     assert study.emotions == ("gratitude", str(tmp_path / "relief.yaml"))
     assert study.bank.hash == Study(emotions=("gratitude", str(relief))).bank.hash  # the content counts, not the place
-    with pytest.raises(ValueError, match=r"\.yaml files of your own"):
+    with pytest.raises(ValueError, match="files of your own"):
         Study(emotions=("gratitude", "relief"))
     values = yaml.safe_load(relief.read_text("utf-8"))
     (tmp_path / "few.yaml").write_text(yaml.safe_dump(values | {"pairs": values["pairs"][:19]}), encoding="utf-8")

@@ -116,7 +116,7 @@ Emotions = Annotated[
     tuple[str, ...],
     flag(
         "--emotion",
-        help="Bundled emotions by name, your own by .yaml file; the default is in the bank.",
+        help="Bundled emotions by name, your own by file (.yaml, .csv, .jsonl); the default is in the bank.",
         show_default=False,
     ),
 ]

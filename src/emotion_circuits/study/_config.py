@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from emotion_circuits._files import read_json, write_json
-from emotion_circuits.analyses import BUILT_IN, OWN, Analysis, AnalysisPlan, Paths, Settings, analyses_from
+from emotion_circuits.analyses import BUILT_IN, Analysis, AnalysisPlan, Paths, Settings, analyses_from
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import OWN_SUFFIXES
 from emotion_circuits.study._yaml import read_yaml
 
 SETTINGS_FILE = "study.json"
@@ -118,7 +119,9 @@ def read_study(path: Path) -> Study:
     study = study_from_mapping(values, str(path))
     if study.emotions is None:
         return study
-    beside = [str(path.parent / Path(e).expanduser()) if e.lower().endswith(OWN) else e for e in study.emotions]
+    beside = [
+        str(path.parent / Path(e).expanduser()) if e.lower().endswith(OWN_SUFFIXES) else e for e in study.emotions
+    ]
     return study_from_mapping({**values, "emotions": tuple(map(os.path.normpath, beside))}, str(path))
 
 
