@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -21,6 +22,13 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """One thread for each worker and whatever it starts: on tiny models more of them only wait for each other, and
+    where workers share the cores that takes several times the time."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant], Path]:
     """A variant's folder, written once."""
@@ -33,10 +41,21 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant],
     return lambda variant: folder(variant.name)
 
 
+@pytest.fixture(scope="session")
+def verified(tiny_folder: Callable[[Variant], Path]) -> Callable[[Variant, bool], LoadedModel]:
+    """A variant as `load_verified` gives it, loaded once: a parametrised fixture is made again in every file."""
+
+    @cache
+    def loaded(folder: Path, bos: bool) -> LoadedModel:
+        return load_verified(str(folder), bos=bos)
+
+    return lambda variant, bos: loaded(tiny_folder(variant), bos)
+
+
 @pytest.fixture(scope="session", params=VARIANTS, ids=lambda variant: variant.name)
-def lm(request: pytest.FixtureRequest, tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
+def lm(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
     """Every family in turn; a new one joins by its place in `families()`."""
-    return load_verified(str(tiny_folder(request.param)), bos=False)
+    return verified(request.param, False)
 
 
 @pytest.fixture(scope="session")
@@ -53,21 +72,26 @@ def style(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@cache
+def _styled(folder: Path) -> tuple[LoadedModel, PreTrainedTokenizerBase]:
+    return load(str(folder)), AutoTokenizer.from_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def styled(style: str, llama_with: Callable[[str], Path]) -> LoadedModel:
     """The tiny Llama with a tokenizer of that layout, as `load` gives it."""
-    return load(str(llama_with(style)))
+    return _styled(llama_with(style))[0]
 
 
 @pytest.fixture(scope="session")
 def plain(style: str, llama_with: Callable[[str], Path]) -> PreTrainedTokenizerBase:
     """The same tokenizer as transformers gives it."""
-    return AutoTokenizer.from_pretrained(llama_with(style))
+    return _styled(llama_with(style))[1]
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2_lm(tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
-    return load_verified(str(tiny_folder(VARIANTS[0])), bos=True)
+def tiny_gpt2_lm(verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
+    return verified(VARIANTS[0], True)
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,15 @@ def few(pairs: PairSet, n: int = N_PAIRS) -> PairSet:
     return replace(pairs, pairs=pairs.pairs[:n])
 
 
+CASES: dict[str, Case] = {}
+"""By model: a parametrised fixture is made again in every file."""
+
+
 @pytest.fixture(scope="session")
 def case(lm: LoadedModel) -> Case:
     """Every family in turn."""
-    pairs = few(matched_pairs(lm, prompts.bank().profile("baseline"), "anger"))
-    return Case(lm, pairs, WordSetOutcome(lm, pairs, prompts.bank().word_sets()))
+    name = str(lm.name)
+    if name not in CASES:
+        pairs = few(matched_pairs(lm, prompts.bank().profile("baseline"), "anger"))
+        CASES[name] = Case(lm, pairs, WordSetOutcome(lm, pairs, prompts.bank().word_sets()))
+    return CASES[name]
