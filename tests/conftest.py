@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from emotion_circuits.engine import load_verified
 from emotion_circuits.models import LoadedModel, load
-from tiny_models import VARIANTS, Variant, save_tiny
+from tiny_models import CONTRASTING, VARIANTS, Variant, save_tiny
 from tiny_tokenizers import STYLES, save_tokenizer
 
 # How long an example takes says something of the machine, not of the code.
@@ -55,6 +55,14 @@ def verified(tiny_folder: Callable[[Variant], Path]) -> Callable[[Variant, bool]
 @pytest.fixture(scope="session", params=VARIANTS, ids=lambda variant: variant.name)
 def lm(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
     """Every family in turn; a new one joins by its place in `families()`."""
+    return verified(request.param, False)
+
+
+@pytest.fixture(
+    scope="session", params=[v for v in VARIANTS if v.name in CONTRASTING], ids=lambda variant: variant.name
+)
+def contrasting(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
+    """Two families that differ most, for what does not depend on the family."""
     return verified(request.param, False)
 
 

@@ -175,8 +175,9 @@ def test_prompts_that_are_no_list_or_too_few(run, vectors, tmp_path):
 DONATED = ("random swap", "random swap, last token")
 
 
-def test_a_circuit_beside_a_direction_and_a_request(run, recorded, quick, tmp_path):
+def test_a_circuit_beside_a_direction_and_a_request(run, recorded, few_pairs, tmp_path):
     """Ranked on development scenarios, judged in test prompts."""
+    few_pairs("apology")
     argv = (
         "compare-methods", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", "--emotion",
         "apology", "--dose", 0.3, "--controls", 1, "--max-tokens", 3, "--n-samples", 1, "--scorers", "markers",
@@ -269,13 +270,14 @@ def test_steering_at_chosen_steps(written):
     assert [r["steered"] for r in always] != [r["steered"] for r in never]
 
 
-def test_punctuation_as_a_positive_control(run, vectors, tmp_path):
+def test_punctuation_as_a_positive_control(run, vectors, few_pairs, tmp_path):
+    few_pairs("gratitude")
     argv = ("punctuation", *vectors, "--layer", 5, "--output", tmp_path / "p.parquet")
     found = run(*argv, "--json")
     assert found.status == 0, found.err
     result = json.loads(found.out)
     table = pd.read_parquet(tmp_path / "p.parquet")
-    assert list(result["verdicts"]) == ["gratitude"] and len(table) == len(result["measures"]) == 5
+    assert result["verdicts"] == {"gratitude": "tested"} and len(table) == len(result["measures"]) == 5
     shown = run(*argv, "--only")
     assert shown.status == 0 and "ablated at layers 5" in shown.out and "punctuation" in shown.out
     refused = run(*argv, "--controls", 3)

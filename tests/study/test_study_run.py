@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kill_study import disturb, same_results
+from kill_study import SMALL, disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
@@ -24,7 +24,7 @@ from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import Claim, read_claims, write_claims
-from emotion_circuits.study import _plan, run_study
+from emotion_circuits.study import _plan, read_study, run_study, study_from_mapping
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
@@ -97,21 +97,25 @@ def test_a_damaged_file_is_made_again(small: Small, undisturbed: Path) -> None:
     assert (undisturbed / "claims.json").read_bytes() == before
 
 
-def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(
-    small: Small, undisturbed: Path, tmp_path: Path
-) -> None:
-    """Beside a rival, by either signal; `kill_study.py` does so at more moments."""
-    folder = tmp_path / "baseline"
+def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(small: Small, tmp_path: Path) -> None:
+    """By either signal, the first time beside a rival; with one emotion and a model of random weights, which has every
+    stage and takes the least time. `kill_study.py` does so at more moments and with all emotions."""
+    whole, results = tmp_path / "whole", tmp_path / "killed"
+    plan = SMALL | {"models": small.other, "emotions": "gratitude"}
+    run_study(study_from_mapping(plan | {"results": str(whole)}))
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(small.study(tmp_path).model_dump(mode="json", exclude_unset=True)))
-    for number, made in (
-        (signal.SIGKILL, folder / "emotion_vectors" / f"{small.slug}_mean.safetensors"),
-        (signal.SIGTERM, folder / "patching" / f"{small.slug}_sweep.parquet"),
+    file.write_text(yaml.safe_dump(plan | {"results": str(results)}))
+    folder = results / "baseline"
+    for number, made, n_runs in (
+        (signal.SIGKILL, folder / "emotion_vectors" / f"{small.other_slug}_mean.safetensors", 2),
+        (signal.SIGTERM, folder / "patching" / f"{small.other_slug}_sweep.parquet", 1),
     ):
-        assert not disturb(file, tmp_path, number, lambda runs, made=made: made.exists()), "it was to be killed halfway"
-    result = run_study(small.study(tmp_path))
-    assert {f"activations/{small.slug}", f"directions/{small.slug}"} <= {*result.kept}
-    assert same_results(undisturbed.parent, tmp_path)
+        done = disturb(file, results, number, lambda runs, made=made: made.exists(), n_runs)
+        assert not done, "it was to be killed halfway"
+    result = run_study(read_study(file))
+    assert {f"activations/{small.other_slug}", f"directions/{small.other_slug}"} <= {*result.kept}
+    assert set(result.computed) >= {"claims", "report"} and not result.failed and not result.not_run
+    assert same_results(whole, results)
 
 
 def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
