@@ -213,4 +213,6 @@ def test_pairs_by_place_where_files_name_no_scenarios(texts, tmp_path):
     for given in (files, files[:1]):
         found = read_texts(STORE_OPTIONS, given)
         assert found.is_matched and len(found.scenarios) == len(CHOSEN)
-    assert prompts.bank().profile("baseline").texts[0].text in {t.text for t in found}
+    data = prompts.bank().profile("baseline")
+    [first] = [t for t in data.select("neutral") if t.scenario == data.scenarios[CHOSEN[0]]]
+    assert first.text in {t.text for t in found}

@@ -177,7 +177,7 @@ DONATED = ("random swap", "random swap, last token")
 
 def test_a_circuit_beside_a_direction_and_a_request(run, recorded, few_pairs, tmp_path):
     """Ranked on development scenarios, judged in test prompts."""
-    few_pairs("apology")
+    few_pairs("apology", 4)
     argv = (
         "compare-methods", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", "--emotion",
         "apology", "--dose", 0.3, "--controls", 1, "--max-tokens", 3, "--n-samples", 1, "--scorers", "markers",
@@ -271,7 +271,7 @@ def test_steering_at_chosen_steps(written):
 
 
 def test_punctuation_as_a_positive_control(run, vectors, few_pairs, tmp_path):
-    few_pairs("gratitude")
+    few_pairs("gratitude", 7)  # with fewer signs no gap is clear
     argv = ("punctuation", *vectors, "--layer", 5, "--output", tmp_path / "p.parquet")
     found = run(*argv, "--json")
     assert found.status == 0, found.err

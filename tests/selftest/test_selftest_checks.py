@@ -315,11 +315,10 @@ def of_few_pairs(subject: Subject, emotion: str) -> WordSetOutcome:
     ("spoil", "expected"), SABOTAGES, ids=[f"{i}-{spoil.__name__}" for i, (spoil, _) in enumerate(SABOTAGES)]
 )
 def test_sabotage_is_seen(monkeypatch, spoil, expected):
-    """With fewer doses, draws, circuits and pairs than checks take: what is wrong is seen all the same."""
+    """With fewer doses, draws and pairs than checks take: what is wrong is seen all the same."""
     monkeypatch.setattr("emotion_circuits.selftest._bench.CANDIDATE_DOSES", (-0.2, 0.2))
     monkeypatch.setattr(Bench, "drawn", lambda self, few, many: 40)
-    monkeypatch.setattr(circuits, "N_RANDOM", 19)
-    for room in (swaps, joins, circuits):
+    for room in (swaps, joins):
         monkeypatch.setattr(room, "outcome_of", of_few_pairs)
     bench = spoil(monkeypatch)
     for method, at_least in expected:
