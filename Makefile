@@ -21,7 +21,7 @@ study: $(READY) ## the baseline study of the three reference models, into ./resu
 	$(BIN)/emotion-circuits study
 
 test: $(READY) ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -1,16 +1,14 @@
-"""A small study end to end: claims, resumption after a kill, and the same bytes twice."""
+"""A small study end to end: claims, texts, and what a second run, a damaged file or a broken stage brings."""
 
 from __future__ import annotations
 
 import html
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import yaml
-from kill_study import SMALL, disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
@@ -24,7 +22,7 @@ from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import Claim, read_claims, write_claims
-from emotion_circuits.study import _plan, read_study, run_study, study_from_mapping
+from emotion_circuits.study import _plan, run_study
 from emotion_circuits.study._stages_steer import controls_of, read_choice
 from emotion_circuits.study._stages_text import best_random
 from emotion_circuits.study._workshop import Workshop
@@ -95,27 +93,6 @@ def test_a_damaged_file_is_made_again(small: Small, undisturbed: Path) -> None:
     assert f"activations/{small.slug}" in result.kept
     assert vectors.read_bytes() == whole
     assert (undisturbed / "claims.json").read_bytes() == before
-
-
-def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(small: Small, tmp_path: Path) -> None:
-    """By either signal, the first time beside a rival; with one emotion and a model of random weights, which has every
-    stage and takes the least time. `kill_study.py` does so at more moments and with all emotions."""
-    whole, results = tmp_path / "whole", tmp_path / "killed"
-    plan = SMALL | {"models": small.other, "emotions": "gratitude"}
-    run_study(study_from_mapping(plan | {"results": str(whole)}))
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(plan | {"results": str(results)}))
-    folder = results / "baseline"
-    for number, made, n_runs in (
-        (signal.SIGKILL, folder / "emotion_vectors" / f"{small.other_slug}_mean.safetensors", 2),
-        (signal.SIGTERM, folder / "patching" / f"{small.other_slug}_sweep.parquet", 1),
-    ):
-        done = disturb(file, results, number, lambda runs, made=made: made.exists(), n_runs)
-        assert not done, "it was to be killed halfway"
-    result = run_study(read_study(file))
-    assert {f"activations/{small.other_slug}", f"directions/{small.other_slug}"} <= {*result.kept}
-    assert set(result.computed) >= {"claims", "report"} and not result.failed and not result.not_run
-    assert same_results(whole, results)
 
 
 def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
