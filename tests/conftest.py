@@ -26,12 +26,30 @@ FIRST = ("study/test_killed_study.py", "analyses/", "study/", "selftest/")
 """What takes longest begins, so that no worker is left with it at the end; the first two do not wait for each other."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        name = item.path.relative_to(Path(__file__).parent).as_posix()
-        return next((i for i, beginning in enumerate(FIRST) if name.startswith(beginning)), len(FIRST))
+QUICK = ("api", "directions", "engine", "interventions", "prompts", "scoring", "statistics")
+"""Rooms of a quick run."""
 
-    items.sort(key=place)
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="Some rooms only, and two families of models instead of all.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    names = {item: item.path.relative_to(here).as_posix() for item in items}
+    items.sort(key=lambda item: next((i for i, name in enumerate(FIRST) if names[item].startswith(name)), len(FIRST)))
+    if config.getoption("quick"):
+        chosen = [item for item in items if names[item].partition("/")[0] in QUICK and not of_another_family(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
+
+
+def of_another_family(item: pytest.Item) -> bool:
+    """Whether a test runs over every family, and this is none of the two that differ most."""
+    variant = (
+        item.callspec.params.get("lm") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    )
+    return isinstance(variant, Variant) and variant.name not in CONTRASTING
 
 
 @pytest.hookimpl(optionalhook=True)
