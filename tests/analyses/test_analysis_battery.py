@@ -100,11 +100,11 @@ def test_a_folder_stays_with_its_emotions(small: Small, results: Path, run: Run)
 
 
 def test_flags_change_one_stage_and_the_study_s_own_settings_stay(small: Small, results: Path, run: Run) -> None:
-    argv = ("swap", "--model", small.model, "--results", results, "--layers", 1, 3, "--site", "resid_post", "--place")
+    argv = ("swap", "--model", small.model, "--results", results, "--layers", 1, 2, "--site", "resid_post", "--place")
     status, out, err = run(*argv, "word", "all", "--directions", "denoising", "noising", "--json")
     assert status == 0 and "kept" not in err, err
     table = read_table(results / "baseline" / "patching" / f"{small.slug}_swap.parquet")
-    assert len(table) == len(json.loads(out)["rows"]) and set(table["layer"]) == {1, 3}
+    assert len(table) == len(json.loads(out)["rows"]) and set(table["layer"]) == {1, 2}
     assert set(table["kind"]) == {"denoising resid_post", "noising resid_post"}
     whole = table[(table["position"] == "all") & (table["kind"] == "denoising resid_post") & table["p"].notna()]
     assert whole["value"].to_numpy() == pytest.approx([1.0] * len(whole), abs=1e-3)
@@ -166,7 +166,7 @@ def test_circuits_are_modulated_beside_directions_and_requests(small: Small, res
 
 
 def test_punctuation_as_a_positive_control(small: Small, results: Path, run: Run) -> None:
-    argv = ("punctuation", "--model", small.model, "--results", results, "--layer", 2)
+    argv = ("punctuation", "--model", small.model, "--results", results, "--layer", 1)
     status, out, err = run(*argv, "--json")
     assert status == 0, err
     rows = json.loads(out)["rows"]
