@@ -129,7 +129,7 @@ class Registry(Mapping[str, Item]):
         self._own: dict[str, _Entry[Item]] = {}
 
     def register(self, name: str, item: Item, *, depth: int = 2) -> Item:
-        """Add an item under a new name. The file that did so may do it again, as when it is imported and named.
+        """Add an item under a new name. A file may do so again with what it defines, as when it is imported and named.
 
         Args:
             name: small letters, digits, `_`, `.` and `-`.
@@ -147,7 +147,8 @@ class Registry(Mapping[str, Item]):
         running = _running[-1] if _running else None
         before = self._own.get(name)
         twice = running is not None and (self, name) in running.registered
-        if name in self.bundled or (before is not None and (twice or file is None or before.file != file)):
+        again = before is not None and (before.file, _called(before.item)) == (file, _called(item)) and file is not None
+        if name in self.bundled or (before is not None and (twice or not again)):
             raise self.taken(name)
         self._own[name] = _Entry(item, file, _code(item, file))
         if running is not None:
@@ -209,6 +210,10 @@ class Registry(Mapping[str, Item]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+def _called(item: object) -> object:
+    return getattr(item, "__qualname__", item)
 
 
 def _code(item: object, file: Path | None) -> str:
