@@ -23,6 +23,7 @@ from emotion_circuits.scoring import (
     TextScorer,
     VaderScorer,
     cross_validate,
+    forget_scorer,
     judge_scorer,
     make_scorer,
 )
@@ -57,7 +58,9 @@ BUNDLED = [n for n in SCORERS if n not in NEEDS_THE_HUB]
 def scorer(request, tiny):
     """A new scorer joins by its entry in SCORERS; `own` is the docs' example of a user's own."""
     if request.param == "own":
-        return run_file(EXAMPLES / "my_scorer.py").names["Naming"](Setting(prompts.bank()))
+        own = run_file(EXAMPLES / "my_scorer.py").names["Naming"](Setting(prompts.bank()))
+        forget_scorer("naming")
+        return own
     if request.param == "hf":
         return make_scorer(f"hf:{tiny}", Setting(prompts.bank(), device="cpu"))
     name, _, profile = request.param.partition(" ")
