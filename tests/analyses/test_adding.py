@@ -15,7 +15,7 @@ from emotion_circuits._own_files import run_file
 from emotion_circuits.cli import main
 from emotion_circuits.errors import InputError
 from emotion_circuits.geometry import Ridge, aligner_named, aligners, check_aligner, forget_aligner
-from emotion_circuits.models import FAMILIES, forget_family
+from emotion_circuits.models import families, forget_family
 from emotion_circuits.prompts import DIRECTIONS, bank, lacking
 from emotion_circuits.scoring import forget_scorer, scorers
 from emotion_circuits.study import keys_of, plan_study, read_study, study_from_mapping
@@ -43,10 +43,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, content in blocks().items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    before = {*FAMILIES}, {kind.name for kind in aligners()}, {*scorers()}
+    before = {family.name for family in families()}, {kind.name for kind in aligners()}, {*scorers()}
     yield tmp_path
     monkeypatch.delenv("EMOTION_CIRCUITS_FAMILIES", raising=False)
-    now = {*FAMILIES}, {kind.name for kind in aligners()}, {*scorers()}
+    now = {family.name for family in families()}, {kind.name for kind in aligners()}, {*scorers()}
     for forget, old, new in zip((forget_family, forget_aligner, forget_scorer), before, now, strict=True):
         for name in new - old:
             forget(name)

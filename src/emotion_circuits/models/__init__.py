@@ -3,7 +3,7 @@
 from emotion_circuits.models._cache import cache_folder
 from emotion_circuits.models._catalogue import ModelInfo, catalogue
 from emotion_circuits.models._classifiers import classifier_folder
-from emotion_circuits.models._families import FAMILIES, Family, families, family_of, forget_family, register_family
+from emotion_circuits.models._families import Family, families, family_of, forget_family, register_family
 from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._load import family_code, family_of_model, load, resolve_device
 from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
@@ -14,7 +14,6 @@ from emotion_circuits.models._sources import get, is_available
 from emotion_circuits.models._truncate import first_tokens
 
 __all__ = [
-    "FAMILIES",
     "REFERENCE_NAMES",
     "SMOLLM2",
     "Encoded",
