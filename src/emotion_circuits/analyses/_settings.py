@@ -52,6 +52,10 @@ class AnalysisPlan(BaseModel):
     FULL: ClassVar[Mapping[str, Any]] = {}
     """What a study without limits on time does instead."""
 
+    def registered(self) -> dict[str, str]:
+        """The code of users' own that it names: name → what it is recognised by."""
+        return {}
+
     def lifted(self) -> Any:
         """The same without limits on time; what the user has set stays."""
         return self.model_copy(update={k: v for k, v in self.FULL.items() if k not in self.model_fields_set})

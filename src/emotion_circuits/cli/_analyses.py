@@ -76,7 +76,7 @@ def analysis_commands(wanted: Collection[str] = tuple(BUILT_IN), files: tuple[Pa
     if named := {*wanted} & {*BUILT_IN}:
         from emotion_circuits.analyses import BUILT_IN as ANALYSES
 
-        found |= {one.command: _command(one, ()) for one in ANALYSES if one.command in named}
+        found |= {one.command: _command(one, files) for one in ANALYSES if one.command in named}
     elif files or entry_points(group=GROUP):
         from emotion_circuits.analyses import analyses_from
 
