@@ -18,7 +18,7 @@ from emotion_circuits.geometry import Ridge, aligner_named, aligners, check_alig
 from emotion_circuits.models import families, forget_family
 from emotion_circuits.prompts import DIRECTIONS, bank, lacking
 from emotion_circuits.scoring import forget_scorer, scorers
-from emotion_circuits.study import keys_of, plan_study, read_study, study_from_mapping
+from emotion_circuits.study import Study, keys_of, plan_study, read_study, study_from_mapping
 from small_study import Small
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -151,6 +151,20 @@ def test_a_study_file_may_name_what_its_files_register(files: Path) -> None:
     edited("my_scorer.py")
     now = keys(analyses=["my_scorer.py", "few_dimensions.py"])
     assert {name.partition("/")[0] for name in now if now[name] != both[name]} == {"few-dimensions", "claims", "report"}
+
+
+def test_studies_take_the_files_of_the_command_line(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def run(study: Study, **_: object) -> None:
+        seen.append(study)
+        raise InputError("seen")
+
+    monkeypatch.setattr("emotion_circuits.study.run_study", run)
+    (files / "study.yaml").write_text("models: reference/gpt2\nanalyses: few_dimensions.py\n")
+    assert main(["--analyses", "few_dimensions.py", "--analyses=my_scorer.py", "study", "study.yaml"]) == 2
+    assert seen[0].analyses == (files / "few_dimensions.py", files / "my_scorer.py")
+    assert [one.name for one, _ in seen[0].planned][-1] == "few-dimensions"
 
 
 def test_an_edited_file_registers_anew_and_imports_do_not_clash(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
