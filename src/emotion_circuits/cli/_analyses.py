@@ -198,7 +198,7 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
         tuple(_band(row[bands[n][0]], row[bands[n][1]]) if n in bands else _cell(n, row[n]) for n in names)
         for row in rows[:SHOWN_ROWS]
     ]
-    heads = [HEADS.get(name, name.removesuffix("_low").replace("_", " ")) for name in names]
+    heads = [HEADS.get(name, "95 %" if name in bands else name.replace("_", " ")) for name in names]
     more = len(rows) - SHOWN_ROWS
     return Table(heads, lines, notes=[f"{more} more rows in the file"] if more > 0 else [])
 
@@ -210,7 +210,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _band(low: Any, high: Any) -> str:
-    return "–" if _empty(low) or _empty(high) else f"[{low:.3g}, {high:.3g}]"
+    return "–" if _empty(low) or _empty(high) else f"[{low:z.3g}, {high:z.3g}]"
 
 
 def _empty(value: Any) -> bool:
