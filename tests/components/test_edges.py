@@ -81,7 +81,7 @@ def test_all_that_writes_into_the_stream_adds_up(case, steps):
 def test_over_the_path_edges_add_up_to_what_the_target_carries(case):
     """Completeness of integrated gradients: what arrives is the target's own attribution, of the output the gap."""
     lm, _, outcome = case.of(2)
-    found = edges(lm, outcome, [], some(lm), steps=48)
+    found = edges(lm, outcome, [], some(lm), steps=24)
     scale = np.abs(found.own).max(axis=0)
     assert (scale > 0).all()
     for place, target in enumerate(found.targets):

@@ -71,18 +71,18 @@ def test_places_are_all_tokens_but_the_first_once(case):
 
 def test_every_site_and_place_is_what_a_hook_gives(case):
     lm, pairs, outcome = case.of(2)
-    counted = []
-    found = interchange(lm, outcome, batch_tokens=300, on_runs=counted.append)
-    cells = len(SWAP_SITES) * lm.n_layers * len(PLACES)
+    counted, layers = [], (0, lm.n_layers - 1)
+    found = interchange(lm, outcome, layers=layers, batch_tokens=300, on_runs=counted.append)
+    cells = len(SWAP_SITES) * len(layers) * len(PLACES)
     assert sum(counted) == cells * 2 * 2 * len(outcome.batches(lm, 300))
     for i, pair in enumerate(pairs.pairs):
         others = list(pairs.prompts_b.values())
         at = list(pairs.prompts_b).index(pair.scenario)
         alike = [ids for ids in (*others[at + 1 :], *others[:at]) if len(ids) == len(pair.ids_b)]
         for s, site in enumerate(SWAP_SITES):
-            for layer in (0, lm.n_layers - 1):
+            for k, layer in enumerate(layers):
                 for p, (place, tokens) in enumerate(pair.places().items()):
-                    own = [found.swapped[d].own[i, s, layer, p] for d in ("denoising", "noising")]
+                    own = [found.swapped[d].own[i, s, k, p] for d in ("denoising", "noising")]
                     if not tokens:
                         assert np.isnan(own).all()
                         continue
@@ -91,7 +91,7 @@ def test_every_site_and_place_is_what_a_hook_gives(case):
                         for into, source in ((pair.ids_b, pair.ids_a), (pair.ids_a, pair.ids_b))
                     ]
                     assert own == pytest.approx(by_hand, abs=5e-5), (site, layer, place)
-                    donor = found.swapped["denoising"].donor[i, s, layer, p]
+                    donor = found.swapped["denoising"].donor[i, s, k, p]
                     if alike:
                         expected = swapped_by_hand(lm, pair.ids_b, alike[0], site, layer, tokens, "anger")
                         assert donor == pytest.approx(expected, abs=5e-5)
