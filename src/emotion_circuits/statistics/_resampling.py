@@ -279,7 +279,7 @@ def sign_flip_test(
 def _sign_patterns(n: int) -> FloatArray:
     """(n, 2^n) every pattern of signs, the observed one first."""
     patterns = np.arange(2**n)[None] >> np.arange(n)[::-1, None]
-    return 1.0 - 2.0 * (patterns & 1)
+    return (1 - 2 * (patterns & 1)).astype(np.float64)
 
 
 def _exact_p(null: FloatArray, observed: float, alternative: Alternative) -> float:
