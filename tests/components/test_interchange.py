@@ -4,6 +4,7 @@ are the same code for all of them, in two."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -33,29 +34,35 @@ def module(lm, site, layer):
             "mlp_out": getattr(block(lm, layer), mlp)}[site]  # fmt: skip
 
 
-def swapped_by_hand(lm, into, source, site, layer, tokens, emotion):
+def first(output):
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+def hooked(lm, ids, site, layer, hook):
+    handle = module(lm, site, layer).register_forward_hook(hook)
+    try:
+        with torch.no_grad():
+            return lm.hf(torch.tensor([ids]), use_cache=False).logits[0]
+    finally:
+        handle.remove()
+
+
+def output_of(lm, ids, site, layer):
+    """(1, tokens, width) what a module gives."""
+    seen = []
+    hooked(lm, ids, site, layer, lambda _module, _inputs, output: seen.append(first(output).clone()))
+    return seen[0]
+
+
+def swapped_by_hand(lm, into, other, site, layer, tokens, emotion):
     """The outcome of one text with another's output of one module put in at some tokens."""
-    seen = {}
-
-    def first(output):
-        return output if isinstance(output, torch.Tensor) else output[0]
-
-    def keep(_module, _inputs, output):
-        seen["other"] = first(output).clone()
 
     def put(_module, _inputs, output):
         value = first(output).clone()
-        value[:, list(tokens)] = seen["other"][:, list(tokens)]
+        value[:, list(tokens)] = other[:, list(tokens)]
         return value if isinstance(output, torch.Tensor) else (value, *output[1:])
 
-    with torch.no_grad():
-        for hook, ids in ((keep, source), (put, into)):
-            handle = module(lm, site, layer).register_forward_hook(hook)
-            try:
-                logits = lm.hf(torch.tensor([ids]), use_cache=False).logits[0]
-            finally:
-                handle.remove()
-    return float(log_odds(lm, logits, emotion))
+    return float(log_odds(lm, hooked(lm, into, site, layer, put), emotion))
 
 
 def test_places_are_all_tokens_but_the_first_once(case):
@@ -72,6 +79,7 @@ def test_places_are_all_tokens_but_the_first_once(case):
 def test_every_site_and_place_is_what_a_hook_gives(case):
     lm, pairs, outcome = case.of(2)
     counted, layers = [], (0, lm.n_layers - 1)
+    other = cache(partial(output_of, lm))
     found = interchange(lm, outcome, layers=layers, batch_tokens=300, on_runs=counted.append)
     cells = len(SWAP_SITES) * len(layers) * len(PLACES)
     assert sum(counted) == cells * 2 * 2 * len(outcome.batches(lm, 300))
@@ -87,13 +95,14 @@ def test_every_site_and_place_is_what_a_hook_gives(case):
                         assert np.isnan(own).all()
                         continue
                     by_hand = [
-                        swapped_by_hand(lm, into, source, site, layer, tokens, "anger")
+                        swapped_by_hand(lm, into, other(source, site, layer), site, layer, tokens, "anger")
                         for into, source in ((pair.ids_b, pair.ids_a), (pair.ids_a, pair.ids_b))
                     ]
                     assert own == pytest.approx(by_hand, abs=5e-5), (site, layer, place)
                     donor = found.swapped["denoising"].donor[i, s, k, p]
                     if alike:
-                        expected = swapped_by_hand(lm, pair.ids_b, alike[0], site, layer, tokens, "anger")
+                        donated = other(alike[0], site, layer)
+                        expected = swapped_by_hand(lm, pair.ids_b, donated, site, layer, tokens, "anger")
                         assert donor == pytest.approx(expected, abs=5e-5)
                     else:
                         assert np.isnan(donor)
