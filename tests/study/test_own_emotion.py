@@ -45,9 +45,9 @@ def test_its_directions_are_judged_on_its_own_pairs(finished):
     rows = pd.read_parquet(table)
     own = rows[(rows["emotion"] == "pride") & (rows["position"] == "mean")]
     held_out = own[own["statistic"].str.startswith("AUROC on explicit")]
-    assert set(held_out["n_unique"]) == {12} and held_out["value"].notna().all()
+    assert set(held_out["n_unique"]) == {14} and held_out["value"].notna().all()
     assert own[own["statistic"] == "AUROC on implicit texts"]["value"].isna().all()
-    assert set(own[own["statistic"] == "split-half cosine"]["n_unique"]) == {20}
+    assert set(own[own["statistic"] == "split-half cosine"]["n_unique"]) == {24}
 
 
 def test_a_study_of_one_emotion_without_words(small, tmp_path):
