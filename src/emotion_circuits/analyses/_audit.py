@@ -17,14 +17,14 @@ import pandas as pd
 from scipy.linalg import orthogonal_procrustes
 from scipy.special import softmax
 
-from emotion_circuits._cleaning import require_finite
 from emotion_circuits.analyses._work import Progress, no_progress
 from emotion_circuits.comparison import require_same_texts
 from emotion_circuits.directions import Activations
 from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
-from emotion_circuits.geometry import LeastSquares, Ridge, biased_cka, cka, orthonormal, overlap
+from emotion_circuits.geometry import LeastSquares, Ridge, ScenarioTable, biased_cka, cka, orthonormal, overlap
 
 Array = npt.NDArray[Any]
+Measure = Callable[[Array, Array], Any]
 Values = dict[str, list[float]]
 NEUTRAL, EMOTION, POSITION = "neutral", "emotion", "sentence_end"
 K, K_VALUES, MOST_K, LARGEST = 10, (2, 5, 10, 20), 20, 5
@@ -59,8 +59,8 @@ class Cell:
 
     @cached_property
     def mapped(self) -> Array:
-        """A basis under least squares by the normal equations in 32 bits, not made orthonormal again: XᵀX of n < d texts
-        has rank n, and the pseudo-inverse keeps most of its other singular values, which are rounding."""
+        """A basis under least squares by the normal equations in 32 bits, not made orthonormal again. XᵀX of n < d
+        texts has rank n; the pseudo-inverse keeps most of its other singular values, which are rounding."""
         x, y, a = (texts.astype(np.float32) for texts in (*self.both(NEUTRAL), self.bases()[0]))
         return np.asarray((np.linalg.pinv(x.T @ x, rcond=PINV_CUTOFF) @ (x.T @ y)).T @ a, dtype=np.float64)
 
@@ -73,8 +73,11 @@ class Cell:
         start, _, end = np.linalg.svd(a @ (b - target).T)
         return start @ (end @ a) + target, end.T @ (start.T @ a) + target
 
-    def gain(self, measure: Callable[[Array, Array], float], as_meant: bool = False) -> float:
-        return measure(self.turned[as_meant], self.bases()[1]) - measure(*self.bases())
+    def raw(self, measure: Measure, k: int = K) -> Any:
+        return measure(*self.bases(k, one_width=True))
+
+    def gain(self, measure: Measure, as_meant: bool = False) -> Any:
+        return measure(self.turned[as_meant], self.bases()[1]) - self.raw(measure)
 
     def held_out_overlap(self, rotated: bool) -> float:
         """S* of a basis under a map of centred neutral texts of the other half of the scenarios: the shortest least
@@ -93,15 +96,12 @@ class Cell:
 
     def held_out_r2(self, kind: type[LeastSquares | Ridge]) -> float:
         """On the emotion's texts of one half, fitted on the neutral texts of the other: on noise a little below 0."""
-        if len(self.sides[0][NEUTRAL]) < 6:
-            raise InputError("half of the scenarios are too few")
         pairs = [(kind().fit(*self.both(NEUTRAL, fit)), self.both(EMOTION, judge)) for fit, judge in HALVES]
         return float(np.mean([aligner.score(*texts) for aligner, texts in pairs]))
 
     def vectors(self) -> list[Array]:
         """(E, d) mean of each emotion minus the one mean of the neutral texts, which all of them share."""
-        means = [{name: texts.mean(axis=0) for name, texts in side.items()} for side in self.sides]
-        return [np.stack([m for name, m in of.items() if name != NEUTRAL]) - of[NEUTRAL] for of in means]
+        return [np.stack([x.mean(0) for c, x in of.items() if c != NEUTRAL]) - of[NEUTRAL].mean(0) for of in self.sides]
 
     def ratio(self, sizes: Sequence[float] | float = 1.0) -> float:
         """Longest over shortest vector, in units of sizes."""
@@ -142,58 +142,58 @@ class Metric(NamedTuple):
 
     name: str
     value: Callable[[Cell], float]
-    corrected: Metric | None = None  # what to use instead, which has none itself
+    corrected: str = ""  # what to use instead
     ceiling: float | None = 1.0  # None for no maximum
     reported: tuple[float, ...] = ()  # lowest and highest
-    chance: Callable[..., float] = lambda d, emotions: 0.0  # by the second model's width
+    chance: Callable[..., float] = lambda d, e: 0.0  # by the second model's width
     k: int | None = None  # dimension of its subspaces
     scope: str = "pair"
     cubic: bool = False  # it costs the cube of the width
 
 
-_S = {k: Metric(f"S*, k = {k}", lambda c, k=k: float(overlap(*c.bases(k, True)).corrected), k=k) for k in K_VALUES}
-_MAPPED = Metric("S* after least squares, held out", lambda c: c.held_out_overlap(rotated=False), k=K)
-_TURNED = Metric("S* after rotation, held out", lambda c: c.held_out_overlap(rotated=True), k=K, cubic=True)
-_RIDGE = Metric("R² of ridge, held out", lambda c: c.held_out_r2(Ridge))
-_CKA = Metric("debiased CKA", lambda c: float(cka(*([texts] for texts in c.both(EMOTION)))[0, 0]))
-_COSINE = Metric("cosine, specific and standardised", lambda c: c.cosine(specific=True), scope="model",
-                 chance=lambda d, emotions: -1 / (emotions - 1))  # fmt: skip
-_DOSES = Metric("longest over shortest, in doses", lambda c: c.ratio(c.sizes), None, None, scope="all",
-                chance=lambda d, emotions: 1.0)  # fmt: skip
-_after_map = partial(Metric, ceiling=1 / K, k=K, corrected=_MAPPED, chance=lambda d, emotions: 1 / d)
-_after_turn = partial(Metric, ceiling=1 / K, k=K, corrected=_TURNED, cubic=True)
+_after_map = partial(
+    Metric, ceiling=1 / K, k=K, chance=lambda d, e: 1 / d, corrected="S* after least squares, held out"
+)
+_after_turn = partial(Metric, ceiling=1 / K, k=K, corrected="S* after rotation, held out", cubic=True)
 METRICS = (
-    *(Metric(f"mean of the 5 largest cosines, k = {k}", lambda c, k=k: _cosines(*c.bases(k, True)), _S[k], 1.0,
+    *(Metric(f"mean of the 5 largest cosines, k = {k}", partial(Cell.raw, measure=_cosines, k=k), f"S*, k = {k}", 1.0,
              (0.137, 0.155) if k == K else (), partial(_random_cosines, k=k), k) for k in K_VALUES),
-    *(Metric(f"mean squared Gram entry, k = {k}", lambda c, k=k: _squares(*c.bases(k, True)), _S[k], 1 / k,
-             {2: (0.002, 0.005), K: (0.001, 0.001)}.get(k, ()), lambda d, emotions: 1 / d, k) for k in K_VALUES),
+    *(Metric(f"mean squared Gram entry, k = {k}", partial(Cell.raw, measure=_squares, k=k), f"S*, k = {k}", 1 / k,
+             {2: (0.002, 0.005), K: (0.001, 0.001)}.get(k, ()), lambda d, e: 1 / d, k) for k in K_VALUES),
     _after_map("squared entries after a map from neutral texts", lambda c: _squares(c.mapped, c.bases()[1]), cubic=True,
                reported=(0.99, 0.99)),
     _after_map("squared entries, map by a solver that finds the rank",
-               lambda c: _squares(np.linalg.lstsq(*c.both(NEUTRAL))[0].T @ c.bases()[0], c.bases()[1])),
+               lambda c: _squares(LeastSquares().fit(*c.both(NEUTRAL)).coef_.T @ c.bases()[0], c.bases()[1])),
     _after_map("squared entries, mapped basis orthonormal again", cubic=True,
                value=lambda c: _squares(orthonormal(c.mapped / np.linalg.norm(c.mapped, axis=0)), c.bases()[1])),
     Metric("R² of least squares on the texts it was fitted on",
-           lambda c: LeastSquares().fit(*c.both(NEUTRAL)).score(*c.both(NEUTRAL)), _RIDGE),
-    Metric("R² of least squares on other texts", lambda c: c.held_out_r2(LeastSquares), _RIDGE),
+           lambda c: LeastSquares().fit(*c.both(NEUTRAL)).score(*c.both(NEUTRAL)), "R² of ridge, held out"),
+    Metric("R² of least squares on other texts", lambda c: c.held_out_r2(LeastSquares), "R² of ridge, held out"),
     _after_turn("gain by Procrustes, squared entries", lambda c: c.gain(_squares), reported=(0.0097, 0.0104)),
     _after_turn("gain by Procrustes, cosines", lambda c: c.gain(_cosines), ceiling=1.0, reported=(0.15, 0.20)),
     _after_turn("gain by Procrustes if turned the right way", lambda c: c.gain(_squares, as_meant=True)),
-    Metric("linear CKA, biased", lambda c: float(biased_cka(*([texts] for texts in c.both(EMOTION)))[0, 0]), _CKA),
-    Metric("cosine between emotions' vectors, one neutral mean", Cell.cosine, _COSINE, 1.0, (0.482, 0.988),
+    Metric("linear CKA, biased", lambda c: biased_cka(*([x] for x in c.both(EMOTION)))[0, 0], "debiased CKA"),
+    Metric("cosine between emotions' vectors, one neutral mean", Cell.cosine, "cosine, specific and standardised", 1.0,
+           (0.482, 0.988), scope="model"),
+    Metric("longest over shortest vector, all layers", Cell.ratio, "longest over shortest, in doses", None,
+           (622 / 11, 622 / 11), lambda d, e: 1.0, scope="all"),
+    *(Metric(f"S*, k = {k}", partial(Cell.raw, measure=lambda a, b: overlap(a, b).corrected, k=k), k=k)
+      for k in K_VALUES),
+    Metric("S* after least squares, held out", lambda c: c.held_out_overlap(rotated=False), k=K),
+    Metric("R² of ridge, held out", lambda c: c.held_out_r2(Ridge)),
+    Metric("S* after rotation, held out", lambda c: c.held_out_overlap(rotated=True), k=K, cubic=True),
+    Metric("debiased CKA", lambda c: cka(*([x] for x in c.both(EMOTION)))[0, 0]),
+    Metric("cosine, specific and standardised", lambda c: c.cosine(True), "", 1.0, (), lambda d, e: -1 / (e - 1),
            scope="model"),
-    Metric("longest over shortest vector, all layers", Cell.ratio, _DOSES, None, (622 / 11, 622 / 11),
-           lambda d, emotions: 1.0, scope="all"),
-    *_S.values(), _MAPPED, _RIDGE, _TURNED, _CKA, _COSINE, _DOSES,
+    Metric("longest over shortest, in doses", lambda c: c.ratio(c.sizes), "", None, (), lambda d, e: 1.0, scope="all"),
 )  # fmt: skip
 
 
 def _band(values: Sequence[float], outside: float = 0.025) -> tuple[float, float, float]:
     """Mean, 2.5 % and 97.5 % points; NaN where one is NaN."""
-    if not len(values) or not np.isfinite(values).all():
-        return np.nan, np.nan, np.nan
-    low, high = np.quantile(values, [outside, 1 - outside])
-    return float(np.mean(values)), float(low), float(high)
+    known = values if len(values) and np.isfinite(values).all() else [np.nan]
+    low, high = np.quantile(known, [outside, 1 - outside])
+    return float(np.mean(known)), float(low), float(high)
 
 
 class Group(NamedTuple):
@@ -207,15 +207,15 @@ class Group(NamedTuple):
     each: int = 1
     note: str = ""
 
-    def measured(self, cells: Iterable[Cell], n_cubic: int, on_cell: Callable[[int], None]) -> Values:
-        """Every metric; none of those that texts of this shape, or models of these widths, cannot give."""
+    def measured(self, cells: Iterable[Cell], n_cubic: float, on_cell: Callable[[int], None]) -> Values:
+        """Every metric; NaN for those that texts of this shape, or models of these widths, cannot give."""
         values: Values = defaultdict(list)
-        for done, cell in enumerate(cells):
-            for metric in METRICS:
-                if metric.scope == self.scope and (done < n_cubic or not metric.cubic):
-                    with suppress(EmotionCircuitsError):
-                        values[metric.name].append(metric.value(cell))
-            on_cell(done + 1)
+        for i, cell in enumerate(cells):
+            for metric in (m for m in METRICS if m.scope == self.scope and (i < n_cubic or not m.cubic)):
+                values[metric.name].append(np.nan)
+                with suppress(EmotionCircuitsError):
+                    values[metric.name][-1] = float(metric.value(cell))
+            on_cell(i + 1)
         return values
 
     def row(self, metric: Metric, own: Values, noise: Values) -> dict[str, Any]:
@@ -228,16 +228,13 @@ class Group(NamedTuple):
         verdict = "no data" if np.isnan(mean + high) else "above chance" if mean > high else "chance"
         if instead and low > chance + FAR_ABOVE * (abs(chance) if metric.ceiling is None else metric.ceiling - chance):
             verdict = "artefact"
-        lacks = (
-            f"{n} texts of {a} dimensions cannot give it" if a == d else "the models differ in width: align them first"
-        )
+        lacks = f"{n} texts of {a} dimensions cannot give it" if a == d else "widths differ: align the models first"
         return dict(
             metric=metric.name, model=self.model, seed_value=sum(seed) / 2, on_models=mean, on_noise=on_noise,
-            chance=chance, ceiling=metric.ceiling, corrected=_band(own[instead.name])[0] if instead else np.nan,
-            verdict=verdict, seed_low=seed[0], seed_high=seed[1], models_low=least, models_high=greatest,
-            noise_low=low, noise_high=high, corrected_statistic=instead.name if instead else None, k=metric.k, n=n,
-            d=d or None, n_cells=len(own[metric.name]) * self.each, n_noise=len(noise[metric.name]),
-            note=self.note if noise[metric.name] else lacks,
+            chance=chance, ceiling=metric.ceiling, corrected=_band(own[instead])[0], verdict=verdict, seed_low=seed[0],
+            seed_high=seed[1], models_low=least, models_high=greatest, noise_low=low, noise_high=high, k=metric.k, n=n,
+            d=d or None, n_cells=np.isfinite(own[metric.name]).sum() * self.each, corrected_statistic=instead or None,
+            n_noise=np.isfinite(noise[metric.name]).sum(), note=lacks if np.isnan(on_noise) else self.note,
         )  # fmt: skip
 
 
@@ -246,8 +243,8 @@ def _stated(rates: Sequence[float], seeds: range) -> list[dict[str, Any]]:
     rows = [softmax(np.random.default_rng([s, 3]).standard_normal((144, 6)), axis=1) for s in seeds]
     # Scores of 0 or 1 have the widest spread that a mean allows.
     scores = [np.random.default_rng([s, 4]).binomial(70, (0.915 + 0.880) / 2, 2) / 70 for s in seeds]
-    draws = [float(of.mean()) * 6 for of in rows], [float(b - a) for a, b in scores]
-    attention, change = (dict(zip(("on_noise", "noise_low", "noise_high"), _band(of), strict=True)) for of in draws)
+    bands = [_band([float(of.mean()) * 6 for of in rows]), _band([float(b - a) for a, b in scores])]
+    attention, change = ({"on_noise": mean, "noise_low": low, "noise_high": high} for mean, low, high in bands)
     return [
         dict(metric="texts whose emotion word was found in the tokens", seed_value=35 / 210, seed_low=0.0,
              seed_high=31 / 70, ceiling=1.0, corrected=min(rates, default=None), verdict="artefact", n=70,
@@ -261,34 +258,32 @@ def _stated(rates: Sequence[float], seeds: range) -> list[dict[str, Any]]:
         dict(metric="head patching", note="values of one emotion prompt were written where the value vectors are, not "
              "the head's output"),
         dict(metric="change of sentiment without head 0:0", seed_value=0.880 - 0.915, chance=0.0, verdict="not shown",
-             n=70, note="prompt and continuation scored together, one unseeded sample each; noise: two samples with one "
-             "mean, scores 0 or 1", n_noise=len(seeds), **change),
+             n=70, note="prompt and continuation scored together, one unseeded sample each; noise: two samples with "
+             "one mean, scores 0 or 1", n_noise=len(seeds), **change),
     ]  # fmt: skip
 
 
 def _texts(model: Activations, layer: int) -> dict[str, Array]:
     """Class → (n, d) in order of scenario; layer -1 is what enters block 0."""
-    order = np.argsort(model.scenarios, kind="stable")
-    values, labels = model.at(POSITION)[layer + 1, order].astype(np.float64), model.labels[order]
-    return {name: values[labels == name] for name in sorted(model.data.classes)}
+    table = ScenarioTable.from_texts(model.at(POSITION)[layer + 1], model.labels, model.scenarios)
+    return dict(zip(table.classes, table.cells.swapaxes(0, 1), strict=True))
 
 
-def _checked(model: Activations, wanted: Sequence[int] | None) -> list[dict[str, Array]]:
+def _checked(model: Activations, other: Activations, wanted: Sequence[int] | None) -> list[dict[str, Array]]:
     """The texts at the blocks wanted, or at a quarter, half and three quarters of the depth; errors as `audit`."""
-    name, n_layers = model.source.model, model.n_layers
-    require_finite(model.at(POSITION), f"The activations of {name}")
-    model.data.require_matched("The audit")
-    if NEUTRAL not in model.data.classes or len(model.data.classes) < 3:
-        raise InputError("The audit needs neutral texts and two emotions.", found=", ".join(model.data.classes))
+    name, classes, n_layers = model.source.model, model.data.classes, model.n_layers
+    require_same_texts(other, model)
+    if NEUTRAL not in classes or len(classes) < 3:
+        raise InputError("The audit needs neutral texts and two emotions.", found=", ".join(classes))
     layers = dict.fromkeys(wanted or [int(n_layers * share) for share in (0.25, 0.5, 0.75)])
     if wrong := [layer for layer in layers if not 0 <= layer < n_layers]:
         raise InputError(f"{name} has no layer {wrong[0]}.", accepted=f"0 to {n_layers - 1}")
     found = {layer: _texts(model, layer) for layer in layers}
-    for layer, own, texts in ((layer, own, texts) for layer, of in found.items() for own, texts in of.items()):
-        needed = min(MOST_K, *(size - 1 for size in texts.shape))
-        if np.linalg.matrix_rank(texts - texts.mean(axis=0), rtol=RANK) < needed:
-            raise MeasurementError(f"The {own} texts of {name} span fewer than {needed} dimensions at layer {layer}.")
-    return list(found.values())
+    for layer, own, x in ((layer, own, x) for layer, texts in found.items() for own, x in texts.items()):
+        least = min(MOST_K, *(size - 1 for size in x.shape))
+        if np.linalg.matrix_rank(x - x.mean(axis=0), rtol=RANK) < least:
+            raise MeasurementError(f"The {own} texts of {name} span fewer than {least} dimensions at layer {layer}.")
+    return [*found.values()]
 
 
 def _groups(models: Sequence[Activations], texts: Sequence[Sequence[Mapping[str, Array]]]) -> Iterator[Group]:
@@ -301,11 +296,9 @@ def _groups(models: Sequence[Activations], texts: Sequence[Sequence[Mapping[str,
         return Cell([dict(zip(of, side, strict=True)) for side in zip(*drawn, strict=True)])
 
     sides = [(m.source.model, m.at(POSITION).shape[2], own) for m, own in zip(models, texts, strict=True)]
-    nobody = (*sides[0][:2], [])
-    for (a, d_a, own_a), (b, d_b, own_b) in [*combinations(sides, 2)] or [(sides[0], nobody)]:
-        # Two shares of the depth of a shallow model may fall on one block.
-        both = [(x, y, c) for x, y in zip(own_a, own_b, strict=False) for c in classes[1:]]
-        cells = [Cell([{NEUTRAL: side[NEUTRAL], EMOTION: side[c]} for side in (x, y)]) for x, y, c in both]
+    for (a, d_a, own_a), (b, d_b, own_b) in [*combinations(sides, 2)] or [(sides[0], (*sides[0][:2], ()))]:
+        places = [(both, c) for both in zip(own_a, own_b, strict=False) for c in classes[1:]]  # shallow ones have fewer
+        cells = [Cell([{NEUTRAL: side[NEUTRAL], EMOTION: side[c]} for side in both]) for both, c in places]
         draw = partial(noise, stream=(), widths=(d_a, d_b), of=(NEUTRAL, EMOTION))
         told = ("–", "one model: nothing to compare it with") if a == b else (f"{a} ~ {b}", "")
         yield Group("pair", told[0], (n, d_a, d_b, e), cells, draw, note=told[1])
@@ -339,13 +332,12 @@ def audit(
         activations: of one model or more, at the end of sentences, on the same texts. Pairs are compared in this order.
         layers: blocks, of every model; None for a quarter, half and three quarters of each model's depth.
         seed: the first of `n_noise` consecutive seeds of the noise.
-        progress: shows how far it is.
 
     Returns:
-        A row for each metric and pair of models, model or all: what was reported (`seed_value`, between `seed_low` and
-        `seed_high`); `on_models`, the mean over `n_cells` layers and emotions, from `models_low` to `models_high`;
-        `on_noise` of the same shape, with 95 % of `n_noise` single cells between `noise_low` and `noise_high`; chance;
-        ceiling; the `corrected_statistic`, which has a row of its own, on the models (`corrected`); the verdict.
+        A row for each metric and pair of models, model or all: what was reported (`seed_value`, `seed_low` …);
+        `on_models`, the mean over `n_cells` layers and emotions, from `models_low` to `models_high`; `on_noise`, where
+        95 % of `n_noise` single cells are in `noise_low` to `noise_high`; chance; ceiling; `corrected_statistic`, which
+        has a row of its own, on the models (`corrected`); the verdict.
 
     Raises:
         InputError: no models, one named twice, different texts, an incomplete data set, or a layer that a model lacks.
@@ -358,11 +350,9 @@ def audit(
         raise InputError("A band needs two draws of noise.", found=n_noise)
     if len({*names}) < len(names):
         raise InputError("A model was named twice.", found=", ".join(names))
-    for one in activations:
-        require_same_texts(activations[0], one)
-    seeds, noise = range(seed, seed + n_noise), {}
-    found = []
-    for group in _groups(activations, [_checked(one, layers) for one in activations]):
+    noise: dict[Any, Values] = {}
+    seeds, found = range(seed, seed + n_noise), []
+    for group in _groups(activations, [_checked(one, activations[0], layers) for one in activations]):
         key, width = group[:1] + group.shape, max(1, *group.shape[1:3])
         if key not in noise:
             with progress(f"Noise for {group.model}", n_noise) as done:
