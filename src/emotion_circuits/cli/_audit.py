@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from emotion_circuits.cli._inputs import check_writable
 from emotion_circuits.cli._options import STORE_OPTIONS, Json, Seed, StoreOptions, command, flag
@@ -55,21 +55,16 @@ def audit(
     figures = [] if picture is None else write_pictures([picture], folder / "plots")
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
     instead = found.metric.isin(found.corrected_statistic)
-    for title, part in (("The earlier project's metrics", found[~instead]), ("What to use instead", found[instead])):
-        notes = [
-            f"{metric}: {note}." for metric, note in part.groupby("metric", sort=False).note.first().items() if note
-        ]
+    parts = {"The earlier project's metrics": found[~instead], "What to use instead": found[instead]}
+    for title, part in [*parts.items()][: 1 if json else None]:
         lines = [_line(metric, of) for metric, of in part.groupby("metric", sort=False)]
-        emit(
-            {"rows": rows, "file": file, "figures": figures}, json, table=Table(HEADS, lines, title=title, notes=notes)
-        )
-        if json:
-            break
+        notes = [f"{row.metric}: {row.note}." for row in part.drop_duplicates("metric").itertuples() if row.note]
+        emit({"rows": rows, "file": file, "figures": figures}, json, table=Table(HEADS, lines, title, notes))
 
 
 def _line(metric: object, of: pd.DataFrame) -> tuple[object, ...]:
     row, counts = of.iloc[0], of.verdict.value_counts(sort=False)
-    verdict = counts.index[0] if len(counts) == 1 else ", ".join(f"{v} ({n} of {len(of)})" for v, n in counts.items())
-    spans = [(row.seed_low, row.seed_value, row.seed_high), of.on_models, (row.on_noise,),
-             (row.noise_low, row.noise_high), (row.chance,), (row.ceiling,)]  # fmt: skip
+    verdict = ", ".join(v if len(counts) == 1 else f"{v} ({n} of {len(of)})" for v, n in counts.items())
+    spans: list[Any] = [(row.seed_low, row.seed_value, row.seed_high), of.on_models, (row.on_noise,),
+                        (row.noise_low, row.noise_high), (row.chance,), (row.ceiling,)]  # fmt: skip
     return (metric, *(range_cell(*span) for span in spans), verdict)

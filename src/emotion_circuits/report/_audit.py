@@ -37,17 +37,18 @@ def audit_picture(table: pd.DataFrame) -> Picture | None:
     seen = [(i, sorted(v.on_models.dropna())) for i, v in enumerate(values) if v.on_models.notna().any()]
     told = [(i, float(v.seed_value.iloc[0])) for i, v in enumerate(values) if v.seed_value.notna().any()]
     x = tuple(map(float, range(len(values))))
-    models = [f"models {number(own[0])} – {number(own[-1])}" for _, own in seen]
+    models = [f"models {' – '.join(dict.fromkeys(number(v) for v in (own[0], own[-1])))}" for _, own in seen]
     series = (
-        Series("noise", x, noise, low, high, colour="null-strong", shaded=False, width=1.1, size=5.0,
-               texts=tuple(f"noise {number(v)}" for v in noise), texts_at="above"),
+        Series("noise", x, noise, low, high, colour="null-strong", shaded=False, width=1.1, size=5.0),
+        Series("", x, low, colour="null-strong", width=0.0, marker="", texts=tuple(f"noise {number(v)}" for v in noise),
+               texts_at="below"),
         Series("models", tuple(i + 0.17 for i, own in seen for _ in own), tuple(v for _, own in seen for v in own),
                colour="all", width=0.0, size=5.0),
         Series("", tuple(i + 0.17 for i, _ in seen), tuple(own[-1] for _, own in seen), colour="all", width=0.0,
                marker="", texts=tuple(models), texts_at="right"),
-        Series("earlier project", tuple(i - 0.17 for i, _ in told), tuple(v for _, v in told), colour="below", width=0.0,
-               marker="D", size=6.0, hollow=True, texts=tuple(f"earlier project {number(v)}" for _, v in told),
-               texts_at="below"),
+        Series("earlier project", tuple(i - 0.17 for i, _ in told), tuple(v for _, v in told), colour="below",
+               width=0.0, marker="D", size=6.0, hollow=True, texts_at="above",
+               texts=tuple(f"earlier project {number(v)}" for _, v in told)),
     )  # fmt: skip
     notes = (
         Label(1 / _K, f"ceiling 1/{_K} = {number(1 / _K)}:\nequal subspaces", "below"),
@@ -55,7 +56,7 @@ def audit_picture(table: pd.DataFrame) -> Picture | None:
     )
     x_axis = Axis("", -0.5, len(x) - 0.15, tuple(zip(x, _STAGES.values(), strict=True)))
     y_axis = Axis("mean squared entry of the Gram matrix", min(0.0004, *low), 2.2, log=True)
-    said = f"Overlap of {_K}-dimensional subspaces, {n} texts of {d} dimensions per class: mean and 95 % of {draws}."
+    said = f"Overlap of {_K}-dimensional subspaces, {n} texts of {d} dimensions per class; 95 % of {draws} draws"
     levels = (Level(1 / _K, "", colour="below"), Level(1 / d, ""))
     panel = Panel("", x_axis, y_axis, series, levels=levels, notes=notes, subtitle=said)
     title = (
