@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import emotion_circuits as ec
 from emotion_circuits.directions import Activations, Source, save_activations
 from emotion_circuits.prompts import Dataset, Text, bank
 
@@ -26,7 +28,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_rows_table_and_figure(run, results):
+def test_rows_table_and_figure(run, results, monkeypatch):
+    monkeypatch.setattr(ec, "audit", partial(ec.audit, n_noise=10))
     found = run("audit", "--results", results, "--layers", 1, "--json")
     assert found.status == 0, found.err
     result = json.loads(found.out)

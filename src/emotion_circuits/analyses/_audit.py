@@ -29,8 +29,7 @@ Values = dict[str, list[float]]
 NEUTRAL, EMOTION, POSITION = "neutral", "emotion", "sentence_end"
 K, K_VALUES, MOST_K, LARGEST = 10, (2, 5, 10, 20), 20, 5
 FULL_WIDTH, LEAST_NOISE = 192, 10  # wider models get fewer draws of what costs the cube of the width
-# Shares of the largest singular value: rounding of 32-bit and of 64-bit activations, and what the earlier project kept.
-RANK, RANK_64, PINV_CUTOFF = 1e-6, 1e-9, 1e-15
+RANK, RANK_64, PINV_CUTOFF = 1e-6, 1e-9, 1e-15  # singular values: rounding of 32 and of 64 bits; what once was kept
 FAR_ABOVE = 0.05  # noise that reaches this share of the way from chance to the ceiling is no accident of sampling
 HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))  # to fit on, to judge on
 
@@ -80,8 +79,7 @@ class Cell:
         return measure(self.turned[as_meant], self.bases()[1]) - self.raw(measure)
 
     def held_out_overlap(self, rotated: bool) -> float:
-        """S* of a basis under a map of centred neutral texts of the other half of the scenarios: the shortest least
-        squares, or a rotation of what they span."""
+        """S* of a basis under least squares, or a rotation, of centred neutral texts of the other half of scenarios."""
         found = []
         for fit, judge in HALVES:
             x, y = (texts - texts.mean(axis=0) for texts in self.both(NEUTRAL, fit))

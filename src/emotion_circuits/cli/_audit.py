@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from emotion_circuits.cli._inputs import check_writable
@@ -45,11 +46,10 @@ def audit(
     folder = store_options.folder
     file = folder / "cross_model" / "audit.parquet"
     check_writable(file)
-    trained = [
-        p.parent for p in folder.glob("activations/*/activations_neutral.safetensors") if "=random" not in str(p)
-    ]
+    places = (path.parent for path in folder.glob("activations/*/activations_neutral.safetensors"))
+    trained = sorted(place for place in places if "init=random" not in place.name)
     named = [recorded(name, None, store_options) for name in dict.fromkeys(models or ())]
-    found = ec.audit(named or [*map(load_activations, sorted(trained))], layers=layers, seed=seed, progress=progress)
+    found = ec.audit(named or [*map(load_activations, trained)], layers=layers, seed=seed, progress=progress)
     write_table(file, found)
     picture = audit_picture(found)
     figures = [] if picture is None else write_pictures([picture], folder / "plots")
@@ -58,12 +58,12 @@ def audit(
     parts = {"The earlier project's metrics": found[~instead], "What to use instead": found[instead]}
     for title, part in [*parts.items()][: 1 if json else None]:
         lines = [_line(metric, of) for metric, of in part.groupby("metric", sort=False)]
-        notes = [f"{row.metric}: {row.note}." for row in part.drop_duplicates("metric").itertuples() if row.note]
+        notes = [f"{m}: {note}." for m, note in dict.fromkeys(zip(part.metric, part.note, strict=True)) if note]
         emit({"rows": rows, "file": file, "figures": figures}, json, table=Table(HEADS, lines, title, notes))
 
 
 def _line(metric: object, of: pd.DataFrame) -> tuple[object, ...]:
-    row, counts = of.iloc[0], of.verdict.value_counts(sort=False)
+    row, counts = of.iloc[0], Counter(of.verdict)
     verdict = ", ".join(v if len(counts) == 1 else f"{v} ({n} of {len(of)})" for v, n in counts.items())
     spans: list[Any] = [(row.seed_low, row.seed_value, row.seed_high), of.on_models, (row.on_noise,),
                         (row.noise_low, row.noise_high), (row.chance,), (row.ceiling,)]  # fmt: skip
