@@ -94,6 +94,8 @@ class Cell:
 
     def held_out_r2(self, kind: type[LeastSquares | Ridge]) -> float:
         """On the emotion's texts of one half, fitted on the neutral texts of the other: on noise a little below 0."""
+        if len(self.sides[0][NEUTRAL]) < 6:
+            raise InputError("Half of the scenarios are too few for a map.")
         pairs = [(kind().fit(*self.both(NEUTRAL, fit)), self.both(EMOTION, judge)) for fit, judge in HALVES]
         return float(np.mean([aligner.score(*texts) for aligner, texts in pairs]))
 
