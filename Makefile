@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test check format bench selftest clean
+.PHONY: help setup study test quick check format bench selftest clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -21,7 +21,10 @@ study: $(READY) ## the baseline study of the three reference models, into ./resu
 	$(BIN)/emotion-circuits study
 
 test: $(READY) ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: $(READY) ## the part of the suite that takes a minute or so
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --quick
 
 check: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .

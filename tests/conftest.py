@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -13,12 +14,49 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from emotion_circuits.engine import load_verified
 from emotion_circuits.models import LoadedModel, load
-from tiny_models import VARIANTS, Variant, save_tiny
+from tiny_models import CONTRASTING, VARIANTS, Variant, save_tiny
 from tiny_tokenizers import STYLES, save_tokenizer
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+FIRST = ("study/test_killed_study.py", "analyses/", "study/", "selftest/")
+"""What takes longest begins, so that no worker is left with it at the end; the first two do not wait for each other."""
+
+
+QUICK = ("api", "directions", "engine", "interventions", "prompts", "scoring", "statistics")
+"""Rooms of a quick run."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="Some rooms only, and two families of models instead of all.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    names = {item: item.path.relative_to(here).as_posix() for item in items}
+    items.sort(key=lambda item: next((i for i, name in enumerate(FIRST) if names[item].startswith(name)), len(FIRST)))
+    if config.getoption("quick"):
+        chosen = [item for item in items if names[item].partition("/")[0] in QUICK and not of_another_family(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
+
+
+def of_another_family(item: pytest.Item) -> bool:
+    """Whether a test runs over every family, and this is none of the two that differ most."""
+    variant = (
+        item.callspec.params.get("lm") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    )
+    return isinstance(variant, Variant) and variant.name not in CONTRASTING
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """One thread for each worker and whatever it starts: on tiny models more of them only wait for each other, and
+    where workers share the cores that takes several times the time."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +71,29 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant],
     return lambda variant: folder(variant.name)
 
 
+@pytest.fixture(scope="session")
+def verified(tiny_folder: Callable[[Variant], Path]) -> Callable[[Variant, bool], LoadedModel]:
+    """A variant as `load_verified` gives it, loaded once: a parametrised fixture is made again in every file."""
+
+    @cache
+    def loaded(folder: Path, bos: bool) -> LoadedModel:
+        return load_verified(str(folder), bos=bos)
+
+    return lambda variant, bos: loaded(tiny_folder(variant), bos)
+
+
 @pytest.fixture(scope="session", params=VARIANTS, ids=lambda variant: variant.name)
-def lm(request: pytest.FixtureRequest, tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
+def lm(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
     """Every family in turn; a new one joins by its place in `families()`."""
-    return load_verified(str(tiny_folder(request.param)), bos=False)
+    return verified(request.param, False)
+
+
+@pytest.fixture(
+    scope="session", params=[v for v in VARIANTS if v.name in CONTRASTING], ids=lambda variant: variant.name
+)
+def contrasting(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
+    """Two families that differ most, for what does not depend on the family."""
+    return verified(request.param, False)
 
 
 @pytest.fixture(scope="session")
@@ -53,21 +110,26 @@ def style(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@cache
+def _styled(folder: Path) -> tuple[LoadedModel, PreTrainedTokenizerBase]:
+    return load(str(folder)), AutoTokenizer.from_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def styled(style: str, llama_with: Callable[[str], Path]) -> LoadedModel:
     """The tiny Llama with a tokenizer of that layout, as `load` gives it."""
-    return load(str(llama_with(style)))
+    return _styled(llama_with(style))[0]
 
 
 @pytest.fixture(scope="session")
 def plain(style: str, llama_with: Callable[[str], Path]) -> PreTrainedTokenizerBase:
     """The same tokenizer as transformers gives it."""
-    return AutoTokenizer.from_pretrained(llama_with(style))
+    return _styled(llama_with(style))[1]
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2_lm(tiny_folder: Callable[[Variant], Path]) -> LoadedModel:
-    return load_verified(str(tiny_folder(VARIANTS[0])), bos=True)
+def tiny_gpt2_lm(verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
+    return verified(VARIANTS[0], True)
 
 
 @pytest.fixture(scope="session")

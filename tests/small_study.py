@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from emotion_circuits.models import ModelName
 from emotion_circuits.study import ComponentsPlan, InterchangePlan, SteeringPlan, Study
 
+N_LAYERS = 3
+"""Of the study's own model. What a stage costs grows with them; three are a first, a middle and a last one."""
+
 PLANS: dict[str, Any] = {
     "threads": 1,
     "generic_texts": 16,

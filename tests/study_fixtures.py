@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from emotion_circuits.models import ModelName
 from emotion_circuits.models._sources import reference_folder
 from emotion_circuits.study import run_study
-from small_study import Small
+from small_study import N_LAYERS, Small
 from tiny_models import VARIANTS, save_tiny
 
 
@@ -25,18 +25,19 @@ def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 @pytest.fixture(scope="session")
 def small(common: Path) -> Small:
-    """The first half of a reference model's blocks, which tells emotions apart, and a tiny model of another family."""
+    """The first three of a reference model's eight blocks, which tell emotions apart, and a tiny model of another
+    family."""
     reference = reference_folder(ModelName.parse("reference/gpt2"))
-    half, other = common / "models" / "half", common / "models" / "llama"
+    some, other = common / "models" / "some", common / "models" / "llama"
     with FileLock(common / "models.lock"):
         if not other.exists():
-            half.mkdir(parents=True)
+            some.mkdir(parents=True)
             for file in ("tokenizer.json", "tokenizer_config.json"):
-                shutil.copy(reference / file, half / file)
-            AutoModelForCausalLM.from_pretrained(reference, num_hidden_layers=4).save_pretrained(half)
+                shutil.copy(reference / file, some / file)
+            AutoModelForCausalLM.from_pretrained(reference, num_hidden_layers=N_LAYERS).save_pretrained(some)
             [llama] = [variant for variant in VARIANTS if variant.name == "llama"]
             save_tiny(llama, other)
-    return Small(str(half), str(other))
+    return Small(str(some), str(other))
 
 
 @pytest.fixture(scope="session")

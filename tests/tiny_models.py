@@ -62,6 +62,9 @@ VARIANTS = (
     Variant("gpt_neox sequential", "gpt_neox", {"use_parallel_residual": False}),
 )
 
+CONTRASTING = ("gpt_neox", "gemma3_text")
+"""Attention and MLP side by side, layer norms with biases, one key a head; and one after the other, RMS norms before
+and behind both, keys that heads share, sliding windows."""
 
 SIZES = {
     "vocab_size": 4096,

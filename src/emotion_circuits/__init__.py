@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from emotion_circuits.directions import to_repeng
     from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
+    from emotion_circuits.geometry import register_aligner
     from emotion_circuits.models import Family, register_family
+    from emotion_circuits.scoring import register_scorer
 
     __version__: str
 
@@ -65,7 +67,9 @@ _VERBS = {
     "generate": "emotion_circuits._api:generate",
     "load": "emotion_circuits._api:load",
     "record": "emotion_circuits._api:record",
+    "register_aligner": "emotion_circuits.geometry:register_aligner",
     "register_family": "emotion_circuits.models:register_family",
+    "register_scorer": "emotion_circuits.scoring:register_scorer",
     "score": "emotion_circuits._api:score",
     "sweep": "emotion_circuits._api:sweep",
     "to_repeng": "emotion_circuits.directions:to_repeng",
@@ -92,7 +96,9 @@ __all__ = [
     "models",
     "prompts",
     "record",
+    "register_aligner",
     "register_family",
+    "register_scorer",
     "score",
     "scoring",
     "statistics",

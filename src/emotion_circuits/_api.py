@@ -151,7 +151,7 @@ def load(
     lm = engine.load_verified(
         name, device=device, dtype=dtype, bos=bos, threads=threads, float32_products=float32_products
     )
-    return LanguageModel(**{f.name: getattr(lm, f.name) for f in fields(lm)})
+    return LanguageModel(**{f.name: getattr(lm, f.name) for f in fields(lm) if f.init})
 
 
 def record(

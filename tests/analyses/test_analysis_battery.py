@@ -45,7 +45,8 @@ def test_the_help_page_has_them_without_loading_them() -> None:
 @pytest.mark.parametrize("one", BUILT_IN, ids=lambda one: one.name)
 def test_its_settings_are_told_and_decide_its_key(one: Analysis, small: Small) -> None:
     assert all(field.description for field in one.plan_type.model_fields.values())
-    study = Study(models=(small.model, small.other), methods=one.plan_type() if one.plan_key == "methods" else None)
+    asked_for = {one.plan_key: one.plan_type()} if one.optional else {}
+    study = Study(models=(small.model, small.other), **asked_for)
     before = {name: key for name, key in keys_of(plan_study(study)).items() if name.startswith(f"{one.name}/")}
     assert len(before) == len(list(one.targets(study)))
     if one.plan_key:
@@ -56,7 +57,7 @@ def test_its_settings_are_told_and_decide_its_key(one: Analysis, small: Small) -
 
 def _another(plan: AnalysisPlan) -> AnalysisPlan:
     """The same plan with another value of a setting that each of its analyses reads."""
-    for name, value in (("n_fit", 300), ("text_tokens", 7), ("donors", 3), ("dropped", 2)):
+    for name, value in (("n_fit", 300), ("text_tokens", 7), ("donors", 3), ("dropped", 2), ("controls", 33)):
         if name in type(plan).model_fields:
             return plan.model_copy(update={name: value})
     raise LookupError(type(plan).__name__)
@@ -99,11 +100,11 @@ def test_a_folder_stays_with_its_emotions(small: Small, results: Path, run: Run)
 
 
 def test_flags_change_one_stage_and_the_study_s_own_settings_stay(small: Small, results: Path, run: Run) -> None:
-    argv = ("swap", "--model", small.model, "--results", results, "--layers", 1, 3, "--site", "resid_post", "--place")
+    argv = ("swap", "--model", small.model, "--results", results, "--layers", 1, 2, "--site", "resid_post", "--place")
     status, out, err = run(*argv, "word", "all", "--directions", "denoising", "noising", "--json")
     assert status == 0 and "kept" not in err, err
     table = read_table(results / "baseline" / "patching" / f"{small.slug}_swap.parquet")
-    assert len(table) == len(json.loads(out)["rows"]) and set(table["layer"]) == {1, 3}
+    assert len(table) == len(json.loads(out)["rows"]) and set(table["layer"]) == {1, 2}
     assert set(table["kind"]) == {"denoising resid_post", "noising resid_post"}
     whole = table[(table["position"] == "all") & (table["kind"] == "denoising resid_post") & table["p"].notna()]
     assert whole["value"].to_numpy() == pytest.approx([1.0] * len(whole), abs=1e-3)
@@ -162,6 +163,24 @@ def test_circuits_are_modulated_beside_directions_and_requests(small: Small, res
     assert 0 < of_circuit[0] < of_circuit[1]
     status, out, _ = run(*argv, "--no-circuit", "--way", "lower")
     assert status == 0 and "ablate" in out and "prompted" not in out and "circuit" not in out.split("Written")[0]
+
+
+def test_punctuation_as_a_positive_control(small: Small, results: Path, run: Run) -> None:
+    argv = ("punctuation", "--model", small.model, "--results", results, "--layer", 1)
+    status, out, err = run(*argv, "--json")
+    assert status == 0, err
+    rows = json.loads(out)["rows"]
+    assert {row["emotion"] for row in rows} == {"gratitude"} and len(rows) == 5
+    assert "gratitude: " in err and "tested" in err
+    for row in rows:
+        assert row["value"] is None or row["chance"] is not None
+    told = read_json(results / "baseline" / "analyses" / f"punctuation_{small.slug}.json")
+    assert {*told["words"]} == {"en", "ja"} and told["question"].startswith("Ablate a direction")
+    status, out, _ = run(*argv, "--only", "--of", "anger")
+    assert status == 0 and "anger" in out and "gratitude" not in out
+    for wrong, said in ((("--controls", 3), "20"), (("--of", "glee"), "glee")):
+        status, _, err = run(*argv, *wrong)
+        assert status == 2 and said in err
 
 
 def test_every_built_in_analysis_says_what_it_does() -> None:

@@ -105,3 +105,19 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, shorten: Any) -> Path:
         )
     assert main(["vectors", "--activations_dir", f"{folder}/acts", "--output", f"{folder}/mean.pkl"]) == 0
     return folder
+
+
+@pytest.fixture
+def few_pairs(quick: None, one_load: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Leaves of the bundled scenarios some of each split whose texts of an emotion make pairs under the model."""
+    from emotion_circuits import prompts
+    from emotion_circuits.components import matched_pairs
+
+    def leave(emotion: str, n: int) -> None:
+        data = prompts.bank().profile("baseline")
+        lm = one_load(MODEL, device="auto", dtype="float32", bos="auto")
+        kept = {p.scenario for split in prompts.SPLITS for p in matched_pairs(lm, data, emotion, split=split).pairs[:n]}
+        few = prompts.Dataset(data.name, tuple(t for t in data if t.scenario in kept))
+        monkeypatch.setattr(prompts.Bank, "profile", lambda *_: few)
+
+    return leave

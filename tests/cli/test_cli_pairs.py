@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from emotion_circuits import prompts
-from emotion_circuits.cli import main
+from emotion_circuits.cli import _compare, main
+from emotion_circuits.cli._pairs import fit_data
 from emotion_circuits.comparison import PairMeasure
 from emotion_circuits.geometry import load_aligner
 
@@ -116,7 +117,8 @@ def test_subspace_writes_bases_and_how_stable_they_are(run, here):
     assert m["ci_low"] <= m["value"] <= m["ci_high"] and m["null_high"] < m["value"]
 
 
-def test_k_sweep_takes_short_names_below_one_folder(run, here):
+def test_k_sweep_takes_short_names_below_one_folder(run, here, monkeypatch):
+    monkeypatch.setattr(_compare, "fit_data", lambda bank, name: fit_data(bank, name, 200))
     found = run(
         "k-sweep", "--activations_dir", here / "activations", "--model1", A, "--model2", B,
         "--output", "sweep.json", "--k-values", 2, 5, "--layers", 3,

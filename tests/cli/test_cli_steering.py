@@ -1,4 +1,4 @@
-"""generate, sweep and punctuation."""
+"""generate and sweep."""
 
 from __future__ import annotations
 
@@ -180,16 +180,3 @@ def test_steering_at_chosen_steps(written):
     always = written(*strong)["texts"]
     assert [r["steered"] for r in never] == [r["clean"] for r in clean] == [r["steered"] for r in late]
     assert [r["steered"] for r in always] != [r["steered"] for r in never]
-
-
-def test_punctuation_as_a_positive_control(run, vectors, tmp_path):
-    argv = ("punctuation", *vectors, "--layer", 5, "--output", tmp_path / "p.parquet")
-    found = run(*argv, "--json")
-    assert found.status == 0, found.err
-    result = json.loads(found.out)
-    table = pd.read_parquet(tmp_path / "p.parquet")
-    assert list(result["verdicts"]) == ["gratitude"] and len(table) == len(result["measures"]) == 5
-    shown = run(*argv, "--only")
-    assert shown.status == 0 and "ablated at layers 5" in shown.out and "punctuation" in shown.out
-    refused = run(*argv, "--controls", 3)
-    assert refused.status == 2 and "controls" in refused.err

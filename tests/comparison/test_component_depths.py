@@ -16,6 +16,7 @@ from emotion_circuits.comparison import (
     OWN_EMOTION,
     OWN_FUNCTION,
     PairMeasure,
+    _depths,
     adjusted,
     component_rows,
     write_component_rows,
@@ -23,6 +24,7 @@ from emotion_circuits.comparison import (
 from emotion_circuits.comparison._depths import Orders, depth_bins, mean_depth, own_minus_others
 from emotion_circuits.components import FUNCTIONS, DepthProfiles, ScenarioProfile
 from emotion_circuits.errors import InputError
+from emotion_circuits.statistics._resampling import Bootstrap, Interval
 
 EMOTIONS = ("gratitude", "anger", "apology")
 NAMES = tuple(f.name for f in FUNCTIONS)
@@ -118,11 +120,27 @@ def test_a_function_found_deeper_is_said_to_be_deeper():
     assert one(rows, DEPTH_CORRELATION, "gratitude", "heads carry").value < 0.1
 
 
-def test_layers_in_another_order_are_chance_and_noise_is_found_at_the_nominal_rate():
+@pytest.fixture
+def without_ceilings(monkeypatch):
+    """They take half of the time and have no part in p, intervals and chance."""
+    monkeypatch.setattr(_depths, "reliability", lambda *_, **__: 1.0)
+
+
+@pytest.fixture
+def without_intervals(monkeypatch):
+    """They take most of what is left and have no part in p and chance."""
+
+    def value_only(of, n, **_):
+        return Bootstrap(float(of(np.ones((1, n)))[0]), Interval(np.nan, np.nan, 0.95, "none"), np.nan)
+
+    monkeypatch.setattr(_depths, "weighted_bootstrap", value_only)
+
+
+def test_layers_in_another_order_are_chance_and_noise_is_found_at_the_nominal_rate(without_ceilings, without_intervals):
     """One test over all cells and one of a single cell, each of 200 unrelated pairs."""
     overall, single, values = 0, 0, []
     for k in range(200):
-        a, b = (made(random_means(2 * k + i, emotions=2, functions=3), 0.5, 2 * k + i, "ab"[i]) for i in (0, 1))
+        a, b = (made(random_means(2 * k + i, emotions=2, functions=2), 0.5, 2 * k + i, "ab"[i]) for i in (0, 1))
         rows = component_rows(a, b, n_draws=99, n_bootstrap=2, seed=k)
         m = one(rows, DEPTH_CORRELATION)
         overall, values = overall + (m.p <= 0.05), [*values, m.value]
@@ -143,7 +161,7 @@ def test_all_orders_are_taken_where_they_are_few():
     assert own_minus_others(table) == pytest.approx(np.mean([0, 4, 8]) - np.mean([1, 2, 3, 5, 6, 7]))
 
 
-def test_intervals_hold_the_true_correlation():
+def test_intervals_hold_the_true_correlation(without_ceilings):
     """Of profiles whose noise is small beside them; 19 of 20 times at least about so."""
     means = [random_means(i, emotions=1, functions=1) for i in (50, 51)]
     truth = float(np.corrcoef(means[0][0, 0], means[1][0, 0])[0, 1])

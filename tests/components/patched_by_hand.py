@@ -4,10 +4,12 @@ names of modules."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from emotion_circuits import prompts
 from emotion_circuits.models import LoadedModel
@@ -47,18 +49,20 @@ def written(lm: LoadedModel, where: str, layer: int, values: torch.Tensor, part:
     return own * gain(lm, where, layer) / length
 
 
-def words_first(lm: LoadedModel, emotion: str) -> set[int]:
+@cache
+def words_first(tokenizer: PreTrainedTokenizerBase, emotion: str) -> frozenset[int]:
+    """Asked for after every pass, where it would take as long as the pass."""
     found = set()
     for word in prompts.bank().word_sets().words(emotion, "opening"):
-        ids = lm.tokenizer(word, add_special_tokens=False)["input_ids"]
-        if len(ids) == 1 or len(lm.tokenizer.decode([ids[0]]).strip()) >= 3:
+        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+        if len(ids) == 1 or len(tokenizer.decode([ids[0]]).strip()) >= 3:
             found.add(ids[0])
-    return found
+    return frozenset(found)
 
 
 def log_odds(lm: LoadedModel, logits: torch.Tensor, emotion: str) -> torch.Tensor:
     """Of the last token of one text, (tokens, vocabulary)."""
-    sets = {c: words_first(lm, c) for c in prompts.bank().names}
+    sets = {c: words_first(lm.tokenizer, c) for c in prompts.bank().names}
     own = {t for t in sets[emotion] if all(t not in s for c, s in sets.items() if c != emotion)}
     others = {t for c, s in sets.items() if c != emotion for t in s if sum(t in o for o in sets.values()) == 1}
     last = logits[-1]

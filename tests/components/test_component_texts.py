@@ -33,7 +33,7 @@ from emotion_circuits.selftest._checks_components import outcome_of
 
 GENERIC = tuple(text.text for text in prompts.generic_sample(12))
 NAMED = (Component("head", 0, 3), Component("head", 2, 1), Component("unit", 1, 5), Component("unit", 1, 7))
-GREEDY = TextSetting(max_tokens=6, temperature=0.0, n_samples=1)
+GREEDY = TextSetting(max_tokens=4, temperature=0.0, n_samples=1)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_greedy_text_is_a_loop_of_hooks_without_a_cache(two):
     changed = 0
     for side, name in zip(sides, ("ids_a", "ids_b"), strict=True):
         ids = [getattr(pair, name) for pair in pairs.pairs]
-        clean = [greedy(lm, one, {}, 6) for one in ids]
+        clean = [greedy(lm, one, {}, 4) for one in ids]
         assert of(side, "clean") == clean
         for method in ("zero", "mean"):
             expected = []
@@ -71,7 +71,7 @@ def test_greedy_text_is_a_loop_of_hooks_without_a_cache(two):
                             value[..., part] = 0 if zero else values[part]
 
                     acts[SITE_OF[kind], layer] = act
-                expected.append([greedy(lm, one, beyond_the_first(lm, acts), 6) for one in ids])
+                expected.append([greedy(lm, one, beyond_the_first(lm, acts), 4) for one in ids])
             assert of(side, f"ablated, {method}") == expected[0]
             assert of(side, f"random ablated, {method}") == [*expected[1], *expected[2]]
             changed += sum(a != b for a, b in zip(expected[0], clean, strict=True))
@@ -82,13 +82,13 @@ def test_greedy_text_is_a_loop_of_hooks_without_a_cache(two):
 def test_values_replaced_by_their_own_change_nothing(two):
     lm, pairs = two
     encoded = lm.encode([pair.text_a for pair in pairs.pairs])
-    clean = generate(lm, encoded, max_tokens=6)
+    clean = generate(lm, encoded, max_tokens=4)
     for kind in ("head", "unit"):
         for layer in range(lm.n_layers):
             point = Point(SITE_OF[kind], layer)
             own = {point: prompt_values(lm, encoded, point)}
             _, edits = edits_for(lm, [[Component(kind, layer, n) for n in range(4)]], own)
-            assert generate(lm, encoded, max_tokens=6, edits=edits, schedule=Schedule(every=0)) == clean
+            assert generate(lm, encoded, max_tokens=4, edits=edits, schedule=Schedule(every=0)) == clean
 
 
 def test_prompts_samples_and_random_numbers(tiny_gpt2_lm):

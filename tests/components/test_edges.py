@@ -80,8 +80,8 @@ def test_all_that_writes_into_the_stream_adds_up(case, steps):
 
 def test_over_the_path_edges_add_up_to_what_the_target_carries(case):
     """Completeness of integrated gradients: what arrives is the target's own attribution, of the output the gap."""
-    lm, _, outcome = case
-    found = edges(lm, outcome, [], some(lm), steps=48)
+    lm, _, outcome = case.of(2)
+    found = edges(lm, outcome, [], some(lm), steps=24)
     scale = np.abs(found.own).max(axis=0)
     assert (scale > 0).all()
     for place, target in enumerate(found.targets):
@@ -202,8 +202,10 @@ def test_a_linear_outcome_has_exact_edges(case):
 
 def test_several_texts_for_each_pair(case):
     """Weights of the texts are in the effects once, and the layout of batches does not matter."""
-    lm, pairs, _ = case
-    outcome = ContinuationOutcome(lm, pairs, prompts.bank().continuations()[::6])
+    lm, pairs, _ = case.of(2)
+    known = prompts.bank().continuations()
+    own, neutral = ([c for c in known if c.emotion == e][:n] for e, n in (("anger", 3), ("neutral", 2)))
+    outcome = ContinuationOutcome(lm, pairs, [*own, *neutral])
     found = edges(lm, outcome, some(lm), steps=0)
     own = attribute(lm, outcome, ("head", "unit"))
     for place, target in enumerate(found.targets[:-1]):

@@ -1,8 +1,10 @@
-"""Interchange against plain hooks, one patch and one text at a time, in every family."""
+"""Interchange against plain hooks, one patch and one text at a time, in every family; order, layout and refusals, which
+are the same code for all of them, in two."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -32,29 +34,35 @@ def module(lm, site, layer):
             "mlp_out": getattr(block(lm, layer), mlp)}[site]  # fmt: skip
 
 
-def swapped_by_hand(lm, into, source, site, layer, tokens, emotion):
+def first(output):
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+def hooked(lm, ids, site, layer, hook):
+    handle = module(lm, site, layer).register_forward_hook(hook)
+    try:
+        with torch.no_grad():
+            return lm.hf(torch.tensor([ids]), use_cache=False).logits[0]
+    finally:
+        handle.remove()
+
+
+def output_of(lm, ids, site, layer):
+    """(1, tokens, width) what a module gives."""
+    seen = []
+    hooked(lm, ids, site, layer, lambda _module, _inputs, output: seen.append(first(output).clone()))
+    return seen[0]
+
+
+def swapped_by_hand(lm, into, other, site, layer, tokens, emotion):
     """The outcome of one text with another's output of one module put in at some tokens."""
-    seen = {}
-
-    def first(output):
-        return output if isinstance(output, torch.Tensor) else output[0]
-
-    def keep(_module, _inputs, output):
-        seen["other"] = first(output).clone()
 
     def put(_module, _inputs, output):
         value = first(output).clone()
-        value[:, list(tokens)] = seen["other"][:, list(tokens)]
+        value[:, list(tokens)] = other[:, list(tokens)]
         return value if isinstance(output, torch.Tensor) else (value, *output[1:])
 
-    with torch.no_grad():
-        for hook, ids in ((keep, source), (put, into)):
-            handle = module(lm, site, layer).register_forward_hook(hook)
-            try:
-                logits = lm.hf(torch.tensor([ids]), use_cache=False).logits[0]
-            finally:
-                handle.remove()
-    return float(log_odds(lm, logits, emotion))
+    return float(log_odds(lm, hooked(lm, into, site, layer, put), emotion))
 
 
 def test_places_are_all_tokens_but_the_first_once(case):
@@ -69,30 +77,32 @@ def test_places_are_all_tokens_but_the_first_once(case):
 
 
 def test_every_site_and_place_is_what_a_hook_gives(case):
-    lm, pairs, outcome = case
-    counted = []
-    found = interchange(lm, outcome, batch_tokens=300, on_runs=counted.append)
-    cells = len(SWAP_SITES) * lm.n_layers * len(PLACES)
+    lm, pairs, outcome = case.of(2)
+    counted, layers = [], (0, lm.n_layers - 1)
+    other = cache(partial(output_of, lm))
+    found = interchange(lm, outcome, layers=layers, batch_tokens=300, on_runs=counted.append)
+    cells = len(SWAP_SITES) * len(layers) * len(PLACES)
     assert sum(counted) == cells * 2 * 2 * len(outcome.batches(lm, 300))
-    for i, pair in enumerate(pairs.pairs[:2]):
+    for i, pair in enumerate(pairs.pairs):
         others = list(pairs.prompts_b.values())
         at = list(pairs.prompts_b).index(pair.scenario)
         alike = [ids for ids in (*others[at + 1 :], *others[:at]) if len(ids) == len(pair.ids_b)]
         for s, site in enumerate(SWAP_SITES):
-            for layer in (0, lm.n_layers - 1):
+            for k, layer in enumerate(layers):
                 for p, (place, tokens) in enumerate(pair.places().items()):
-                    own = [found.swapped[d].own[i, s, layer, p] for d in ("denoising", "noising")]
+                    own = [found.swapped[d].own[i, s, k, p] for d in ("denoising", "noising")]
                     if not tokens:
                         assert np.isnan(own).all()
                         continue
                     by_hand = [
-                        swapped_by_hand(lm, into, source, site, layer, tokens, "anger")
+                        swapped_by_hand(lm, into, other(source, site, layer), site, layer, tokens, "anger")
                         for into, source in ((pair.ids_b, pair.ids_a), (pair.ids_a, pair.ids_b))
                     ]
                     assert own == pytest.approx(by_hand, abs=5e-5), (site, layer, place)
-                    donor = found.swapped["denoising"].donor[i, s, layer, p]
+                    donor = found.swapped["denoising"].donor[i, s, k, p]
                     if alike:
-                        expected = swapped_by_hand(lm, pair.ids_b, alike[0], site, layer, tokens, "anger")
+                        donated = other(alike[0], site, layer)
+                        expected = swapped_by_hand(lm, pair.ids_b, donated, site, layer, tokens, "anger")
                         assert donor == pytest.approx(expected, abs=5e-5)
                     else:
                         assert np.isnan(donor)
@@ -109,8 +119,8 @@ def test_the_whole_stream_is_everything(case):
 
 
 @pytest.mark.parametrize("packing", [True, False])
-def test_a_run_in_itself_changes_no_bit(case, monkeypatch, packing):
-    lm, pairs = replace(case.lm, packing=packing), case.pairs
+def test_a_run_in_itself_changes_no_bit(contrast, monkeypatch, packing):
+    lm, pairs = replace(contrast.lm, packing=packing), contrast.pairs
     same = replace(pairs, pairs=tuple(replace(p, text_b=p.text_a, ids_b=p.ids_a) for p in pairs.pairs))
     outcome = WordSetOutcome(lm, same, prompts.bank().word_sets())
     itself = interchange(lm, outcome, n_donors=0, batch_tokens=300)
@@ -122,9 +132,9 @@ def test_a_run_in_itself_changes_no_bit(case, monkeypatch, packing):
         assert np.nanmax(np.abs(itself.swapped[direction].own - itself.m_a[:, None, None, None])) < 2e-5
 
 
-def test_neither_order_nor_layout_matters(case):
-    lm, _, outcome = case
-    layers = range(lm.n_layers)
+def test_neither_order_nor_layout_matters(contrast):
+    lm, _, outcome = contrast
+    layers = (0, lm.n_layers - 1)
     first = interchange(replace(lm, packing=True), outcome, layers=layers)
     second = interchange(
         replace(lm, packing=False), outcome, layers=layers[::-1], sites=SWAP_SITES[::-1], places=PLACES[::-1],
@@ -186,6 +196,6 @@ def test_rows_are_shares_with_their_donors(reference):
         ({"n_donors": -1}, "-1"),
     ],
 )
-def test_what_interchange_refuses(case, asked, said):
+def test_what_interchange_refuses(contrast, asked, said):
     with pytest.raises(InputError, match=said):
-        interchange(case.lm, case.outcome, **asked)
+        interchange(contrast.lm, contrast.outcome, **asked)

@@ -36,7 +36,7 @@ from emotion_circuits.selftest._checks_components import outcome_of
 from tiny_models import direction_set
 
 LAYER, EMOTION = 1, "anger"
-GREEDY = Setting(LAYER, (0.3,), max_tokens=6, temperature=0.0, n_samples=1)
+GREEDY = Setting(LAYER, (0.3,), max_tokens=4, temperature=0.0, n_samples=1)
 
 
 def of(texts, arm, dose=None):
@@ -91,7 +91,7 @@ def test_modulated_text_is_a_loop_of_hooks_without_a_cache(case):
 
                     acts[point.site, point.layer] = act
                 change = beyond_the_first(lm, acts)
-                expected = [greedy(lm, getattr(pair, side), change, 6) for pair in pairs.pairs]
+                expected = [greedy(lm, getattr(pair, side), change, 4) for pair in pairs.pairs]
                 assert of(texts, arm, sign * strength) == expected, (way, arm, strength)
                 changed += expected != of(texts, "clean")
     assert changed and count_hooks(lm) == 0
@@ -195,7 +195,7 @@ def test_other_requests_have_the_form_and_length_of_the_emotions_and_none_of_the
     asking = GREEDY._replace(request=prompts.bank()[EMOTION].request)
     texts = method_texts(lm, direction_set(lm), pairs, "raise", one_direction(lm), asking)
     asked = [f"{request} {p.text_b}" for request in OTHER_REQUESTS for p in pairs.pairs]
-    assert of(texts, "random prompted") == generate(lm, lm.encode(asked), max_tokens=6)
+    assert of(texts, "random prompted") == generate(lm, lm.encode(asked), max_tokens=4)
 
 
 def test_a_dose_and_a_strength_in_one_unit(tiny_gpt2_lm):

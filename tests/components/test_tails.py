@@ -57,8 +57,18 @@ def whole(monkeypatch):
 
 
 @pytest.mark.parametrize("packing", [True, False])
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_both_screens_equal_passes_over_whole_texts(case, name, packing, whole):
+def test_both_screens_equal_passes_over_whole_texts(case, packing, whole):
+    as_over_whole_texts(case, "words", packing, whole)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("name", OUTCOMES[1:])
+def test_and_they_do_whatever_is_read(contrast, name, packing, whole):
+    """Which tokens an outcome reads does not depend on the family."""
+    as_over_whole_texts(contrast.of(2) if name == "continuations" else contrast, name, packing, whole)
+
+
+def as_over_whole_texts(case, name, packing, whole):
     lm = replace(case.lm, packing=packing and case.lm.packing)
     outcome, named = outcome_of(case, name, lm), components_of(lm)
     exact = exact_effects(lm, outcome, named, batch_tokens=300)

@@ -87,10 +87,10 @@ def edits_of(lm):
 
 def test_edits_apply_at_the_prompt_and_at_every_step(lm):
     for edits in ([edit] for edit in edits_of(lm)):
-        texts = generate(lm, lm.encode(PROMPTS), max_tokens=10, edits=edits)
-        assert texts == [uncached(lm, prompt, 10, edits) for prompt in PROMPTS]
-    assert generate(lm, lm.encode(PROMPTS), max_tokens=10, edits=edits_of(lm)) == [
-        uncached(lm, prompt, 10, edits_of(lm)) for prompt in PROMPTS
+        texts = generate(lm, lm.encode(PROMPTS), max_tokens=6, edits=edits)
+        assert texts == [uncached(lm, prompt, 6, edits) for prompt in PROMPTS]
+    assert generate(lm, lm.encode(PROMPTS), max_tokens=6, edits=edits_of(lm)) == [
+        uncached(lm, prompt, 6, edits_of(lm)) for prompt in PROMPTS
     ]
     assert count_hooks(lm) == 0
 

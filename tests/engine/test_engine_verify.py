@@ -78,8 +78,8 @@ def test_a_family_with_a_wrong_path_is_caught(lm, part):
     spoilt = replace(lm, family=replace(family, **{part: wrong}))
     if part == "mid_norm" and lm.parallel:
         return  # nothing is read there
-    assert failures(spoilt)
-    assert failures(spoilt, quick=True) or part == "final_norm"
+    # All that the quick proofs see, the others see too.
+    assert failures(spoilt, quick=True) or (part == "final_norm" and failures(spoilt))
 
 
 def test_a_block_that_is_run_but_not_counted_is_caught(own):

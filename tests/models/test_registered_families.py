@@ -18,7 +18,6 @@ from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.models import families, family_of_model, forget_family, load
 from tiny_models import Variant, save_tiny
 
-DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
 OLMO2 = ec.Family(
     name="olmo2",
     model_types=("olmo2",),
@@ -127,12 +126,3 @@ def test_a_file_of_families_serves_the_command_line(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("EMOTION_CIRCUITS_FAMILIES", str(tmp_path / ".." / tmp_path.name / "mine.py"))
     with pytest.raises(InputError, match="ZeroDivisionError"):
         families()
-
-
-def test_the_block_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [block] = re.findall(r"```python\n(# my_family\.py.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    assert len(block.splitlines()) <= 30
-    monkeypatch.chdir(tmp_path)
-    scope: dict = {"__name__": "__main__"}
-    exec(compile(block, "my_family.py", "exec"), scope)
-    assert scope["lm"].family.name == "olmo2" and scope["lm"].packing

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import pytest
 import yaml
 
@@ -110,3 +113,47 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_place(tmp_path, change, 
     path.write_text(yaml.safe_dump({**OWN, **change}, allow_unicode=True), encoding="utf-8")
     with pytest.raises(InputError, match=said):
         bank([path])
+
+
+ROWS = [
+    {"text": text, "emotion": emotion, "scenario": k}
+    for k in range(20)
+    for text, emotion in ((f"Phew, parcel {k} came.", "relief"), (f"Well, parcel {k} came.", "neutral"))
+]
+
+
+def written(path, rows):
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.ndjson", "mine.CSV", "mine.csv"])
+def test_a_data_set_of_texts_and_neutral_twins_is_an_emotion(tmp_path, name):
+    own = bank([written(tmp_path / name.lower(), ROWS)])
+    texts = own.profile("baseline")
+    assert own.names == (NEUTRAL, "relief") and texts.is_matched and len(texts.scenarios) == 20
+    assert {t.text for t in texts} == {row["text"] for row in ROWS}
+    assert {t.split for t in texts} == {"development", "test"}
+    beside = bank(["gratitude", tmp_path / name.lower()])
+    assert beside.emotions == ("gratitude", "relief") and not beside.profile("baseline").is_matched
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row for row in ROWS if row["emotion"] != "neutral"], "not about one emotion"),
+        ([*ROWS, {"text": "No!", "emotion": "dread", "scenario": 3}], "not about one emotion"),
+        (ROWS[:-1], "scenarios of mine are not complete"),
+        ([{**row, "emotion": row["emotion"].replace("relief", "other")} for row in ROWS], "'other'"),
+    ],
+)
+def test_other_data_sets_are_not(tmp_path, rows, said):
+    with pytest.raises(InputError, match=said) as error:
+        bank([written(tmp_path / "mine.jsonl", rows)])
+    assert len(str(error.value).splitlines()) <= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from tiny_classifier import change_config, save_classifier
 
 from emotion_circuits import prompts
+from emotion_circuits._own_files import run_file
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.scoring import (
@@ -21,10 +23,12 @@ from emotion_circuits.scoring import (
     TextScorer,
     VaderScorer,
     cross_validate,
+    forget_scorer,
     judge_scorer,
     make_scorer,
 )
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 CLASSES = bank().names
 EMOTIONS = bank().emotions
 
@@ -47,9 +51,16 @@ def tiny(tmp_path_factory):
     return save_classifier(tmp_path_factory.mktemp("classifier"))
 
 
-@pytest.fixture(scope="session", params=[*(n for n in SCORERS if n not in NEEDS_THE_HUB), "offline extended", "hf"])
+BUNDLED = [n for n in SCORERS if n not in NEEDS_THE_HUB]
+
+
+@pytest.fixture(scope="session", params=[*BUNDLED, "offline extended", "hf", "own"])
 def scorer(request, tiny):
-    """A new scorer joins by its entry in SCORERS."""
+    """A new scorer joins by its entry in SCORERS; `own` is the docs' example of a user's own."""
+    if request.param == "own":
+        own = run_file(EXAMPLES / "my_scorer.py").names["Naming"](Setting(prompts.bank()))
+        forget_scorer("naming")
+        return own
     if request.param == "hf":
         return make_scorer(f"hf:{tiny}", Setting(prompts.bank(), device="cpu"))
     name, _, profile = request.param.partition(" ")
@@ -215,7 +226,7 @@ def test_what_is_no_classifier(tmp_path, monkeypatch):
     refused(tmp_path / "nowhere", "no such folder")
     refused("reference/gpt2", "no classifier")
     refused("//", "folder")
-    with pytest.raises(InputError, match="No classifier was named"):
+    with pytest.raises(InputError, match="no such scorer"):
         make_scorer("hf:", Setting(prompts.bank()))
 
 

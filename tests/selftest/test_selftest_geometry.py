@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -38,7 +39,14 @@ def of(found: list[SelftestCheck], part: str) -> list[SelftestCheck]:
     return chosen
 
 
-def test_independent_noise_passes(shared):
+@pytest.fixture(scope="module")
+def noise_pair() -> Callable[[pairs.Size, int, int], pairs.Pair]:
+    """The same pairs of noise for several tests, computed once."""
+    return cache(pairs.noise_pair)
+
+
+def test_independent_noise_passes(shared, noise_pair, monkeypatch):
+    monkeypatch.setattr(pairs, "noise_pair", noise_pair)
     found = list(pairs.nothing_between_noise(shared))
     assert all(one.ok for one in found), [one for one in found if not one.ok]
     assert len(of(found, "false positives")) == 17
@@ -70,11 +78,9 @@ def test_every_check_of_noise_fails_on_models_that_share_all(shared, monkeypatch
         "overlap after the map, shuffled labels",
     ],
 )
-def test_one_p_that_is_too_small_is_seen_among_all(shared, monkeypatch, name):
-    original = pairs.noise_pair
-
+def test_one_p_that_is_too_small_is_seen_among_all(shared, noise_pair, monkeypatch, name):
     def biased(size: pairs.Size, n_draws: int, seed: int) -> pairs.Pair:
-        pair = original(size, n_draws, seed)
+        pair = noise_pair(size, n_draws, seed)
         return pair._replace(p_values=pair.p_values | {name: pair.p_values[name] / 10})
 
     monkeypatch.setattr(pairs, "noise_pair", biased)

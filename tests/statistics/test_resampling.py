@@ -107,6 +107,22 @@ def test_exact_sign_flips_count_every_pattern(values):
     assert mirrored.p == pytest.approx(result.p)
 
 
+@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
+@pytest.mark.parametrize("n", [2, 7, 8, 12])
+def test_exact_sign_flips_are_scipy_s_to_the_last_digit(n, alternative):
+    for seed in range(4):
+        values = np.random.default_rng(seed).standard_normal(n)
+        values = np.round(values) if seed == 3 else values  # with ties
+        theirs = stats.permutation_test(
+            (values, np.zeros(n)), lambda x, y, axis: np.sum(x - y, axis=axis) / n, permutation_type="samples",
+            vectorized=True, n_resamples=9999, alternative=alternative,
+        )  # fmt: skip
+        ours = sign_flip_test(values, seed=0, alternative=alternative)
+        low, high = np.quantile(theirs.null_distribution, [0.025, 0.975])
+        assert ours[:5] == (theirs.statistic, theirs.pvalue, theirs.null_distribution.mean(), low, high)
+        assert ours.n_draws == 2**n and ours.method == "exact"
+
+
 def test_random_sign_flips_count_the_observed():
     result = sign_flip_test(np.full(30, 1.0), n_draws=999, seed=0)
     assert (result.method, result.n_draws, result.p) == ("random", 999, 1 / 1000)

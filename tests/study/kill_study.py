@@ -1,6 +1,7 @@
 """Kill a small study at random moments, beside a rival in the same folder, until it is done; its claims must not care.
 
-Run by hand: `python tests/study/kill_study.py --moments 20`. The suite kills once with each signal.
+Run by hand: `python tests/study/kill_study.py --moments 20`. The suite kills once with each signal, the first time
+beside a rival.
 """
 
 from __future__ import annotations
@@ -53,14 +54,18 @@ def seconds_of(runs: Sequence[subprocess.Popen[str]]) -> float:
 
 
 def disturb(
-    file: Path, results: Path, number: signal.Signals, moment: Callable[[Sequence[subprocess.Popen[str]]], bool]
+    file: Path,
+    results: Path,
+    number: signal.Signals,
+    moment: Callable[[Sequence[subprocess.Popen[str]]], bool],
+    n_runs: int = 2,
 ) -> bool:
     """Start two runs, and send both the signal once `moment` is true; whether the study was done before.
 
     Raises:
         AssertionError: a run ended otherwise than it may, or a terminated one left something half-written.
     """
-    runs = [start(file), start(file)]
+    runs = [start(file) for _ in range(n_runs)]
     while not moment(runs) and any(run.poll() is None for run in runs):
         time.sleep(0.02)
     for run in runs:

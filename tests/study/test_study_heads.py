@@ -17,7 +17,7 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import bank
 from emotion_circuits.statistics import read_claims
 from emotion_circuits.study import ComponentsPlan, Study, keys_of, plan_study, run_study
-from small_study import PLANS, Small
+from small_study import N_LAYERS, PLANS, Small
 
 EMOTIONS = bank().emotions
 
@@ -39,7 +39,9 @@ def test_every_head_and_unit_has_a_row_beside_its_chance_level(small: Small, und
         table = read_table(undisturbed / "heads" / f"{what}_{small.slug}.parquet")
         assert set(table["emotion"]) == set(EMOTIONS)
         for _, own in table.groupby("emotion"):
-            assert set(zip(own["layer"], own[number], strict=True)) == {(x, y) for x in range(4) for y in range(count)}
+            assert set(zip(own["layer"], own[number], strict=True)) == {
+                (x, y) for x in range(N_LAYERS) for y in range(count)
+            }
         assert np.isfinite(table[["score", "p", "q", "gap", "direct", "untrained"]]).all(axis=None)
         assert (table["n_pairs"] < table["n_scenarios"]).all() and table["p"].between(1e-4, 1).all()
         # An untrained twin's largest score is the floor; the same for all components of an emotion.

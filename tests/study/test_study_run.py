@@ -1,16 +1,14 @@
-"""A small study end to end: claims, resumption after a kill, and the same bytes twice."""
+"""A small study end to end: claims, texts, and what a second run, a damaged file or a broken stage brings."""
 
 from __future__ import annotations
 
 import html
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import yaml
-from kill_study import disturb, same_results
 
 from emotion_circuits import prompts
 from emotion_circuits._files import read_json, read_table, write_table
@@ -95,23 +93,6 @@ def test_a_damaged_file_is_made_again(small: Small, undisturbed: Path) -> None:
     assert f"activations/{small.slug}" in result.kept
     assert vectors.read_bytes() == whole
     assert (undisturbed / "claims.json").read_bytes() == before
-
-
-def test_killed_and_run_again_it_keeps_what_was_finished_and_ends_the_same(
-    small: Small, undisturbed: Path, tmp_path: Path
-) -> None:
-    """Beside a rival, by either signal; `kill_study.py` does so at more moments."""
-    folder = tmp_path / "baseline"
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(small.study(tmp_path).model_dump(mode="json", exclude_unset=True)))
-    for number, made in (
-        (signal.SIGKILL, folder / "emotion_vectors" / f"{small.slug}_mean.safetensors"),
-        (signal.SIGTERM, folder / "patching" / f"{small.slug}_sweep.parquet"),
-    ):
-        assert not disturb(file, tmp_path, number, lambda runs, made=made: made.exists()), "it was to be killed halfway"
-    result = run_study(small.study(tmp_path))
-    assert {f"activations/{small.slug}", f"directions/{small.slug}"} <= {*result.kept}
-    assert same_results(undisturbed.parent, tmp_path)
 
 
 def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(

@@ -21,7 +21,6 @@ from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._load import analyses_from, load_analyses
 from emotion_circuits.analyses._methods import MethodsPlan
 from emotion_circuits.analyses._settings import (
-    OWN,
     REFERENCE_MODELS,
     AnalysisPlan,
     EffectsOfInterest,
@@ -36,7 +35,6 @@ from emotion_circuits.analyses._work import Progress, Workshop, no_progress
 __all__ = [
     "BUILT_IN",
     "LANGUAGES",
-    "OWN",
     "REFERENCE_MODELS",
     "Analysis",
     "AnalysisPlan",

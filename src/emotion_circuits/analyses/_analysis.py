@@ -106,9 +106,10 @@ class Analysis:
             ) from error
 
     def decides(self, plan: AnalysisPlan) -> dict[str, Any]:
-        """What of its settings decides its result, as JSON values: all, unless it says otherwise."""
+        """What of its settings decides its result, as JSON values: all and the code that they name, unless it says
+        otherwise."""
         own = getattr(self.kind, "decides", None)
-        return dict(plan.model_dump(mode="json") if own is None else own(plan))
+        return dict(plan.model_dump(mode="json") | plan.registered() if own is None else own(plan))
 
     def targets(self, study: Settings) -> Iterable[tuple[str, ...]]:
         """The models, or pairs of models, that it runs for in a study."""

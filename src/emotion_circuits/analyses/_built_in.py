@@ -14,6 +14,7 @@ from emotion_circuits.analyses._heads import ScreenComponents
 from emotion_circuits.analyses._mapped_steering import SteerMapped
 from emotion_circuits.analyses._maps import AlignModels
 from emotion_circuits.analyses._methods import CompareMethods
+from emotion_circuits.analyses._punctuation import AblateAtPunctuation
 from emotion_circuits.analyses._quality import JudgeDirections
 from emotion_circuits.analyses._steering import SteerTest
 from emotion_circuits.analyses._swap import SwapPairs
@@ -24,6 +25,7 @@ BUILT_IN: Final[tuple[Analysis, ...]] = tuple(
     declared(kind)
     for kind in (
         RecordActivations, FitDirections, JudgeDirections, SweepDevelopment, SteerTest, WriteAndScore, SwapPairs,
-        ScreenComponents, JoinCircuits, CompareMethods, RecordFitTexts, AlignModels, CompareComponents, SteerMapped,
+        ScreenComponents, JoinCircuits, CompareMethods, AblateAtPunctuation, RecordFitTexts, AlignModels,
+        CompareComponents, SteerMapped,
     )
 )  # fmt: skip

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, Draws, Seed, Several
 from emotion_circuits.analyses._work import Workshop, activation_folder
 from emotion_circuits.comparison import fit_texts, record_fit_texts, record_side, twins_of
 from emotion_circuits.directions import save_activations
+from emotion_circuits.geometry import aligner_codes, aligner_named
 
 
 class SharingPlan(AnalysisPlan):
     """How models are compared, where a study has two or more trained ones."""
 
-    method: Literal["ridge", "procrustes", "cca", "least-squares", "anchors"] = "ridge"
-    """How maps are fitted."""
+    method: str = "ridge"
+    """How maps are fitted: ridge, procrustes, cca, least-squares, anchors, or a registered aligner's name."""
     fit: Literal["neutral", "generic", "generic+target"] = "neutral"
     """Texts that maps are fitted on."""
     n_fit: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
@@ -32,6 +33,15 @@ class SharingPlan(AnalysisPlan):
     steered_shuffles: Draws = 20
     """Shuffled maps whose directions are steered with; a band, not a test."""
     FULL = {"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199}  # noqa: RUF012
+
+    @field_validator("method")
+    @classmethod
+    def _there(cls, method: str) -> str:
+        return aligner_named(method).name
+
+    def registered(self) -> dict[str, str]:
+        """The aligner's code, if it is a user's own."""
+        return {f"aligner {name}": code for name, code in aligner_codes().items() if name == self.method}
 
 
 @analysis("fit_texts", command="", question="RQ5", scope="compared model", plan_key="sharing")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from emotion_circuits._own_files import run_file
 from emotion_circuits.analyses._analysis import Analysis, declared_in
 from emotion_circuits.analyses._built_in import BUILT_IN
-from emotion_circuits.errors import EmotionCircuitsError, InputError
+from emotion_circuits.errors import InputError
 
 STAGES = {"claims", "report", *(one.name for one in BUILT_IN)}
 """What stages' names begin with, besides those of analyses from outside."""
@@ -20,29 +19,19 @@ GROUP = "emotion_circuits.analyses"
 
 
 def load_analyses(path: Path) -> tuple[Analysis, ...]:
-    """The analyses of a Python file. The file is run: name only files that you would run yourself.
+    """The analyses of a Python file, which may also register families, aligners and scorers. The file is run: name only
+    files that you would run yourself.
 
     Raises:
-        InputError: it cannot be read or run, or declares no analysis.
+        InputError: it cannot be read or run, or declares no analysis and registers nothing.
     """
-    path = path.expanduser().resolve()
-    if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"{path} is no Python file.", accepted="a file that ends in .py")
-    source = path.read_text("utf-8")
-    name = f"_analyses_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pydantic look a class's module up
-    try:
-        spec.loader.exec_module(module)
-    except EmotionCircuitsError:
-        raise
-    except Exception as error:  # whatever a user's file may raise
-        raise InputError(f"{path} cannot be run.", found=f"{type(error).__name__}: {error}") from error
-    found = _declared(vars(module), source)
-    if not found:
-        raise InputError(f"{path} declares no analysis.", accepted="a class under @analysis(...)")
+    own = run_file(path)
+    found = _declared(own.names, own.source)
+    if not found and not own.registered:
+        raise InputError(
+            f"{own.path} declares no analysis and registers nothing.",
+            accepted="a class under @analysis(...), or calls of register_family, register_aligner, register_scorer",
+        )
     return found
 
 

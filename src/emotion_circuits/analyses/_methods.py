@@ -39,7 +39,7 @@ from emotion_circuits.directions import generic_tokens, load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import Controls
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.scoring import GeneratedText, check_scorer, make_scorer
+from emotion_circuits.scoring import GeneratedText, check_scorer, make_scorer, scorer_codes
 from emotion_circuits.scoring import Setting as ScorerSetting
 
 
@@ -55,7 +55,7 @@ class MethodsPlan(AnalysisPlan):
     layer: Layer | None = None
     """Where directions and interchange act; by default where the development sweep chose."""
     scorers: Several[str] = ("offline", "markers")
-    """`markers`, `offline`, `go-emotions`, `hf:NAME_OR_FOLDER`."""
+    """`markers`, `offline`, `go-emotions`, `hf:NAME_OR_FOLDER`, or a registered scorer's name."""
     circuit: bool = True
     """Also modulate a circuit, ranked on development scenarios."""
     circuit_size: Annotated[float, Field(gt=0, le=1)] = 0.05
@@ -75,6 +75,10 @@ class MethodsPlan(AnalysisPlan):
         for name in scorers:
             check_scorer(name)
         return scorers
+
+    def registered(self) -> dict[str, str]:
+        """The code of scorers that are a user's own."""
+        return {f"scorer {name}": code for name, code in scorer_codes().items() if name in self.scorers}
 
 
 @analysis(

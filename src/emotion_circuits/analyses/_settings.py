@@ -11,10 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import Float32Products, ModelName
-from emotion_circuits.prompts import DIRECTIONS, Bank, bank, bundled_emotions, lacking
+from emotion_circuits.prompts import DIRECTIONS, OWN_SUFFIXES, Bank, bank, bundled_emotions, lacking
 
-OWN = (".yaml", ".yml")
-"""How the file of a user's own emotion ends."""
 ALL_LAYERS = 1000
 """More depths than any model has layers."""
 REFERENCE_MODELS = ("reference/gpt2", "reference/gpt-neox", "reference/gpt-neo")
@@ -54,6 +52,10 @@ class AnalysisPlan(BaseModel):
     FULL: ClassVar[Mapping[str, Any]] = {}
     """What a study without limits on time does instead."""
 
+    def registered(self) -> dict[str, str]:
+        """The code of users' own that it names: name → what it is recognised by."""
+        return {}
+
     def lifted(self) -> Any:
         """The same without limits on time; what the user has set stays."""
         return self.model_copy(update={k: v for k, v in self.FULL.items() if k not in self.model_fields_set})
@@ -85,8 +87,8 @@ class Settings(AnalysisPlan):
 
     profile: Literal["baseline", "extended"] = "baseline"
     emotions: Several[str] | None = None
-    """Names of bundled emotions, and paths of one's own (`.yaml`); None for the bundled default. With one emotion there
-    is nothing to set it against, and its specific direction is the matched one."""
+    """Names of bundled emotions, and paths of one's own (`.yaml`, `.csv`, `.jsonl`); None for the bundled default. With
+    one emotion there is nothing to set it against, and its specific direction is the matched one."""
     models: Several[str] = REFERENCE_MODELS
     results: Path = Path("results")
     device: str = "auto"
@@ -118,8 +120,8 @@ class Settings(AnalysisPlan):
     @classmethod
     def _known(cls, emotions: tuple[str, ...] | None) -> tuple[str, ...] | None:
         known = bundled_emotions()
-        if not all(name in known or name.lower().endswith(OWN) for name in emotions or ()):
-            raise ValueError(f"{', '.join(known)}, or .yaml files of your own")
+        if not all(name in known or name.lower().endswith(OWN_SUFFIXES) for name in emotions or ()):
+            raise ValueError(f"{', '.join(known)}, or files of your own ({', '.join(OWN_SUFFIXES)})")
         return emotions
 
     @field_validator("results")

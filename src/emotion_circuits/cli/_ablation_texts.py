@@ -28,7 +28,8 @@ class TextOptions:
 
     text: Annotated[bool, flag(help="Also write after the pairs' prompts, and score what is written.")] = False
     scorers: Annotated[
-        tuple[str, ...], flag(help="Of --text: markers, offline, go-emotions, hf:NAME_OR_FOLDER.", show_default=False)
+        tuple[str, ...],
+        flag(help="Of --text: markers, offline, go-emotions, hf:NAME_OR_FOLDER, a registered one.", show_default=False),
     ] = ("offline", "markers")
     max_tokens: Annotated[int, flag(help="Of --text: tokens of a continuation.", at_least=1)] = 30
     temperature: Annotated[float, flag(help="Of --text: 0 for greedy, with one sample.", at_least=0)] = 0.8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from emotion_circuits.cli._inputs import check_writable
 from emotion_circuits.cli._options import (
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from emotion_circuits.directions import Activations
 
 Method = Annotated[
-    Literal["ridge", "procrustes", "cca", "least-squares", "anchors"], flag(help="How the map is fitted.")
+    str,
+    flag(help="How the map is fitted: ridge, procrustes, cca, least-squares, anchors, or a registered aligner's name."),
 ]
 Components = Annotated[
     int | None, flag(help="Components that maps work in; by default a fifth of the fit texts at most.", at_least=1)
@@ -73,7 +74,9 @@ def align(
     models (`extract`); records the texts to fit on where that was not done yet.
     """
     from emotion_circuits.comparison import chosen_rows, layer_rows, map_path, write_alignment
+    from emotion_circuits.geometry import aligner_named
 
+    aligner_named(method)
     folder = store_options.folder
     target = map_path(folder, model, model2) if output is None else output_path(output, ".safetensors")
     check_writable(target)
@@ -120,12 +123,14 @@ def transfer(
     from emotion_circuits.comparison import detect, detection_rows, pair_slug, pairs_table, steer, steering_rows
     from emotion_circuits.directions import fit_with_layers, load_activations, load_generic
     from emotion_circuits.engine import load_verified
+    from emotion_circuits.geometry import aligner_named
     from emotion_circuits.interventions import check_doses
     from emotion_circuits.models import ModelName
     from emotion_circuits.scoring import slot_task
 
     if len({ModelName.parse(name) for name in models}) < 2:
         raise InputError("Transfer needs two different models.", found=", ".join(models))
+    aligner_named(method)
     check_doses([dose])
     if dose <= 0:
         raise InputError("The dose is used with both signs.", found=dose, accepted="a number above 0")

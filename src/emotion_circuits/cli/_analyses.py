@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "quality": "Judge directions: where and how well they tell emotions apart.",
     "steering": "Steer with each emotion's direction, beside control directions.",
+    "punctuation": "Ablate a direction at a text's punctuation or word only, or everywhere.",
     "text": "Let the model write, clean, steered and asked to, and score the texts.",
     "swap": "Put the paired prompt's values into a run, by layer and place.",
     "circuit": "Join heads and units into circuits, and measure what each carries alone.",
@@ -75,7 +76,7 @@ def analysis_commands(wanted: Collection[str] = tuple(BUILT_IN), files: tuple[Pa
     if named := {*wanted} & {*BUILT_IN}:
         from emotion_circuits.analyses import BUILT_IN as ANALYSES
 
-        found |= {one.command: _command(one, ()) for one in ANALYSES if one.command in named}
+        found |= {one.command: _command(one, files) for one in ANALYSES if one.command in named}
     elif files or entry_points(group=GROUP):
         from emotion_circuits.analyses import analyses_from
 
@@ -197,7 +198,7 @@ def _rows(rows: list[dict[str, Any]]) -> Table:
         tuple(_band(row[bands[n][0]], row[bands[n][1]]) if n in bands else _cell(n, row[n]) for n in names)
         for row in rows[:SHOWN_ROWS]
     ]
-    heads = [HEADS.get(name, name.removesuffix("_low").replace("_", " ")) for name in names]
+    heads = [HEADS.get(name, "95 %" if name in bands else name.replace("_", " ")) for name in names]
     more = len(rows) - SHOWN_ROWS
     return Table(heads, lines, notes=[f"{more} more rows in the file"] if more > 0 else [])
 
@@ -209,7 +210,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _band(low: Any, high: Any) -> str:
-    return "–" if _empty(low) or _empty(high) else f"[{low:.3g}, {high:.3g}]"
+    return "–" if _empty(low) or _empty(high) else f"[{low:z.3g}, {high:z.3g}]"
 
 
 def _empty(value: Any) -> bool:

@@ -13,6 +13,7 @@ from types import FrameType
 
 from cyclopts import App, Parameter
 
+from emotion_circuits._own_files import NAMED, run_named
 from emotion_circuits.cli._analyses import analysis_commands, take_files
 from emotion_circuits.cli._errors import BROKEN_PIPE, PROGRAM, Terminated, check_arguments, explain
 from emotion_circuits.cli._options import whole_numbers
@@ -29,7 +30,6 @@ COMMANDS = {
     "vectors": "emotion_circuits.cli._vectors:vectors",
     "export": "emotion_circuits.cli._export:export",
     "sweep": "emotion_circuits.cli._sweep:sweep",
-    "punctuation": "emotion_circuits.cli._punctuation:punctuation",
     "generate": "emotion_circuits.cli._generate:generate",
     "evaluate": "emotion_circuits.cli._evaluate:evaluate",
     "score": "emotion_circuits.cli._score:score",
@@ -48,6 +48,7 @@ _HELP = """Find, compare and change how language models represent emotions.
 
 Every number stands beside its chance level."""
 _EPILOGUE = f"""--json prints machine-readable results; --debug, anywhere, shows the traceback of a failure.
+--analyses FILE, before the command, runs a Python file of your own: analyses, families, aligners, scorers.
 
 Example:
   {PROGRAM} models list"""
@@ -99,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         files, tokens = take_files(tokens)
+        run_named(files)  # what they register is among the values that flags take
+        NAMED.set(files)
         check_arguments(tokens)
         first = tokens[0] if tokens else None
         app = build_app({} if first in COMMANDS else analysis_commands({first or ""}, files))

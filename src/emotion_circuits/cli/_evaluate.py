@@ -37,7 +37,10 @@ def evaluate(
     ],
     scorers: Annotated[
         tuple[str, ...],
-        flag(help="markers, marker-counts, vader, offline, go-emotions, hf:NAME_OR_FOLDER.", show_default=False),
+        flag(
+            help="markers, marker-counts, vader, offline, go-emotions, hf:NAME_OR_FOLDER, a registered one's name.",
+            show_default=False,
+        ),
     ] = (),
     model: Annotated[
         str | None, flag(help="Clean model for perplexities; by default the lines' own field `perplexity`.")

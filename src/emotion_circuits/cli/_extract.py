@@ -82,7 +82,10 @@ def extract(
         (folder / "foils", bank.foils(), (DEFAULT_POSITION,)),
         (folder / "intensity", bank.intensity_series(), (DEFAULT_POSITION,)),
     )
-    for target, texts, where in sets:
+    for target, every, where in sets:
+        texts = prompts.Dataset(every.name, tuple(text for text in every if text.emotion in data.classes))
+        if not set(texts.classes) - {prompts.NEUTRAL}:
+            continue  # emotions that the bundled texts do not have
         with progress(f"Recording {texts.name}", len(texts)) as done:
             found = record(lm, texts, positions=where, batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS, on_batch=done)
         files += save_activations(found, target)
@@ -103,8 +106,10 @@ def extract(
         "files": files,
     }
     rows = [(emotion, n, rates.get(emotion)) for emotion, n in counts.items()]
-    notes = (f"{lm.name}: embed and {lm.n_layers} layers of width {lm.d_model}, at {', '.join(wanted)}.",
-             f"Written to {folder}, with implicit texts, foils, intensity series and generic statistics.")  # fmt: skip
+    notes = (
+        f"{lm.name}: embed and {lm.n_layers} layers of width {lm.d_model}, at {', '.join(wanted)}.",
+        f"Written to {folder}, with generic statistics; of the bank implicit texts, foils and intensity series.",
+    )
     emit(result, json, table=Table(("class", "texts", "marked spans found"), rows, notes=notes))
 
 

@@ -114,7 +114,11 @@ def command_group(name: str, summary: str) -> App:
 
 Emotions = Annotated[
     tuple[str, ...],
-    flag(help="Bundled emotions by name, your own by .yaml file; the default is in the bank.", show_default=False),
+    flag(
+        "--emotion",
+        help="Bundled emotions by name, your own by file (.yaml, .csv, .jsonl); the default is in the bank.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, flag(help="Print the result as JSON, and nothing else on stdout.", show_default=False)]
 Seed = Annotated[int, flag(help="Seed of everything random.", at_least=0)]

@@ -102,7 +102,7 @@ def format_cell(value: object) -> str:
     if isinstance(value, float):
         # Beyond the significant digits an exponent would only make a count or a norm harder to read.
         large = 10**SIGNIFICANT_DIGITS <= abs(value) < 1e9
-        return f"{value:.0f}" if large else f"{value:.{SIGNIFICANT_DIGITS}g}"
+        return f"{value:.0f}" if large else f"{value:z.{SIGNIFICANT_DIGITS}g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {format_cell(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):

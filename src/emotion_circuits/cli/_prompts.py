@@ -72,18 +72,22 @@ def validate(
 ) -> int:
     """Check a data set: defects, and how far the classes differ in what is not emotion, beside chance.
 
-    Without PATH the bundled data set is checked. Of an emotion of your own (.yaml) it says which analyses
+    Without PATH the bundled data set is checked. Of an emotion of your own (.yaml, or texts
+    with neutral twins) it says which analyses
     the file is enough for, and what is missing for the others. Exit status 1 if there is a problem.
     """
     from emotion_circuits import prompts
 
     if path is not None and str(path).startswith("--"):
         raise InputError(f"Unknown option {path}.", next_step="emotion-circuits prompts validate --help")
-    own = None if path is None or path.suffix.lower() not in (".yaml", ".yml") else prompts.bank([path])
-    if own is not None or path is None:
+    own = None
+    if path is None or path.suffix.lower() in (".yaml", ".yml"):
+        own = None if path is None else prompts.bank([path])
         dataset = (own or prompts.bank()).profile(profile or "baseline")
     else:
         dataset = prompts.read_dataset(path, profile)
+        if dataset.is_matched and len(dataset.classes) == 2 and path.suffix.lower() in prompts.OWN_SUFFIXES:
+            own = prompts.bank([path])
     say(f"Checking {len(dataset)} texts, {permutations} permutations of each null")
     settings: dict[str, Any] = {} if own is None else {"of": own, "words": OWN_WORDS}
     report = prompts.validate(dataset, n_permutations=permutations, seed=seed, **settings)
@@ -113,7 +117,7 @@ def show(
     kind: Annotated[Kind, flag(help="What to show.")] = "explicit",
     profile: ProfileFlag = "baseline",
     emotion: Annotated[
-        tuple[str, ...], flag("--emotions", help="Only these, bundled or a .yaml file.", show_default=False)
+        tuple[str, ...], flag("--emotions", help="Only these, bundled or files of your own.", show_default=False)
     ] = (),
     scenario: Annotated[tuple[str, ...], flag("--scenarios", help="Only these.", show_default=False)] = (),
     split: Annotated[Literal["development", "test"] | None, flag(help="Only this one.")] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from emotion_circuits._own_files import NAMED
 from emotion_circuits.cli._errors import FAILURE
 from emotion_circuits.cli._options import Emotions, Json, command, flag
 from emotion_circuits.cli._output import Table, emit, p_cell, say
@@ -41,7 +42,7 @@ def study(
     """
     from emotion_circuits.study import read_study, run_study, study_from_mapping
 
-    given = {
+    given: dict[str, Any] = {
         "models": models or None,
         "emotions": emotions or None,
         "profile": profile,
@@ -53,6 +54,8 @@ def study(
         "batch_tokens": batch_tokens,
     }
     base = read_study(file).model_dump(exclude_unset=True) if file else {}
+    if named := NAMED.get():
+        given["analyses"] = list({path.resolve(): path for path in (*base.get("analyses", ()), *named)})
     chosen = study_from_mapping(base | {key: value for key, value in given.items() if value is not None})
     if full:
         chosen = chosen.lifted()

@@ -85,8 +85,7 @@ def vectors(
         name = f"{ModelName.parse(explicit.source.model).slug}_{where}.safetensors"
         output = store_options.folder / "emotion_vectors" / name
         check_writable(output)
-    has_implicit = (activations_dir / "implicit").is_dir()
-    implicit = _beside(explicit, activations_dir, "implicit") if has_implicit else None
+    implicit = _beside(explicit, activations_dir, "implicit")
     fitted = fit_with_layers(
         explicit, where, load_generic(activations_dir), implicit=implicit,
         kinds=tuple(dict.fromkeys(("specific", *(kinds or default_kinds(where))))), cleaning=cleaning,
@@ -114,18 +113,19 @@ def _measures(show: Show, explicit: Activations, fitted: DirectionSet, folder: P
 
 
 def _beside(explicit: Activations, folder: Path, name: str) -> Activations:
-    """Activations of the bundled texts that `extract` writes beside a data set's.
+    """Activations of the bundled texts of the same classes that `extract` writes beside a data set's; of none where
+    there are none.
 
     Raises:
-        InputError: none, or of another model or run.
+        InputError: they are of another model or run.
     """
     from emotion_circuits.directions import load_activations
+    from emotion_circuits.prompts import NEUTRAL
 
+    if not (folder / name).is_dir():
+        return explicit.none(name)
     found = load_activations(folder / name)
     if found.source != explicit.source:
         raise InputError(f"The {name} texts were recorded in another model or run.", found=folder)
-    if name == "implicit" and (missing := sorted(set(explicit.data.classes) - set(found.data.classes))):
-        raise InputError(
-            f"The {name} texts lack {', '.join(missing)}.", found=folder / name, next_step="run `extract` again"
-        )
-    return found
+    found = found.only([text.emotion in explicit.data.classes for text in found.data])
+    return found if set(found.data.classes) - {NEUTRAL} else explicit.none(name)

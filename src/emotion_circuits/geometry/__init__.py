@@ -21,7 +21,11 @@ from emotion_circuits.geometry._aligners import (
     Procrustes,
     RelativeAnchors,
     Ridge,
+    aligner_codes,
     aligner_named,
+    aligners,
+    forget_aligner,
+    register_aligner,
 )
 from emotion_circuits.geometry._alignment_eval import align_all_layers, evaluate_alignment
 from emotion_circuits.geometry._alignment_results import AlignmentReport, Band, LayerAlignment, LayerNull
@@ -105,7 +109,9 @@ __all__ = [
     "TwoModels",
     "WithinClassSubspace",
     "align_all_layers",
+    "aligner_codes",
     "aligner_named",
+    "aligners",
     "biased_cka",
     "check_aligner",
     "cka",
@@ -115,6 +121,7 @@ __all__ = [
     "corrected",
     "cosine_gain",
     "evaluate_alignment",
+    "forget_aligner",
     "independent_models",
     "layer_gain",
     "load_aligner",
@@ -127,6 +134,7 @@ __all__ = [
     "planted_models",
     "principal_angles",
     "reduce_texts",
+    "register_aligner",
     "remove_all_ones",
     "rotation_null",
     "rsa",

@@ -19,7 +19,8 @@ class Aligner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no 
     """An affine map from the activations of a model A to those of a model B, learnt from the same texts in both.
 
     Both sides are centred, standardised and reduced to m principal components; a subclass says how component scores map
-    to component scores. To add one: write `_fit_map` and `shuffled`, add the class to `ALIGNERS`.
+    to component scores. To add one: write `_fit_map` and `shuffled`, and register the class
+    (`register_aligner`).
 
     Args:
         n_components: m, at most n/5; None for the most that n and both widths allow.

@@ -1,13 +1,15 @@
-"""The aligners. A new one joins by being added to `ALIGNERS`."""
+"""The aligners. A new one joins by being added to `ALIGNERS`, a user's own by `register_aligner`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from inspect import isabstract
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from emotion_circuits._own_files import HOW, Registry
 from emotion_circuits.errors import InputError
 
 from ._aligner import Aligner, CrossAligner, LinearAligner
@@ -224,11 +226,51 @@ class RelativeAnchors(LinearAligner):
 
 
 ALIGNERS: tuple[type[Aligner], ...] = (Ridge, Procrustes, CCA, LeastSquares, RelativeAnchors)
+"""The package's own."""
+REGISTRY: Final = Registry("aligner", {kind.name: kind for kind in ALIGNERS})
+Kind = TypeVar("Kind", bound=type[Aligner])
+
+
+def register_aligner(kind: Kind) -> Kind:
+    """Make a class of aligners known under its `name`, for this process; also as a decorator.
+
+    `check_aligner` says whether it does what every aligner must.
+
+    Raises:
+        InputError: its name is taken, or it is no class of aligners that can be made without arguments.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Aligner)) or isabstract(kind):
+        raise InputError("This is no aligner.", found=getattr(kind, "__name__", repr(kind)),
+                         accepted="a subclass of Aligner with _fit_map and shuffled")  # fmt: skip
+    try:
+        kind()
+    except TypeError as error:
+        raise InputError("An aligner has defaults for all its parameters.", found=error) from error
+    REGISTRY.register(getattr(kind, "name", ""), kind)
+    return kind
+
+
+def forget_aligner(name: str) -> None:
+    """Undo `register_aligner`.
+
+    Raises:
+        InputError: no aligner of this name was registered.
+    """
+    REGISTRY.forget(name)
+
+
+def aligners() -> tuple[type[Aligner], ...]:
+    """The package's own, then those registered."""
+    return tuple(REGISTRY.values())
 
 
 def aligner_named(name: str) -> type[Aligner]:
     """The aligner class of a name, or an `InputError` that lists them."""
-    known = {aligner.name: aligner for aligner in ALIGNERS}
-    if name not in known:
-        raise InputError(f"There is no aligner {name!r}.", accepted=", ".join(known))
-    return known[name]
+    if name not in list(REGISTRY):
+        raise InputError(f"There is no aligner {name!r}.", accepted=", ".join(REGISTRY), next_step=f"or {HOW}")
+    return REGISTRY[name]
+
+
+def aligner_codes() -> dict[str, str]:
+    """What the code behind each registered aligner is recognised by."""
+    return REGISTRY.codes()

@@ -10,7 +10,7 @@ import numpy as np
 from emotion_circuits.errors import EmotionCircuitsError
 
 from ._aligner import Aligner
-from ._aligners import ALIGNERS
+from ._aligners import aligners
 from ._alignment_eval import evaluate_alignment
 from ._inputs import FloatArray
 from ._map_files import load_aligner, save_aligner
@@ -25,7 +25,7 @@ def check_aligner(aligner: Aligner) -> None:
     """Check an aligner on planted models and on noise.
 
     It must be linear, deterministic and indifferent to the order of texts; give the fitted map for unshuffled pairs;
-    survive a file bit by bit (if it is in `ALIGNERS`); find planted directions better than under any null; explain
+    survive a file bit by bit (if it is registered); find planted directions better than under any null; explain
     nothing of fresh texts where there is noise only; and refuse what it cannot fit.
 
     Args:
@@ -40,7 +40,7 @@ def check_aligner(aligner: Aligner) -> None:
     )
     fitted = _copy(aligner).fit(planted.fit_a, planted.fit_b)
     _check_map(name, aligner, fitted, planted.fit_a, planted.fit_b)
-    if type(aligner) in ALIGNERS:
+    if type(aligner) in aligners():
         _check_file(name, fitted, planted.emotion_a)
 
     report = evaluate_alignment(

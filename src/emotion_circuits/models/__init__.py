@@ -5,7 +5,7 @@ from emotion_circuits.models._catalogue import ModelInfo, catalogue
 from emotion_circuits.models._classifiers import classifier_folder
 from emotion_circuits.models._families import Family, families, family_of, forget_family, register_family
 from emotion_circuits.models._identity import revision_of
-from emotion_circuits.models._load import family_of_model, load, resolve_device
+from emotion_circuits.models._load import family_code, family_of_model, load, resolve_device
 from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
 from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName, model_label
 from emotion_circuits.models._quiet import quiet_transformers
@@ -26,6 +26,7 @@ __all__ = [
     "catalogue",
     "classifier_folder",
     "families",
+    "family_code",
     "family_of",
     "family_of_model",
     "first_tokens",

@@ -6,17 +6,11 @@ Everything else (recording, editing, replay, attribution) is generic. A family t
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from emotion_circuits._own_files import HOW, Registry
 from emotion_circuits.errors import InputError
-
-FILES_VARIABLE = "EMOTION_CIRCUITS_FAMILIES"
-"""Names Python files that register families (several are separated as in PATH), for commands and worker processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +148,7 @@ BUNDLED: tuple[Family, ...] = (
     ),
 )
 
-_registered: dict[str, Family] = {}
+FAMILIES: Final = Registry("family", {family.name: family for family in BUNDLED})
 
 
 def register_family(family: Family) -> Family:
@@ -168,18 +162,12 @@ def register_family(family: Family) -> Family:
     types = family.model_types
     if not types or isinstance(types, str):
         raise InputError("A family needs its model types.", found=repr(types), accepted='a tuple such as ("olmo2",)')
-    for known in (*BUNDLED, *_registered.values()):
+    for known in FAMILIES.values():
         if known == family:
-            return known
+            return FAMILIES.again(known.name)
         if known.name == family.name or set(known.model_types) & set(types):
-            raise InputError(
-                "This family is there already.",
-                found=f"{known.name} ({', '.join(known.model_types)})",
-                accepted="a name and model types that no other family has",
-                next_step=f'take another name, or forget_family("{known.name}") if you registered it',
-            )
-    _registered[family.name] = family
-    return family
+            raise FAMILIES.taken(known.name, f"{known.name} ({', '.join(known.model_types)})")
+    return FAMILIES.register(family.name, family)
 
 
 def forget_family(name: str) -> None:
@@ -188,8 +176,7 @@ def forget_family(name: str) -> None:
     Raises:
         InputError: no family of this name was registered.
     """
-    if _registered.pop(name, None) is None:
-        raise InputError("No such family was registered.", found=name, accepted=", ".join(_registered) or "none is")
+    FAMILIES.forget(name)
 
 
 def families() -> tuple[Family, ...]:
@@ -198,24 +185,7 @@ def families() -> tuple[Family, ...]:
     Raises:
         InputError: such a file cannot be run.
     """
-    for file in filter(None, os.environ.get(FILES_VARIABLE, "").split(os.pathsep)):
-        _run(Path(file).expanduser().absolute())
-    return (*BUNDLED, *_registered.values())
-
-
-@cache
-def _run(file: Path) -> None:
-    try:
-        spec = importlib.util.spec_from_file_location(f"emotion_circuits_families_{file.stem}", file)
-        if spec is None or spec.loader is None:
-            raise ImportError("not a Python file")
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    except Exception as error:
-        raise InputError(
-            "A file of families cannot be run.",
-            found=f"{file}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            accepted=f"Python files that call emotion_circuits.register_family, named in {FILES_VARIABLE}",
-        ) from error
+    return tuple(FAMILIES.values())
 
 
 def family_of(config: Any) -> Family:
@@ -236,5 +206,5 @@ def family_of(config: Any) -> Family:
         "This architecture is not supported.",
         found=f"model_type {model_type!r}",
         accepted=", ".join(one for family in known for one in family.model_types),
-        next_step='choose a model of one of these, or register its family ("How to add" in docs/architecture.md)',
+        next_step=f"choose a model of one of these, or register its family (docs/adding.md) and {HOW}",
     )

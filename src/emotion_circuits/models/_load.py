@@ -15,7 +15,7 @@ import torch
 from emotion_circuits._files import read_json
 from emotion_circuits.errors import EmotionCircuitsError, InputError
 from emotion_circuits.models._checks import check_files, check_finite, check_tokens
-from emotion_circuits.models._families import Family, family_of
+from emotion_circuits.models._families import FAMILIES, Family, family_of
 from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._loaded import SLIDING, Float32Products, LoadedModel
 from emotion_circuits.models._names import ModelName
@@ -110,6 +110,11 @@ def family_of_model(name: str | ModelName) -> Family:
         raise InputError(f"{name} is not on this machine.", next_step=f"emotion-circuits models get {name.trained}")
     written = read_json(find(name).path / "config.json")
     return family_of(SimpleNamespace(model_type=written.get("model_type")))
+
+
+def family_code(name: str | ModelName) -> str:
+    """Identifies the code that registered a model's family; empty for a bundled one."""
+    return FAMILIES.code(family_of_model(name).name) if FAMILIES.codes() else ""
 
 
 def _dtype(dtype: str) -> torch.dtype:

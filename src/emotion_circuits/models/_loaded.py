@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SLIDING = "sliding_attention"
 """transformers' name for layers whose attention has a window."""
+MOST_CONTEXTS = 2000
+"""That tokens after them are remembered of: some megabytes."""
 
 Float32Products = Literal["highest", "medium"]
 """torch's setting of float32 products on the CPU. "medium" lets processors with bfloat16 arithmetic round to it; on
@@ -63,6 +65,11 @@ class LoadedModel:
     packing: bool = False
     """Several texts may share a row under a block mask. The engine sets it once that is proven."""
     float32_products: Float32Products = "highest"
+    _after: dict[tuple[str, ...], dict[str, list[tuple[int, ...]]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """What `tokens_after` has found, by pieces and context: the same words are asked for after the same prompts again
+    and again."""
 
     @property
     def config(self) -> Any:
@@ -235,12 +242,18 @@ class LoadedModel:
         Returns:
             contexts × pieces; no tokens where the piece changes the context's own ones, so that nothing predicts it.
         """
-        before = self._tokenized(contexts)["input_ids"]
-        joint = iter(self._tokenized([context + piece for context in contexts for piece in pieces])["input_ids"])
-        return [
-            [tuple(ids[len(own) :]) if ids[: len(own)] == own else () for ids in islice(joint, len(pieces))]
-            for own in before
-        ]
+        if sum(map(len, self._after.values())) > MOST_CONTEXTS:
+            self._after.clear()
+        known = self._after.setdefault(tuple(pieces), {})
+        new = [context for context in dict.fromkeys(contexts) if context not in known]
+        if new:
+            before = self._tokenized(new)["input_ids"]
+            joint = iter(self._tokenized([context + piece for context in new for piece in pieces])["input_ids"])
+            for context, own in zip(new, before, strict=True):
+                known[context] = [
+                    tuple(ids[len(own) :]) if ids[: len(own)] == own else () for ids in islice(joint, len(pieces))
+                ]
+        return [list(known[context]) for context in contexts]
 
     def text_after(self, context: Sequence[int], new: Sequence[int]) -> str:
         """The text that new tokens add to a context's, without special tokens. Never that of the new tokens alone: many

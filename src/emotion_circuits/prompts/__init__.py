@@ -9,6 +9,7 @@ prompts.validate(texts).table()              # every number beside its chance le
 """
 
 from emotion_circuits.prompts._bank import (
+    OWN_SUFFIXES,
     PROFILES,
     Bank,
     bank,
@@ -50,6 +51,7 @@ __all__ = [
     "DIRECTIONS",
     "IMPLICIT_TEXTS",
     "NEUTRAL",
+    "OWN_SUFFIXES",
     "PROFILES",
     "SHARED",
     "SLOTS",

@@ -33,6 +33,8 @@ from emotion_circuits.prompts._schema import (
     check_split,
 )
 
+OWN_SUFFIXES: Final = (".yaml", ".yml", ".jsonl", ".ndjson", ".csv", ".tsv")
+"""How the file of a user's own emotion ends; the last four are data sets of its texts and their neutral twins."""
 PROFILES: Final = {"baseline": 70, "extended": 100}
 """Profile → number of bundled scenarios. A user's own pairs all take part in either."""
 
@@ -251,7 +253,8 @@ def bank(emotions: Iterable[str | Path] | None = None) -> Bank:
     """Neutral and the emotions of a study.
 
     Args:
-        emotions: names of bundled ones and paths of one's own (`.yaml`); None for the bundled default.
+        emotions: names of bundled ones and paths of one's own: YAML, or a data set of texts and neutral twins; None
+            for the bundled default.
 
     Raises:
         InputError: an unknown name, a file that cannot be used, an emotion given twice.
@@ -270,13 +273,17 @@ def _class(given: str | Path) -> EmotionClass:
     if str(given) in bundled_emotions():
         return _bundled(str(given))
     path = Path(given)
-    if path.suffix.lower() not in (".yaml", ".yml"):
+    if path.suffix.lower() in OWN_SUFFIXES[2:]:
+        from emotion_circuits.prompts._read import read_own_rows  # which reads data sets, and so knows the bank
+
+        return read_own_rows(path.expanduser())
+    if path.suffix.lower() not in OWN_SUFFIXES:
         raise InputError("This is no emotion.", found=repr(str(given)), accepted=_accepted())
     return read_own(path.expanduser())
 
 
 def _accepted() -> str:
-    return f"{', '.join(bundled_emotions())}, or a .yaml file of your own"
+    return f"{', '.join(bundled_emotions())}, or a file of your own ({', '.join(OWN_SUFFIXES)})"
 
 
 @cache

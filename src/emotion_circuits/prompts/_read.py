@@ -13,10 +13,11 @@ from pydantic import BaseModel, StrictStr
 
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts._bank import PROFILES, bundled_emotions
-from emotion_circuits.prompts._classes import Name
+from emotion_circuits.prompts._classes import RESERVED, EmotionClass, Name
 from emotion_circuits.prompts._files import READ_AS_ROWS, STANDARD_INPUT, parse, read_json, read_rows, shown
+from emotion_circuits.prompts._lexicon import Lexicon
 from emotion_circuits.prompts._marks import Span
-from emotion_circuits.prompts._schema import Dataset, Split, Text, neutral_first, split_in_turn
+from emotion_circuits.prompts._schema import NEUTRAL, Dataset, Split, Text, neutral_first, split_in_turn
 
 _UNSET = ""  # a scenario or split that the file does not give; never leaves this module
 
@@ -81,6 +82,28 @@ def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
     if not texts:
         raise InputError(f"{shown(path)} holds no texts")
     return Dataset("stdin" if path == STANDARD_INPUT else path.stem, tuple(_with_splits(texts)))
+
+
+def read_own_rows(path: Path) -> EmotionClass:
+    """A user's own emotion from a data set of two classes: its texts and their neutral twins, by scenario.
+
+    Raises:
+        InputError: as for `read_dataset`; other classes than neutral and one, or texts without a twin.
+    """
+    data = read_dataset(path)
+    names = [name for name in data.classes if name != NEUTRAL]
+    if NEUTRAL not in data.classes or len(names) != 1:
+        raise InputError(
+            f"{shown(path)} is not about one emotion.",
+            found=", ".join(data.classes),
+            accepted="the classes neutral and one more",
+            next_step="give each emotion a file of its own, with its neutral twins",
+        )
+    if names[0] in RESERVED:
+        raise InputError(f"{shown(path)}: {names[0]!r} cannot be the name of an emotion.")
+    data.require_matched(f"{shown(path)}: an emotion of one's own")
+    texts = tuple(replace(text, scenario=f"{names[0]}-{text.scenario}") for text in data)
+    return EmotionClass(names[0], lexicon=Lexicon(names[0]), synonyms=(names[0],), explicit=texts)
 
 
 def _emotion_of(path: Path, suffixes: Iterable[str] = SUFFIXES.values()) -> str | None:

@@ -30,7 +30,18 @@ from emotion_circuits.scoring._markers import MarkerScorer
 from emotion_circuits.scoring._offline import OfflineScorer
 from emotion_circuits.scoring._perplexity import continuation_perplexities
 from emotion_circuits.scoring._project import Score, score_texts
-from emotion_circuits.scoring._scorers import OFFLINE_SCORERS, SCORERS, Setting, TextScorer, check_scorer, make_scorer
+from emotion_circuits.scoring._scorers import (
+    OFFLINE_SCORERS,
+    SCORERS,
+    Setting,
+    TextScorer,
+    check_scorer,
+    forget_scorer,
+    make_scorer,
+    register_scorer,
+    scorer_codes,
+    scorers,
+)
 from emotion_circuits.scoring._slots import (
     SlotTask,
     SlotTokens,
@@ -72,6 +83,7 @@ __all__ = [
     "distinct",
     "evaluate_texts",
     "fluency",
+    "forget_scorer",
     "harmonic_score",
     "is_random",
     "judge_scorer",
@@ -79,8 +91,11 @@ __all__ = [
     "make_scorer",
     "parse_generated",
     "regime",
+    "register_scorer",
     "repetition",
     "score_texts",
+    "scorer_codes",
+    "scorers",
     "slot_task",
     "slot_tokens",
     "stored_perplexities",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emotion_circuits._own_files import HOW, Registry
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import Bank
 from emotion_circuits.scoring._hf_classifier import GO_EMOTIONS, HuggingFaceScorer
@@ -66,7 +67,8 @@ class Setting(NamedTuple):
     device: str = "auto"
 
 
-SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType(
+MakeScorer = Callable[[Setting], TextScorer]
+SCORERS: Final[Mapping[str, MakeScorer]] = MappingProxyType(
     {
         "markers": lambda setting: MarkerScorer(setting.bank),
         "marker-counts": lambda setting: MarkerScorer(setting.bank, counts=True),
@@ -75,10 +77,48 @@ SCORERS: Final[Mapping[str, Callable[[Setting], TextScorer]]] = MappingProxyType
         "go-emotions": lambda setting: HuggingFaceScorer(setting.bank, GO_EMOTIONS, device=setting.device),
     }
 )
-"""Name → how to make the scorer. A new scorer joins by an entry here. `go-emotions` alone needs the hub."""
+"""Name → how to make the scorer. A new scorer of the package joins by an entry here, a user's own by `register_scorer`.
+`go-emotions` alone needs the hub."""
+REGISTRY: Final = Registry("scorer", SCORERS)
+Make = TypeVar("Make", bound=MakeScorer)
 
 OFFLINE_SCORERS: Final = ("markers", "vader", "offline")
 """What is used where nothing is asked for: no network, no model."""
+
+
+def register_scorer(name: str, make: Make) -> Make:
+    """Make a scorer known under a name, for this process.
+
+    Args:
+        name: of the scorer on the command line and in studies.
+        make: makes it, from a `Setting`: a class or a function.
+
+    Raises:
+        InputError: the name cannot be used or is taken, or `make` cannot be called.
+    """
+    if not callable(make):
+        raise InputError("This makes no scorer.", found=repr(make)[:100], accepted="a class or function of a Setting")
+    REGISTRY.register(name, make)
+    return make
+
+
+def forget_scorer(name: str) -> None:
+    """Undo `register_scorer`.
+
+    Raises:
+        InputError: no scorer of this name was registered.
+    """
+    REGISTRY.forget(name)
+
+
+def scorers() -> tuple[str, ...]:
+    """Names of the package's own, then of those registered."""
+    return tuple(REGISTRY)
+
+
+def scorer_codes() -> dict[str, str]:
+    """What the code behind each registered scorer is recognised by."""
+    return REGISTRY.codes()
 
 
 def sides_of(scorer: TextScorer) -> Mapping[str, int]:
@@ -93,19 +133,26 @@ def check_scorer(name: str) -> None:
     Raises:
         InputError: an unknown name; `hf:` without a name.
     """
-    if not name.removeprefix(HF_PREFIX) or (name not in SCORERS and not name.startswith(HF_PREFIX)):
+    known = scorers()
+    if not name.removeprefix(HF_PREFIX) or (name not in known and not name.startswith(HF_PREFIX)):
         raise InputError(
-            "There is no such scorer.", found=repr(name), accepted=f"{', '.join(SCORERS)}, {HF_PREFIX}NAME_OR_FOLDER"
-        )
+            "There is no such scorer.", found=repr(name), accepted=f"{', '.join(known)}, {HF_PREFIX}NAME_OR_FOLDER",
+            next_step=f"or {HOW}",
+        )  # fmt: skip
 
 
 def make_scorer(name: str, setting: Setting) -> TextScorer:
-    """A scorer by its name in `SCORERS`, or `hf:NAME_OR_FOLDER` for any Hugging Face sequence classifier.
+    """A scorer by its name in `scorers()`, or `hf:NAME_OR_FOLDER` for any Hugging Face sequence classifier.
 
     Raises:
-        InputError: as for `check_scorer`. (A classifier that cannot be loaded says so when it scores.)
+        InputError: as for `check_scorer`; a user's own that is no `TextScorer`. (A classifier that cannot be loaded
+            says so when it scores.)
     """
     check_scorer(name)
     if name.startswith(HF_PREFIX):
         return HuggingFaceScorer(setting.bank, name.removeprefix(HF_PREFIX), device=setting.device)
-    return SCORERS[name](setting)
+    made = REGISTRY[name](setting)
+    if name not in SCORERS and not isinstance(made, TextScorer):
+        raise InputError(f"The scorer {name} lacks what scorers have.", found=type(made).__name__,
+                         accepted="name, emotions, meaning, low, high, chance, score")  # fmt: skip
+    return made

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -223,7 +224,8 @@ def sign_flip_test(
     """Test that paired differences, one per group, are symmetric about zero; the statistic is their mean.
 
     Every sign pattern is enumerated if there are no more than `n_draws` of them (p is then exact and counts the
-    observed pattern); otherwise patterns are drawn and p = (b + 1)/(m + 1). `scipy.stats.permutation_test` does both.
+    observed pattern); otherwise patterns are drawn and p = (b + 1)/(m + 1), by `scipy.stats.permutation_test`, which
+    would enumerate them in fifty times the time.
 
     Args:
         paired: (G,) differences.
@@ -242,25 +244,48 @@ def sign_flip_test(
         padded, is_padded = np.append(differences, 0.0), True
     else:
         padded, is_padded = differences, False
-    result = stats.permutation_test(
-        (padded, np.zeros_like(padded)),
-        lambda x, y, axis: np.sum(x - y, axis=axis) / len(differences),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=n_draws,
-        batch=batch_length(2 * len(padded)),
-        alternative=alternative,
-        rng=np.random.default_rng(seed),
-    )
-    null: FloatArray = result.null_distribution
     exact = 2 ** len(padded) <= n_draws
+    null: FloatArray
+    if exact and len(padded) * 2 ** len(padded) <= BATCH_VALUES:
+        # Summed group after group, in the order in which scipy does it: not a digit differs.
+        null = np.sum(_sign_patterns(len(padded)) * padded[:, None], axis=0) / len(differences)
+        statistic = float(np.sum(padded) / len(differences))
+        p = _exact_p(null, statistic, alternative)
+    else:
+        result = stats.permutation_test(
+            (padded, np.zeros_like(padded)),
+            lambda x, y, axis: np.sum(x - y, axis=axis) / len(differences),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=n_draws,
+            batch=batch_length(2 * len(padded)),
+            alternative=alternative,
+            rng=np.random.default_rng(seed),
+        )
+        null, statistic, p = result.null_distribution, float(result.statistic), float(result.pvalue)
     low, high = np.quantile(null, [0.025, 0.975])
     return PermutationResult(
-        statistic=float(result.statistic),
-        p=float(result.pvalue),
+        statistic=statistic,
+        p=p,
         null_mean=float(null.mean()),
         null_low=float(low),
         null_high=float(high),
         n_draws=len(null) // (2 if is_padded and exact else 1),
         method="exact" if exact else "random",
     )
+
+
+@lru_cache(maxsize=2)
+def _sign_patterns(n: int) -> FloatArray:
+    """(n, 2^n) every pattern of signs, the observed one first."""
+    patterns = np.arange(2**n)[None] >> np.arange(n)[::-1, None]
+    return (1 - 2 * (patterns & 1)).astype(np.float64)
+
+
+def _exact_p(null: FloatArray, observed: float, alternative: Alternative) -> float:
+    """Share of the null that is as extreme, values that differ by rounding counted as equal, as scipy does."""
+    near = abs(100 * np.finfo(np.float64).eps * observed)
+    less, greater = (
+        float(np.count_nonzero(extreme) / len(null)) for extreme in (null <= observed + near, null >= observed - near)
+    )
+    return {"less": less, "greater": greater, "two-sided": min(1.0, 2 * min(less, greater))}[alternative]

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from emotion_circuits._files import read_json, write_json
-from emotion_circuits.analyses import BUILT_IN, OWN, Analysis, AnalysisPlan, Paths, Settings, analyses_from
+from emotion_circuits._own_files import run_named
+from emotion_circuits.analyses import BUILT_IN, Analysis, AnalysisPlan, Paths, Settings, analyses_from
 from emotion_circuits.errors import InputError
+from emotion_circuits.prompts import OWN_SUFFIXES
 from emotion_circuits.study._yaml import read_yaml
 
 SETTINGS_FILE = "study.json"
@@ -27,9 +29,17 @@ class _Study(Settings):
     """
 
     analyses: Paths = ()
-    """Python files with analyses of one's own (`emotion_circuits.analyses`); installed ones take part anyway."""
+    """Python files with analyses of one's own (`emotion_circuits.analyses`), or that register families, aligners and
+    scorers; installed analyses take part anyway."""
     plans: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of such analyses: name → setting → value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _run_files(cls, values: Any) -> Any:
+        """Run users' files: what they register is among the values that are accepted."""
+        run_named(_files(values.get("analyses")) if isinstance(values, dict) else ())
+        return values
 
     def lifted(self) -> Study:
         """The same study without the default's limits on time: every layer, finer doses, more draws of every null, and
@@ -70,6 +80,12 @@ else:
     Study = create_model("Study", __base__=_Study, __doc__=_Study.__doc__, **_plan_fields(BUILT_IN))
 
 
+def _files(given: Any) -> list[str | Path]:
+    """What is a path of what stands under `analyses`; the rest is refused with the other values."""
+    several = given if isinstance(given, list | tuple) else (given,)
+    return [one for one in several if isinstance(one, str | Path)]
+
+
 def study_from_mapping(values: dict[str, Any], where: str = "the study") -> Study:
     """Validate a mapping.
 
@@ -105,7 +121,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study from YAML. Files of emotions that it names lie beside it, unless their paths are absolute.
+    """Read a study from YAML. Files that it names lie beside it, unless their paths are absolute.
 
     Raises:
         InputError: missing, not YAML, or with keys or values that are not accepted.
@@ -115,11 +131,22 @@ def read_study(path: Path) -> Study:
         values = {}
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a mapping of keys to values.", found=type(values).__name__)
-    study = study_from_mapping(values, str(path))
-    if study.emotions is None:
-        return study
-    beside = [str(path.parent / Path(e).expanduser()) if e.lower().endswith(OWN) else e for e in study.emotions]
-    return study_from_mapping({**values, "emotions": tuple(map(os.path.normpath, beside))}, str(path))
+    return study_from_mapping(values | _beside(values, path.parent), str(path))
+
+
+def _beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The files that a study names, from its folder; what is no path is left for the checks of the values."""
+    found: dict[str, Any] = {}
+    for key, ends in (("emotions", OWN_SUFFIXES), ("analyses", (".py",))):
+        given = values.get(key)
+        several = given if isinstance(given, list) else [given]
+        if any(isinstance(one, str) and one.lower().endswith(ends) for one in several):
+            found[key] = [
+                os.path.normpath(folder / Path(one).expanduser())
+                if isinstance(one, str) and one.lower().endswith(ends) else one
+                for one in several
+            ]  # fmt: skip
+    return found
 
 
 def keep_settings(study: Study) -> Path:

@@ -11,7 +11,9 @@ from typing import Any
 from emotion_circuits._files import write_table
 from emotion_circuits.analyses import LANGUAGES, Analysis, AnalysisPlan, Workshop
 from emotion_circuits.directions import POSITIONS
-from emotion_circuits.models import ModelName, resolve_device, revision_of
+from emotion_circuits.geometry import aligner_codes
+from emotion_circuits.models import ModelName, family_code, resolve_device, revision_of
+from emotion_circuits.scoring import scorer_codes
 from emotion_circuits.statistics import judge, measures_table, write_claims
 from emotion_circuits.study._claims import read_unjudged, write_unjudged
 from emotion_circuits.study._config import Study
@@ -66,6 +68,10 @@ def _steps(study: Study) -> list[tuple[Analysis, AnalysisPlan, tuple[str, ...]]]
 def _stage(study: Study, one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], common: dict[str, Any]) -> Stage:
     parameters = common | study.model_dump(mode="json", include={*one.reads})
     parameters |= {"plan": one.decides(plan), "code": one.code, "revisions": [revision_of(name) for name in target]}
+    if any(families := [family_code(name) for name in target]):
+        parameters["families"] = families
+    if one.code and any(registered := [aligner_codes(), scorer_codes()]):  # it may use any of them
+        parameters["registered"] = registered
     inputs = tuple(one.inputs(study, *target))
     return Stage(one.stage(*target), parameters, inputs, partial(run_analysis, one, plan, target))
 
@@ -81,7 +87,7 @@ def run_analysis(one: Analysis, plan: AnalysisPlan, target: tuple[str, ...], wor
         table, told = (work.folder / "analyses" / f"{stem}{suffix}" for suffix in (".parquet", ".json"))
         write_table(table, measures_table(found.rows))
         words = {language: one.words(found.rows, language) for language in LANGUAGES}
-        write_told(told, Told(one.name, one.question, target[0], words, tuple(one.figures(found.rows))))
+        write_told(told, Told(one.name, one.heading, target[0], words, tuple(one.figures(found.rows))))
         files += [table, told]
     if found.claims:
         files.append(write_unjudged(work.folder, stage, found.claims))
