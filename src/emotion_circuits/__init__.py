@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from emotion_circuits._api import LanguageModel, align, generate, load, record, score, sweep
     from emotion_circuits._api import record as extract
+    from emotion_circuits.analyses._audit import audit
     from emotion_circuits.directions import to_repeng
     from emotion_circuits.engine import verify
     from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError
@@ -61,6 +62,7 @@ _VERBS = {
     "MeasurementError": "emotion_circuits.errors:MeasurementError",
     "Family": "emotion_circuits.models:Family",
     "align": "emotion_circuits._api:align",
+    "audit": "emotion_circuits.analyses._audit:audit",
     "extract": "emotion_circuits._api:record",
     "generate": "emotion_circuits._api:generate",
     "load": "emotion_circuits._api:load",
@@ -82,6 +84,7 @@ __all__ = [
     "MeasurementError",
     "__version__",
     "align",
+    "audit",
     "comparison",
     "directions",
     "engine",

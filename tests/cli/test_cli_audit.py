@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emotion_circuits import audit as room
+import emotion_circuits as ec
 from emotion_circuits.directions import Activations, Source, save_activations
 from emotion_circuits.prompts import Dataset, Text, bank
 
@@ -29,8 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rows_table_and_figure(run, results, monkeypatch):
-    """With fewer draws of noise than the command takes."""
-    monkeypatch.setattr(room, "audit", partial(room.audit, n_noise=10))
+    monkeypatch.setattr(ec, "audit", partial(ec.audit, n_noise=10))
     found = run("audit", "--results", results, "--layers", 1, "--json")
     assert found.status == 0, found.err
     result = json.loads(found.out)

@@ -110,6 +110,13 @@ def format_cell(value: object) -> str:
     return str(value)
 
 
+def range_cell(*values: float | None) -> str:
+    """From the least to the greatest of the values, with three significant digits; a dash where none is known."""
+    known = sorted(v for v in values if v is not None and v == v)
+    shown = dict.fromkeys(f"{v:z.3g}" for v in (*known[:1], *known[-1:]))
+    return " … ".join(shown) or "–"
+
+
 def p_cell(p: float | None) -> str:
     """A probability with three decimals, never as 0; a dash where there is none."""
     if p is None or p != p:

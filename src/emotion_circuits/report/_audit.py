@@ -2,94 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emotion_circuits.report._chart import Axis, Band, Chart, Key, Label, Level, Panel, Series
+from emotion_circuits.report._chart import Axis, Chart, Label, Level, Panel, Series
 from emotion_circuits.report._sections import Picture
 from emotion_circuits.report._style import number
 
 if TYPE_CHECKING:
-    from emotion_circuits.audit import OverlapOnNoise, Stage
+    import pandas as pd
 
-_LOW, _HIGH = 0.0004, 2.2
-_BESIDE = 0.17
-"""Where models and earlier results stand, beside the noise."""
-_MOST_NAMES = 4
-_EARLIER = {"before": 0.001, "mapped": 0.99}
-_EARLIER_WIDTH = 768
-_NAMES = {
-    "before": "before any map",
-    "mapped": "after the map, as the\nearlier project computed it",
-    "orthonormal": "the same map, mapped basis\nmade orthonormal",
-    "held out": "orthonormal, judged on\nheld-out scenarios",
+_K = 10
+_STAGES = {
+    f"mean squared Gram entry, k = {_K}": "before any map",
+    "squared entries after a map from neutral texts": "after the map, as the\nearlier project computed it",
+    "squared entries, mapped basis orthonormal again": "the same map, mapped basis\nmade orthonormal",
+    "S* after least squares, held out": "orthonormal, judged on\nheld-out scenarios",
 }
 
 
-def audit_picture(overlap: OverlapOnNoise) -> Picture:
-    """An audit's overlap of independent noise, stage by stage, beside models, chance and the largest possible value."""
-    low = min(_LOW, *(float(stage.noise.min()) * 0.8 for stage in overlap.stages))
-    n, means = len(overlap.stages), [float(stage.noise.mean()) for stage in overlap.stages]
-    x_axis = Axis("", -0.5, n - 0.15, tuple((float(i), _NAMES[s.name]) for i, s in enumerate(overlap.stages)))
-    ticks = tuple((t, f"{t:g}") for t in (0.001, 0.01, 0.1, 1.0))
-    y_axis = Axis("mean squared entry of the Gram matrix", low, _HIGH, ticks, log=True)
-    path = Series(
-        "noise, mean", tuple(map(float, range(n))), tuple(means), colour="null", width=1.1, marker="", alpha=0.7
-    )
-    series = [path, *(one for i, stage in enumerate(overlap.stages) for one in _stage(i, stage))]
-    impossible = Band((-0.5, n - 0.15), (overlap.ceiling,) * 2, (_HIGH,) * 2, "below")
-    levels = (Level(overlap.ceiling, "", colour="below"), Level(overlap.chance, ""))
+def audit_picture(table: pd.DataFrame) -> Picture | None:
+    """What `audit` found of noise, stage by stage, beside models, chance and ceiling; None for too few texts."""
+    whole = table[table.metric.isin([*_STAGES]) & table.on_noise.notna()]
+    first = whole[whole.metric == next(iter(_STAGES))]
+    pairs = first[first.d == first.d.iloc[0]].model if len(first) else []
+    stages = [whole[(whole.metric == stage) & whole.model.isin(pairs)] for stage in _STAGES]
+    if not all(map(len, stages)):
+        return None
+    d, n, draws = (int(first[name].iloc[0]) for name in ("d", "n", "n_noise"))
+    columns = ("on_noise", "noise_low", "noise_high", "on_models", "seed_value")
+    # The last stage is S*: as a mean squared entry again, it has the scale of the others.
+    last = (stages[-1][[*columns]] * (1 - _K / d) + _K / d) / _K
+    values = [*(stage[[*columns]] for stage in stages[:-1]), last]
+    noise, low, high = (tuple(float(v[name].iloc[0]) for v in values) for name in columns[:3])
+    seen = [(i, sorted(v.on_models.dropna())) for i, v in enumerate(values) if v.on_models.notna().any()]
+    told = [(i, float(v.seed_value.iloc[0])) for i, v in enumerate(values) if v.seed_value.notna().any()]
+    x = tuple(map(float, range(len(values))))
+    models = [f"models {' – '.join(dict.fromkeys(number(v) for v in (own[0], own[-1])))}" for _, own in seen]
+    series = (
+        Series("noise", x, noise, low, high, colour="null-strong", shaded=False, width=1.1, size=5.0),
+        Series("", x, low, colour="null-strong", width=0.0, marker="", texts=tuple(f"noise {number(v)}" for v in noise),
+               texts_at="below"),
+        Series("models", tuple(i + 0.17 for i, own in seen for _ in own), tuple(v for _, own in seen for v in own),
+               colour="all", width=0.0, size=5.0),
+        Series("", tuple(i + 0.17 for i, _ in seen), tuple(own[-1] for _, own in seen), colour="all", width=0.0,
+               marker="", texts=tuple(models), texts_at="right"),
+        Series("earlier project", tuple(i - 0.17 for i, _ in told), tuple(v for _, v in told), colour="below",
+               width=0.0, marker="D", size=6.0, hollow=True, texts_at="above",
+               texts=tuple(f"earlier project {number(v)}" for _, v in told)),
+    )  # fmt: skip
     notes = (
-        Label(overlap.ceiling, f"ceiling 1/{overlap.k} = {number(overlap.ceiling)}:\nequal subspaces", "below"),
-        Label(overlap.chance, f"chance 1/{overlap.d} = {number(overlap.chance)}:\nunrelated subspaces", "muted"),
+        Label(1 / _K, f"ceiling 1/{_K} = {number(1 / _K)}:\nequal subspaces", "below"),
+        Label(1 / d, f"chance 1/{d} = {number(1 / d)}:\nunrelated subspaces", "muted"),
     )
-    draws = " or ".join(dict.fromkeys(str(len(stage.noise)) for stage in overlap.stages))
-    keys = (
-        Key(f"{draws} draws of noise, one dot each, and their mean", "null-strong"),
-        *((Key(_models(overlap), "all"),) if _models(overlap) else ()),
-        Key(f"what the earlier project reported, at {_EARLIER_WIDTH} dimensions", "below", "D", hollow=True),
-        Key("no two orthonormal bases can be here", "below", "s", 8.0, hollow=True),
-    )
-    subtitle = (
-        f"Overlap of two {overlap.k}-dimensional subspaces, {overlap.n} texts of {overlap.d} dimensions per class."
-    )
-    panel = Panel("", x_axis, y_axis, tuple(series), (impossible,), levels, notes=notes, subtitle=subtitle)
+    x_axis = Axis("", -0.5, len(x) - 0.15, tuple(zip(x, _STAGES.values(), strict=True)))
+    y_axis = Axis("mean squared entry of the Gram matrix", min(0.0004, *low), 2.2, log=True)
+    said = f"Overlap of {_K}-dimensional subspaces, {n} texts of {d} dimensions per class; 95 % of {draws} draws"
+    levels = (Level(1 / _K, "", colour="below"), Level(1 / d, ""))
+    panel = Panel("", x_axis, y_axis, series, levels=levels, notes=notes, subtitle=said)
     title = (
-        f"The earlier project's map takes independent noise from {number(means[0])} to {number(means[1])}; "
-        f"computed soundly, it stays at {number(means[-1])}"
+        f"The earlier project's map takes independent noise from {number(noise[0])} to {number(noise[1])}; "
+        f"computed soundly, it stays at {number(noise[-1])}"
     )
-    return Picture("audit/overlap_on_noise", Chart(((panel,),), (), 3.95, 1.55, 0.8, keys), title)
-
-
-def _stage(place: int, stage: Stage) -> Iterator[Series]:
-    """Noise, models and what was reported, with their numbers beside them."""
-    # Spread by rank in a fixed, irregular order, so that the picture is the same on every run.
-    noise = sorted(map(float, stage.noise))
-    across = tuple(place + _BESIDE * ((i * 0.6180339887) % 1.0 - 0.5) for i in range(len(noise)))
-    yield Series("noise", across, tuple(noise), colour="null-strong", width=0.0, size=2.6, alpha=0.55)
-    said = (f"noise {number(float(stage.noise.mean()))}",)
-    yield Series(
-        "", (float(place),), (noise[-1],), colour="null-strong", width=0.0, marker="", texts=said, texts_at="above"
-    )
-    if stage.models:
-        values = sorted(stage.models.values())
-        low, high = number(values[0]), number(values[-1])
-        said = (f"models {low}" if low == high else f"models {low} – {high}",)
-        x = place + _BESIDE
-        yield Series("models", (x,) * len(values), tuple(values), colour="all", width=0.0, size=5.0)
-        yield Series("", (x,), (values[-1],), colour="all", width=0.0, marker="", texts=said, texts_at="right")
-    if stage.name in _EARLIER:
-        value = _EARLIER[stage.name]
-        said, side = (f"earlier project {number(value)}",), "left" if value >= noise[0] else "below"
-        yield Series("", (place - _BESIDE,), (value,), colour="below", width=0.0, marker="D", size=6.0, hollow=True,
-                     texts=said, texts_at=side)  # fmt: skip
-
-
-def _models(overlap: OverlapOnNoise) -> str:
-    """The models, without the folder or owner in front of them; "" where no pairs of models are at hand."""
-    pairs = [pair.split(" ~ ") for pair in overlap.stages[0].models]
-    names = list(dict.fromkeys(name.rsplit("/", 1)[-1] for pair in pairs for name in pair))
-    if not names:
-        return ""
-    text = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) <= _MOST_NAMES else f"{len(names)} models"
-    return f"pairs of {text}, mean over layers and emotions"
+    return Picture("audit/overlap_on_noise", Chart(((panel,),), (), 3.95, 1.55, 0.8), title)
