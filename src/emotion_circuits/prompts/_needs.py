@@ -48,7 +48,8 @@ def lacking(bank: Bank, emotion: str) -> Mapping[str, str]:
     if without:
         found[WORDS] = f"{emotion} has no words for the slot {' and '.join(without)}"
     if not _shares_scenarios(bank, emotion):
-        found[SHARED] = f"{emotion} has scenarios of its own"
+        alone = len(bank.emotions) == 1
+        found[SHARED] = f"{emotion} is the only emotion" if alone else f"{emotion} has scenarios of its own"
     if all(row.emotion != emotion for row in bank.real_world_rows()):
         found[REAL_WORLD] = f"{emotion} has no real-world texts"
     return found | _lacking_besides(own)
