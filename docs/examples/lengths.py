@@ -20,9 +20,9 @@ class Lengths:
         rows, claims = [], []
         recorded = work.activations(model).select(split="test")
         layer = recorded.n_layers // 2
-        values, rng = recorded.at("mean")[layer + 1], np.random.default_rng(work.study.seed)
+        rng = np.random.default_rng(work.study.seed)
         for emotion in work.bank.emotions:
-            neutral, own = (values[recorded.labels == label] for label in ("neutral", emotion))
+            own, neutral = (texts.at("mean")[layer + 1] for texts in recorded.twins(emotion))
             difference = own - neutral
             length = float(np.linalg.norm(difference.mean(axis=0)))
             signs = rng.choice([-1, 1], (plan.draws, len(difference)))

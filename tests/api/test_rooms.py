@@ -17,10 +17,9 @@ ALLOWED: dict[str, set[str]] = {
     "scoring": DIRECTIONS | {"directions"},
     "interventions": DIRECTIONS | {"directions", "scoring"},
     "components": COMPONENTS,
-    "audit": {"directions", "geometry"},
     "comparison": COMPONENTS | {"components", "geometry"},
     "selftest": COMPONENTS | {"components", "geometry"},
-    "report": COMPONENTS - {"engine"} | {"components", "comparison", "audit"},
+    "report": COMPONENTS - {"engine"} | {"components", "comparison"},
     "analyses": COMPONENTS | {"components", "comparison", "geometry", "report"},
     "study": COMPONENTS | {"components", "comparison", "geometry", "report", "analyses"},
 }

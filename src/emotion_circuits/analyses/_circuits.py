@@ -12,7 +12,7 @@ from emotion_circuits.analyses._analysis import Measures, analysis, stage_name
 from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
 from emotion_circuits.analyses._settings import EffectsOfInterest, Settings
-from emotion_circuits.analyses._work import Workshop, slug, why_untested
+from emotion_circuits.analyses._work import Workshop, joined_reasons, slug
 from emotion_circuits.components import (
     CPR,
     SIZES,
@@ -85,7 +85,7 @@ class JoinCircuits:
             name, plan.ranking, plan.size, plan.draws, [one.found for one in found], joined, seed=seed
         )
         write_json(path, values)
-        without |= {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+        without = joined_reasons(work, without, prompts.WORDS)
         kept = [one for one in found if one.found.emotion not in without]
         claims = [_claim(work, name, one, path.relative_to(work.folder)) for one in kept]
         claims += [untested("rq4.circuit", model_label(name), emotion, CPR, why) for emotion, why in without.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._settings import AnalysisPlan
-from emotion_circuits.analyses._work import Workshop
+from emotion_circuits.analyses._work import Workshop, one_line
 from emotion_circuits.comparison import write_component_rows
 from emotion_circuits.components import read_depths
 from emotion_circuits.errors import InputError
@@ -18,6 +18,6 @@ class CompareComponents:
         try:
             sides = [read_depths(work.folder, name) for name in (a, b)]
         except InputError as error:
-            work.tell(f"{a}, {b}: no profiles over depth to compare: {error}")
+            work.tell(f"{a}, {b}: no profiles over depth to compare: {one_line(error)}")
             return Measures()
         return Measures(files=[write_component_rows(work.folder, *sides, seed=work.study.seed)])

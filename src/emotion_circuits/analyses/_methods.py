@@ -14,7 +14,7 @@ from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on
 from emotion_circuits.analyses._settings import AnalysisPlan, Count, Effect, Layer, Several, Share
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
-from emotion_circuits.analyses._work import Workshop, directions_path, patching_path
+from emotion_circuits.analyses._work import Workshop, directions_path, one_line, patching_path
 from emotion_circuits.components import (
     WAYS,
     DoseResponse,
@@ -118,7 +118,7 @@ class CompareMethods:
             try:
                 pairs = matched_pairs(lm, work.bank.profile(study.profile), emotion, split="test")
             except InputError as error:  # a tokenizer under which hardly any two texts are equally long
-                work.tell(f"{name}: no comparison of methods for {emotion}: {error}")
+                work.tell(f"{name}: no comparison of methods for {emotion}: {one_line(error)}")
                 continue
             units = source.units("covariance", layer, plan.controls, emotion, study.seed)
             own = setting._replace(request=work.bank[emotion].request)
@@ -146,7 +146,7 @@ def _circuit(work: Workshop, lm: LoadedModel, emotion: str, plan: MethodsPlan) -
         pairs = matched_pairs(lm, work.bank.profile(work.study.profile), emotion, split="development")
         outcome = outcome_on(work, lm, pairs)
     except InputError as error:
-        work.tell(f"{lm.name}: no circuit of {emotion} to modulate: {error}")
+        work.tell(f"{lm.name}: no circuit of {emotion} to modulate: {one_line(error)}")
         return None
     return modulation(
         lm, outcome, size=plan.circuit_size, strengths=plan.strengths, n_random=plan.controls, seed=work.study.seed

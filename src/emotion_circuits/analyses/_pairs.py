@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emotion_circuits import prompts
-from emotion_circuits.analyses._work import Workshop
+from emotion_circuits.analyses._work import Workshop, one_line
 from emotion_circuits.components import (
     PairSet,
     WordSetOutcome,
@@ -42,7 +42,7 @@ def pairs_of_emotions(
                 outcome_on(work, lm, part)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             if left_out is not None:
-                left_out[emotion] = "; ".join(line.strip(" .") for line in str(error).splitlines()[:2])
-            work.tell(f"{name}: no {what} of {emotion}: {error}")
+                left_out[emotion] = one_line(error)
+            work.tell(f"{name}: no {what} of {emotion}: {one_line(error)}")
             continue
         yield pairs

@@ -18,8 +18,8 @@ from emotion_circuits.analyses._work import (
     Workshop,
     activation_folder,
     directions_path,
+    joined_reasons,
     patching_path,
-    why_untested,
 )
 from emotion_circuits.directions import DirectionSet, generic_tokens, load_activations, load_directions
 from emotion_circuits.interventions import (
@@ -70,7 +70,7 @@ class SteerTest:
             lm, openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
         )
         table, slopes_table = (patching_path(work, name, f"{what}.parquet") for what in ("steering", "controls"))
-        without = untold | {e: why for e in work.bank.emotions if (why := why_untested(work, e, prompts.WORDS))}
+        without = joined_reasons(work, untold, prompts.WORDS)
         claims = [untested("rq3.steering", model_label(name), e, WORD_SET, why) for e, why in without.items()]
         emotions = tuple(e for e in directions.emotions if e in slots.classes)
         if not emotions:

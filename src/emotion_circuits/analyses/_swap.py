@@ -8,7 +8,7 @@ from emotion_circuits._files import write_table
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on
 from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, CountOrNone, Layer, Several
-from emotion_circuits.analyses._work import Workshop, patching_path
+from emotion_circuits.analyses._work import Workshop, one_line, patching_path
 from emotion_circuits.components import (
     interchange,
     interchange_measures,
@@ -61,7 +61,7 @@ class SwapPairs:
                 pairs = matched_pairs(lm, texts, emotion)
                 outcome = outcome_on(work, lm, pairs)
             except InputError as error:  # a tokenizer under which hardly any two texts are equally long
-                work.tell(f"{name}: no interchange for {emotion}: {error}")
+                work.tell(f"{name}: no interchange for {emotion}: {one_line(error)}")
                 continue
             budget = work.study.batch_tokens
             patches = len(layers) * len(plan.sites) * len(plan.places) * len(plan.directions) * (1 + plan.donors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,3 +135,18 @@ def why_untested(work: Workshop, emotion: str, *needs: str) -> str | None:
     """What an emotion lacks for a claim (see `prompts.lacking`), in words; None where it lacks nothing."""
     short = lacking(work.bank, emotion)
     return "; ".join(short[need] for need in (CLAIMS, *needs) if need in short) or None
+
+
+def joined_reasons(work: Workshop, of_model: Mapping[str, str], *needs: str) -> dict[str, str]:
+    """Emotion → why it is not tested: for what it lacks itself, and for what a model's tokens do to it."""
+    own = {emotion: why for emotion in work.bank.emotions if (why := why_untested(work, emotion, *needs))}
+    return {
+        emotion: "; ".join(dict.fromkeys(why[emotion] for why in (own, of_model) if emotion in why))
+        for emotion in work.bank.emotions
+        if emotion in own or emotion in of_model
+    }
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, without line breaks."""
+    return "; ".join(line.strip(" .") for line in str(error).splitlines())

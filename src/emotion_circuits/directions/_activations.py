@@ -18,7 +18,7 @@ from emotion_circuits.directions._source import Source, source_of
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Point, record
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
-from emotion_circuits.prompts import Dataset, Text
+from emotion_circuits.prompts import NEUTRAL, Dataset, Text
 
 SCHEMA = "activations-1"
 FloatArray = NDArray[np.float32]
@@ -92,6 +92,25 @@ class Activations:
     def select(self, *, emotion: str | None = None, split: str | None = None) -> Activations:
         """The activations of one class and/or one split."""
         return self.only([(emotion in (None, t.emotion)) and (split in (None, t.split)) for t in self.data])
+
+    def twins(self, emotion: str) -> tuple[Activations, Activations]:
+        """An emotion's texts and the neutral texts of the same scenarios, row by row. The neutral texts of all
+        scenarios are more where an emotion has scenarios of its own.
+
+        Raises:
+            InputError: a scenario of the emotion without one neutral text.
+        """
+        own = self.select(emotion=emotion)
+        place = {t.scenario: i for i, t in enumerate(self.data) if t.emotion == NEUTRAL}
+        missing = [t.scenario for t in own.data if t.scenario not in place]
+        if missing:
+            raise InputError(f"A scenario of {emotion} has no neutral text.", found=missing[0])
+        order = [place[t.scenario] for t in own.data]
+        texts = tuple(self.data.texts[i] for i in order)
+        neutral = replace(
+            self, data=Dataset(self.data.name, texts), values={p: v[:, order] for p, v in self.values.items()}
+        )
+        return own, neutral
 
     def only(self, wanted: Sequence[bool] | NDArray[np.bool_]) -> Activations:
         """The texts that are wanted, (texts,)."""

@@ -304,7 +304,14 @@ class LoadedModel:
 
 
 def _module(root: nn.Module, path: str) -> nn.Module:
-    return cast(nn.Module, attrgetter(path)(root))
+    try:
+        return cast(nn.Module, attrgetter(path)(root))
+    except AttributeError as error:
+        raise InputError(
+            f"{type(root).__name__} has no module {path}, which a fact of its family names.",
+            found=", ".join(name for name, _ in root.named_children()),
+            next_step="correct the family's path; blocks whose attention and MLP read one input have parallel=True",
+        ) from error
 
 
 def _without_leading_space(text: str, start: int, end: int) -> tuple[int, int]:

@@ -61,7 +61,9 @@ def _claim_line(claim: Claim) -> list[str]:
 
 
 def _reason(claim: Claim) -> str:
-    facts = [claim.why, f"Null: {claim.null}; p before adjusting {p_value(claim.p)}."]
+    facts = [claim.why]
+    if claim.null:
+        facts.append(f"Null: {claim.null}; p before adjusting {p_value(claim.p)}.")
     if claim.floors:
         facts.append(f"Floors: {', '.join(f'{floor_name(k)} {number(v)}' for k, v in sorted(claim.floors.items()))}.")
     if claim.ceiling is not None:

@@ -137,7 +137,7 @@ def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[H
     assets = files("emotion_circuits.report") / "assets"
     css = theme_css(results.looks.colours) + (assets / "page.css").read_text(encoding="utf-8")
     script = (assets / "page.js").read_text(encoding="utf-8")
-    title = f"Emotion circuits: {escape(results.profile)} study"
+    title = f"{escape(_heading(results))}: {escape(results.profile)} study"
     body = "".join((*_top(results, shown), *(_section(section, results, drawn) for section in shown)))
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -149,11 +149,15 @@ def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[H
     )
 
 
+def _heading(results: Results) -> str:
+    emotions = [results.looks.label(e) for e in results.emotions] or ["emotions"]
+    return f"{listed(emotions).capitalize()} inside {model_count(len(results.models))}"
+
+
 def _top(results: Results, shown: Sequence[Section]) -> Iterator[str]:
     names = [m.name for m in results.models]
     emotions = [results.looks.label(e) for e in results.emotions] or ["emotions"]
-    title = f"{listed(emotions).capitalize()} inside {model_count(len(names))}"
-    yield f'<header class="top"><h1>{escape(title)}</h1>'
+    yield f'<header class="top"><h1>{escape(_heading(results))}</h1>'
     yield paragraph(headline(results.profile, names, emotions, results.claims), "lead")
     reference = [f"<code>{escape(n)}</code>" for n in names if n.startswith("reference/")]
     if reference:
