@@ -22,6 +22,8 @@ from emotion_circuits.errors import EmotionCircuitsError, InputError
 
 FILES_VARIABLE = "EMOTION_CIRCUITS_FAMILIES"
 """Names Python files to run (several are separated as in PATH), for commands and other processes."""
+GROUP = "emotion_circuits.analyses"
+"""Entry points of installed packages that name modules with analyses."""
 NAMED: ContextVar[tuple[Path, ...]] = ContextVar("NAMED", default=())
 """The files that the command line names."""
 HOW = "name the file that registers it: --analyses FILE before the command, or `analyses` in the study file"

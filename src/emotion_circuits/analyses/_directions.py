@@ -7,7 +7,7 @@ from pathlib import Path
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._settings import AnalysisPlan
 from emotion_circuits.analyses._work import Workshop, activation_folder, directions_path, recorded_texts
-from emotion_circuits.directions import POSITIONS, fit_with_layers, load_activations, load_generic, save_directions
+from emotion_circuits.directions import POSITIONS, fit_with_layers, load_generic, save_directions
 
 
 @analysis("directions", command="", question="RQ1", needs=("activations",))
@@ -16,7 +16,7 @@ class FitDirections:
 
     def run(self, work: Workshop, plan: AnalysisPlan, name: str) -> Measures:
         folder = activation_folder(work, name)
-        explicit = load_activations(folder)
+        explicit = work.activations(name)
         implicit = recorded_texts(folder / "implicit", explicit)
         generic = load_generic(folder)
         files: list[Path] = []

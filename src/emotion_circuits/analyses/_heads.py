@@ -14,7 +14,7 @@ from emotion_circuits._files import write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
 from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Several
-from emotion_circuits.analyses._work import Workshop, directions_path, slug, twin_names
+from emotion_circuits.analyses._work import Workshop, slug, twin_names
 from emotion_circuits.components import (
     DECLARED_SIZE,
     SIZES,
@@ -28,7 +28,7 @@ from emotion_circuits.components import (
     examples_of,
     write_depths,
 )
-from emotion_circuits.directions import load_directions, source_of
+from emotion_circuits.directions import source_of
 
 POSITION = "mean"
 """Of the directions whose direct effects are shown."""
@@ -86,7 +86,7 @@ class ScreenComponents:
 
     def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
         lm, budget = work.model(name), work.study.batch_tokens
-        directions = load_directions(directions_path(work, name, POSITION))
+        directions = work.directions(name, POSITION)
         sets = list(pairs_of_emotions(work, name, lm, "screen"))
         if not sets:
             return Measures()

@@ -7,15 +7,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from emotion_circuits._own_files import run_file
+from emotion_circuits._own_files import GROUP, run_file
 from emotion_circuits.analyses._analysis import Analysis, declared_in
 from emotion_circuits.analyses._built_in import BUILT_IN
 from emotion_circuits.errors import InputError
 
 STAGES = {"claims", "report", *(one.name for one in BUILT_IN)}
 """What stages' names begin with, besides those of analyses from outside."""
-GROUP = "emotion_circuits.analyses"
-"""Entry points that name modules with analyses."""
 
 
 def load_analyses(path: Path) -> tuple[Analysis, ...]:

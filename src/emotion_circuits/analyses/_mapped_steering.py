@@ -11,7 +11,7 @@ from emotion_circuits.analyses._settings import (
     Settings,
 )
 from emotion_circuits.analyses._sweep import read_choice
-from emotion_circuits.analyses._work import Workshop, compared, directions_path, slug
+from emotion_circuits.analyses._work import Workshop, compared, slug
 from emotion_circuits.comparison import (
     FIT_POSITION,
     MappedDirections,
@@ -19,7 +19,6 @@ from emotion_circuits.comparison import (
     steer,
     steering_rows,
 )
-from emotion_circuits.directions import load_directions
 from emotion_circuits.scoring import slot_task, where_told
 
 
@@ -36,7 +35,7 @@ class SteerMapped:
     def run(self, work: Workshop, plan: AnalysisPlan, target: str) -> Measures:
         study = work.study
         lm = work.model(target)
-        directions = load_directions(directions_path(work, target, FIT_POSITION))
+        directions = work.directions(target, FIT_POSITION)
         slots, _ = where_told(lambda words: slot_task(lm, prompts.contexts("test"), words), work.bank.word_sets())
         dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
         rows = []

@@ -11,7 +11,7 @@ from emotion_circuits.analyses._fit_texts import SharingPlan, fit_folder
 from emotion_circuits.analyses._settings import (
     EffectsOfInterest,
 )
-from emotion_circuits.analyses._work import Workshop, activation_folder, directions_path
+from emotion_circuits.analyses._work import Workshop, activation_folder
 from emotion_circuits.comparison import (
     ALIGNMENT,
     FIT_POSITION,
@@ -30,7 +30,7 @@ from emotion_circuits.comparison import (
     twins_of,
     write_alignment,
 )
-from emotion_circuits.directions import Activations, load_activations, load_directions
+from emotion_circuits.directions import Activations, load_activations
 from emotion_circuits.interventions import relative_layers
 from emotion_circuits.statistics import Claim, untested
 
@@ -52,7 +52,7 @@ class AlignModels:
         with work.progress(f"{a} → {b}: maps and their nulls", n_steps(2 * len(plan.untrained_seeds))) as done:
             pair = aligned(work, a, b, done)
         folder = work.folder
-        directions = load_directions(directions_path(work, b, FIT_POSITION))
+        directions = work.directions(b, FIT_POSITION)
         implicit = load_activations(activation_folder(work, b) / "implicit")
         mapped, detected = detect(pair, directions, implicit, n_draws=plan.draws, seed=study.seed)
         chosen, layers, map_file = write_alignment(pair, folder, detection_rows(pair, detected))

@@ -14,7 +14,7 @@ from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on
 from emotion_circuits.analyses._settings import AnalysisPlan, Count, Effect, Layer, Several, Share
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
-from emotion_circuits.analyses._work import Workshop, directions_path, one_line, patching_path
+from emotion_circuits.analyses._work import Workshop, one_line, patching_path
 from emotion_circuits.components import (
     WAYS,
     DoseResponse,
@@ -35,7 +35,7 @@ from emotion_circuits.components import (
     push_sizes,
     push_sizes_table,
 )
-from emotion_circuits.directions import generic_tokens, load_directions
+from emotion_circuits.directions import generic_tokens
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import Controls
 from emotion_circuits.models import LoadedModel
@@ -99,7 +99,7 @@ class CompareMethods:
 
     def run(self, work: Workshop, plan: MethodsPlan, name: str) -> Measures:
         lm, study = work.model(name), work.study
-        directions = load_directions(directions_path(work, name, work.plan(SteeringPlan).position))
+        directions = work.directions(name, work.plan(SteeringPlan).position)
         layer = plan.layer
         if layer is None:
             layer = read_choice(patching_path(work, name, "choice.json")).layer

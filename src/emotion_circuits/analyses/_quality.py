@@ -10,7 +10,6 @@ from emotion_circuits.analyses._settings import AnalysisPlan, EffectsOfInterest,
 from emotion_circuits.analyses._work import (
     Workshop,
     activation_folder,
-    directions_path,
     recorded_texts,
     slug,
     twin_names,
@@ -32,8 +31,6 @@ from emotion_circuits.directions import (
     floor_rows,
     foil_rows,
     intensity_rows,
-    load_activations,
-    load_directions,
     quality_profile,
 )
 from emotion_circuits.errors import MeasurementError
@@ -70,7 +67,7 @@ class JudgeDirections:
 
     def run(self, work: Workshop, plan: AnalysisPlan, name: str) -> Measures:
         folder = activation_folder(work, name)
-        explicit = load_activations(folder)
+        explicit = work.activations(name)
         implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
         texts = EvaluationTexts(explicit, implicit, real_world)
         quality, cosines = [], []
@@ -79,14 +76,14 @@ class JudgeDirections:
                 there = texts._replace(explicit=explicit.with_position(position))
                 if not len(there.explicit.data):
                     continue
-                directions = load_directions(directions_path(work, name, position))
+                directions = work.directions(name, position)
                 quality += quality_profile(there, directions, work.study.seed)
                 cosines += cosine_rows(there.explicit, directions, work.study.seed)
                 done(i + 1)
         judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
         floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
         quality += floors
-        directions = load_directions(directions_path(work, name, CLAIM_POSITION))
+        directions = work.directions(name, CLAIM_POSITION)
         foils, intensity = (recorded_texts(folder / kind, explicit) for kind in ("foils", "intensity"))
         quality += foil_rows(explicit, texts.implicit, foils, directions, work.study.seed)
         quality += intensity_rows(intensity, directions, explicit.data, seed=work.study.seed)
@@ -107,7 +104,7 @@ def _twins(work: Workshop, name: str) -> list[tuple[Activations, Activations, li
     found = []
     for twin in twin_names(work.study, name):
         folder = activation_folder(work, twin)
-        explicit = load_activations(folder)
+        explicit = work.activations(twin)
         implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
         found.append((explicit, implicit, [implicit.select(split="test"), real_world]))
     return found

@@ -16,12 +16,10 @@ from emotion_circuits.analyses._settings import (
 from emotion_circuits.analyses._sweep import SteeringPlan, announce, openings, read_choice
 from emotion_circuits.analyses._work import (
     Workshop,
-    activation_folder,
-    directions_path,
     joined_reasons,
     patching_path,
 )
-from emotion_circuits.directions import DirectionSet, generic_tokens, load_activations, load_directions
+from emotion_circuits.directions import DirectionSet, generic_tokens
 from emotion_circuits.interventions import (
     WORD_SET,
     Choice,
@@ -62,7 +60,7 @@ class SteerTest:
 
     def run(self, work: Workshop, plan: SteeringPlan, name: str) -> Measures:
         lm, seed = work.model(name), work.study.seed
-        directions = load_directions(directions_path(work, name, plan.position))
+        directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
         contexts = prompts.contexts("test")
         slots, untold = where_told(lambda words: slot_task(lm, contexts, words), work.bank.word_sets())
@@ -137,7 +135,7 @@ def controls_of(work: Workshop, name: str, lm: LoadedModel, directions: Directio
     texts = [t.text for t in prompts.generic_sample(work.study.generic_texts)]
     return Controls(
         directions,
-        explicit=load_activations(activation_folder(work, name)),
+        explicit=work.activations(name),
         tokens=lambda layer: generic_tokens(lm, texts, layer),
     )
 

@@ -20,10 +20,8 @@ from emotion_circuits.analyses._settings import (
 )
 from emotion_circuits.analyses._work import (
     Workshop,
-    directions_path,
     patching_path,
 )
-from emotion_circuits.directions import load_directions
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import (
     Choice,
@@ -94,7 +92,7 @@ class SweepDevelopment:
 
     def run(self, work: Workshop, plan: SteeringPlan, name: str) -> Measures:
         lm = work.model(name)
-        directions = load_directions(directions_path(work, name, plan.position))
+        directions = work.directions(name, plan.position)
         contexts = prompts.contexts("development")
         few = balanced_contexts(contexts, plan.development_contexts)
         slots, untold = where_told(lambda words: slot_task(lm, few, words), work.bank.word_sets())

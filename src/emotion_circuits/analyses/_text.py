@@ -10,8 +10,7 @@ from emotion_circuits._files import read_table, write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._steering import controls_of
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
-from emotion_circuits.analyses._work import Workshop, directions_path, patching_path
-from emotion_circuits.directions import load_directions
+from emotion_circuits.analyses._work import Workshop, patching_path
 from emotion_circuits.interventions import Controls, text_arms
 from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
 
@@ -29,7 +28,7 @@ class WriteAndScore:
 
     def run(self, work: Workshop, plan: SteeringPlan, name: str) -> Measures:
         lm = work.model(name)
-        directions = load_directions(directions_path(work, name, plan.position))
+        directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
         openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
         source = controls_of(work, name, lm, directions)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App
 
+from emotion_circuits._own_files import GROUP
 from emotion_circuits.cli._errors import BAD_INPUT, FAILURE, PROGRAM
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -41,7 +42,7 @@ BUILT_IN = {
     "compare-methods": "Set the ways of changing tone beside each other: effect against damage.",
 }
 """Command → its line on the help page, which does not wait for what loads the library; a test compares them."""
-FILES_FLAG, GROUP = "--analyses", "emotion_circuits.analyses"
+FILES_FLAG = "--analyses"
 SHOWN_ROWS = 60
 HEADS = {"ci_low": "95 % interval", "null_low": "by chance, 95 %"}
 
