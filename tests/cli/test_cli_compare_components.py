@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_what_is_missing_is_screened_and_what_is_kept_is_read(run, quick, tmp_pa
     monkeypatch.setattr("emotion_circuits.engine.load_verified", None)
     again = run(*argv, "--model2", A)
     assert again.status == 0, again.err
-    assert "+1.00" in again.out and "Descriptive: no claim" in again.out and "relabelled" in again.out
+    assert re.search(r" 1 +\[", again.out) and "Descriptive: no claim" in again.out and "relabelled" in again.out
 
 
 def test_profiles_are_made_again_once_there_is_a_direction(run, quick, tmp_path, few_scenarios, monkeypatch):

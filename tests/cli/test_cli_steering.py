@@ -117,8 +117,8 @@ def test_a_dose_that_overflows_is_reported_as_collapsed(run, vectors, tmp_path):
     argv = ("sweep", *vectors, "--layers", 7, "--dose", 0.2, 1e30, "--emotions", "anger", "--controls", 2)
     outcome = run(*argv, "--output", tmp_path / "a")
     assert outcome.status == 0, outcome.err
-    [usual, broken] = [line for line in outcome.out.splitlines() if line.startswith("anger")]
-    assert "collapsed" in broken and "collapsed" not in usual and "nan" not in outcome.out
+    [usual, broken] = [line.split() for line in outcome.out.splitlines() if ", dose " in line and "specific" in line]
+    assert broken.count("–") > usual.count("–") == 0 and "nan" not in outcome.out
     assert "1 of 2 cells collapsed" in outcome.out
     found = json.loads(run(*argv, "--output", tmp_path / "b", "--json").out)
     assert found["collapsed"] == [{"emotion": "anger", "layer": 7, "dose": 1e30}]

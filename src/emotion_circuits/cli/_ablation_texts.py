@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from emotion_circuits.cli._options import flag
-from emotion_circuits.cli._output import Table, note
+from emotion_circuits.cli._output import note
 from emotion_circuits.cli._progress import counting
 from emotion_circuits.errors import InputError
 
@@ -112,24 +112,6 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     return [texts, table]
 
 
-def texts_on_screen(rows: Sequence[TextEffect], notes: Sequence[str]) -> Table:
-    """Rows for the screen."""
-    columns = ("emotion", "prompts", "method", "scorer", "clean", "effect", "95 % interval", "p", "by chance",
-               "by chance, 95 %", "p over chance", "ceiling", "perplexity ×", "95 % interval", "by chance",
-               "repetition", "regime", "n")  # fmt: skip
-    lines = [
-        (
-            r.emotion, r.prompts, r.method, r.scorer, f"{r.clean_score:.2f}", f"{r.effect:+z.3f}",
-            _band(r.ci_low, r.ci_high, "+z.3f"), _number(r.p, ".4f"), _number(r.chance, "+z.3f"),
-            _band(r.null_low, r.null_high, "+z.3f"), _number(r.p_random, ".3f"), f"{-r.ceiling:+z.2f}",
-            _number(r.damage, ".2f"), _band(r.damage_low, r.damage_high, ".2f"), _number(r.damage_random, ".2f"),
-            _number(r.repetition, ".3f"), r.regime, f"{r.n_prompts}, {r.n_texts}",
-        )
-        for r in rows
-    ]  # fmt: skip
-    return Table(columns, lines, title="What is written without them", notes=notes)
-
-
 def check_methods(methods: Sequence[str]) -> None:
     """Say which kind of ablation no text is written under, and raise `InputError` if no other is left."""
     from emotion_circuits.components import TEXT_METHODS
@@ -138,11 +120,3 @@ def check_methods(methods: Sequence[str]) -> None:
         raise InputError("Text is written under ablation by zero or mean.", found=", ".join(methods))
     if set(methods) - set(TEXT_METHODS):
         note("no text under ablation by resample: its values are drawn for the places of a text that is there")
-
-
-def _number(value: float, how: str) -> str:
-    return "–" if value != value else format(value, how)
-
-
-def _band(low: float, high: float, how: str) -> str:
-    return "–" if low != low else f"[{low:{how}}, {high:{how}}]"

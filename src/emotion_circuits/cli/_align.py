@@ -19,16 +19,17 @@ from emotion_circuits.cli._options import (
     flag,
     text_file,
 )
-from emotion_circuits.cli._output import Table, emit, layer_name, p_cell
+from emotion_circuits.cli._output import emit
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emotion_circuits.comparison import Detection, PairAlignment, Side, Steering
+    from emotion_circuits.comparison import PairAlignment, PairMeasure, Side
     from emotion_circuits.directions import Activations
 
 Method = Annotated[
@@ -91,7 +92,19 @@ def align(
     *tables, _ = write_alignment(pair, folder, map_file=target)
     result = {"file": target, "tables": tables, **pair.route._asdict(), "measures": chosen_rows(pair),
               "layers": layer_rows(pair)}  # fmt: skip
-    emit(result, json, table=_alignment_table(pair, target))
+    found, at = pair.layers, pair.at
+    nulls = {"shuffled pairs": found.null("shuffled"), "random map": found.null("random map"),
+             "shuffled labels": found.label_null}  # fmt: skip
+    highest = ", ".join(f"{name} {float(n.mean_own.high[at]):.3f}" for name, n in nulls.items() if n is not None)
+    notes = (
+        "gain: cosine of the mapped with the own direction, trained minus best untrained twin.",
+        f"97.5 % points of the nulls of the mean cosine: {highest}.",
+        f"Held-out R² on emotion texts {found.r2[at]:.2f} [{found.r2_low[at]:.2f}, {found.r2_high[at]:.2f}], chance 0;"
+        f" nearest own direction right for {found.retrieval[at]:.0%} of {len(found.emotions)} (shuffled pairs"
+        f" {found.null('shuffled').retrieval[at]:.0%}).",
+        f"Layers chosen on development scenarios; the map is in {target}",
+    )
+    emit(result, json, table=row_table(result["measures"], notes=notes))
 
 
 @command(example="transfer --models reference/gpt2 reference/gpt2-twin --layers 3 5", writes="results")
@@ -137,7 +150,8 @@ def transfer(
     explicit = [recorded(name, None, store_options) for name in models]
     _check_layers(explicit, layers)
     every = sides(explicit, fit_data(store_options.bank, fit, n_fit), untrained, store_options, model_options)
-    rows, lines, pairs = [], [], []
+    rows: list[PairMeasure] = []
+    pairs = []
     for j, target in enumerate(explicit):
         base = store_options.folder / "activations" / ModelName.parse(target.source.model).slug
         implicit = load_activations(base / "implicit")
@@ -156,15 +170,11 @@ def transfer(
             write_table(store_options.folder / "cross_model" / name, pairs_table(own))
             rows += own
             pairs.append(pair.route._asdict())
-            lines += [_transfer_line(pair, d, s) for d, s in zip(detected, steered, strict=True)]
-    columns = ("from", "to", "emotion", "layers", "AUROC", "95 %", "own AUROC", "shuffled, 97.5 %", "untrained", "p",
-               "share", "slope", "95 %", "own slope", "shuffled, 95 %", "share")  # fmt: skip
     notes = (
-        "AUROC on implicit test texts, n = scenarios of the test split; chance .5. share: of what the own direction"
-        " does above chance.",
+        "AUROC on implicit test texts. share: of what the own direction does above chance.",
         f"slope: own word-set log-odds in nats per unit of dose, at ±{dose:g}; {shuffled} shuffled maps.",
     )
-    emit({"pairs": pairs, "measures": rows}, json, table=Table(columns, lines, notes=notes))
+    emit({"pairs": pairs, "measures": rows}, json, table=row_table(rows, hide=["position"], notes=notes))
 
 
 def _check_layers(explicit: Sequence[Activations], layers: tuple[int, ...] | None) -> None:
@@ -189,59 +199,3 @@ def _aligned(
             one, two, twins_a, twins_b, rows_a=rows, rows_b=rows, method=method, n_components=n_components,
             n_draws=draws, seed=seed, n_jobs=2, on_step=done,
         )  # fmt: skip
-
-
-def _alignment_table(pair: PairAlignment, target: Path) -> Table:
-    from emotion_circuits.geometry import corrected
-
-    found, at, shared = pair.layers, pair.at, pair.shared
-    columns = ("emotion", "gain", "95 %", "p", "cosine", "best untrained", "shuffled pairs, 97.5 %",
-               "random map, 97.5 %", "shuffled labels, 97.5 %", "n")  # fmt: skip
-    nulls = [found.null(name) for name in ("shuffled", "random map")]
-    lines = []
-    for place, gain in enumerate(pair.gains):
-        last = gain.emotion is None
-        bands = [
-            float(null.mean_own.high[at] if last else null.own.high[(*at, place)])
-            for null in (*nulls, found.label_null)
-            if null is not None
-        ]
-        lines.append(
-            (
-                gain.emotion or "mean", f"{gain.value:+.3f}", f"[{gain.interval.low:+.3f}, {gain.interval.high:+.3f}]",
-                p_cell(gain.p), f"{gain.trained:.3f}", f"{gain.untrained:.3f}", *(f"{b:.3f}" for b in bands),
-                gain.n_scenarios,
-            )
-        )  # fmt: skip
-    route = pair.route
-    interval = shared.corrected_interval
-    floors = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in pair.shared_floors.items())
-    r2 = found.r2[at], found.r2_low[at], found.r2_high[at]
-    notes = (
-        "gain: cosine of the mapped with the own direction, trained minus best untrained twin; chance 0. shuffled"
-        " labels: what any contrast of the same texts reaches through this map.",
-        f"Held-out R² on emotion texts {r2[0]:.2f} [{r2[1]:.2f}, {r2[2]:.2f}], chance 0; nearest own direction right"
-        f" for {found.retrieval[at]:.0%} of {len(found.emotions)} (shuffled pairs"
-        f" {found.null('shuffled').retrieval[at]:.0%}).",
-        f"Shared subspace, k = {shared.k}: S* {shared.corrected:.2f} [{interval.low:.2f}, {interval.high:.2f}], chance"
-        f" 0, null ({shared.null}) 97.5 % {float(corrected(shared.null_high, shared.chance)):.2f},"
-        f" p {p_cell(shared.p)}; floors: {floors}.",
-        f"Layers chosen on development scenarios; the map is in {target}",
-    )
-    source, target_layer = layer_name(route.layer_a), layer_name(route.layer_b)
-    title = f"{route.model_a} layer {source} → {route.model_b} layer {target_layer}, {route.kind}"
-    return Table(columns, lines, title=title, notes=notes)
-
-
-def _transfer_line(pair: PairAlignment, d: Detection, s: Steering) -> tuple[object, ...]:
-    import numpy as np
-
-    low, high = np.quantile(s.shuffled, [0.025, 0.975])
-    route = pair.route
-    return (
-        route.model_a, route.model_b, d.emotion, f"{layer_name(route.layer_a)} → {layer_name(route.layer_b)}",
-        f"{d.mapped.value:.2f}", f"[{d.mapped.interval.low:.2f}, {d.mapped.interval.high:.2f}]",
-        f"{d.native.value:.2f}", f"{np.quantile(d.shuffled, 0.975):.2f}", f"{d.untrained:.2f}", p_cell(d.p),
-        f"{d.share:.2f}", f"{s.mapped.value:.2f}", f"[{s.mapped.interval.low:.2f}, {s.mapped.interval.high:.2f}]",
-        f"{s.native.value:.2f}", f"[{low:.2f}, {high:.2f}]", "–" if s.ratio is None else f"{s.ratio.value:.2f}",
-    )  # fmt: skip

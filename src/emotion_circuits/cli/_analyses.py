@@ -23,13 +23,13 @@ from emotion_circuits.cli._options import (
     StoreOptions,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, format_cell, p_cell, say
+from emotion_circuits.cli._output import emit, say
 from emotion_circuits.cli._progress import keeping, progress
+from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.analyses import Analysis
-    from emotion_circuits.statistics import Claim
     from emotion_circuits.study import Study
 
 BUILT_IN = {
@@ -43,8 +43,7 @@ BUILT_IN = {
 }
 """Command → its line on the help page, which does not wait for what loads the library; a test compares them."""
 FILES_FLAG = "--analyses"
-SHOWN_ROWS = 60
-HEADS = {"ci_low": "95 % interval", "null_low": "by chance, 95 %"}
+CLAIM_FIELDS = ("id", "model", "emotion", "layer", "value", "ci95", "chance", "p", "n_unique")
 
 
 _SHARED: dict[str, Any] = {**MODEL_OPTIONS.loading(), "seed": 0, "batch_tokens": None}
@@ -171,48 +170,10 @@ def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) ->
     rows: list[Any] = [row for path in tables if path for row in read_table(study.folder / path).to_dict("records")]
     claims = read_unjudged(study.folder, stages)
     notes = [f"Written to {path}" for path in written]
-    table = _claims(claims) if claims and one.command in BUILT_IN else _rows(rows)
-    result = {"rows": rows, "claims": claims, "files": written, "failed": dict(failed)}
-    if json or table.rows:
-        emit(result, json, table=Table(table.columns, table.rows, title=one.heading, notes=(*table.notes, *notes)))
-
-
-def _claims(claims: Iterable[Claim]) -> Table:
-    columns = ("claim", "model", "emotion", "layer", "value", "95 % interval", "chance", "p", "n")
-    lines = [
-        (c.id, c.model, c.emotion, c.layer, c.value, _band(*(c.ci95 or (None, None))), c.chance, p_cell(c.p),
-         c.n_unique)
-        for c in claims
-    ]  # fmt: skip
-    note = "p is not adjusted; a verdict needs all claims of its question, as `study` has them."
-    return Table(columns, lines, notes=[note])
-
-
-def _rows(rows: list[dict[str, Any]]) -> Table:
-    """The first rows, without columns that hold nothing, and with intervals in one cell."""
-    names = [name for name in (rows[0] if rows else {}) if any(not _empty(row[name]) for row in rows)]
-    if len({row["model"] for row in rows if "model" in row}) == 1:
-        names.remove("model")
-    bands = {name: (name, name.replace("low", "high")) for name in names if name.endswith("_low")}
-    names = [name for name in names if name not in {high for _, high in bands.values()}]
-    lines = [
-        tuple(_band(row[bands[n][0]], row[bands[n][1]]) if n in bands else _cell(n, row[n]) for n in names)
-        for row in rows[:SHOWN_ROWS]
-    ]
-    heads = [HEADS.get(name, "95 %" if name in bands else name.replace("_", " ")) for name in names]
-    more = len(rows) - SHOWN_ROWS
-    return Table(heads, lines, notes=[f"{more} more rows in the file"] if more > 0 else [])
-
-
-def _cell(name: str, value: Any) -> str:
-    if _empty(value):
-        return "–"
-    return p_cell(value) if name in ("p", "p_adjusted") else format_cell(value)
-
-
-def _band(low: Any, high: Any) -> str:
-    return "–" if _empty(low) or _empty(high) else f"[{low:z.3g}, {high:z.3g}]"
-
-
-def _empty(value: Any) -> bool:
-    return value is None or value != value
+    shown: list[Any] = rows
+    if claims and one.command in BUILT_IN:
+        shown = [{name: getattr(claim, name) for name in CLAIM_FIELDS} for claim in claims]
+        notes.insert(0, "p is not adjusted; a verdict needs all claims of its question, as `study` has them.")
+    if json or shown:
+        result = {"rows": rows, "claims": claims, "files": written, "failed": dict(failed)}
+        emit(result, json, table=row_table(shown, title=one.heading, notes=notes))

@@ -38,8 +38,8 @@ COMMANDS = {
     "compare": "emotion_circuits.cli._compare:compare",
     "align": "emotion_circuits.cli._align:align",
     "transfer": "emotion_circuits.cli._align:transfer",
-    "heads": "emotion_circuits.cli._heads:app",
-    "units": "emotion_circuits.cli._units:app",
+    "heads": "emotion_circuits.cli._component_commands:heads",
+    "units": "emotion_circuits.cli._component_commands:units",
     "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from emotion_circuits.cli._compare_components import compare_components, show_components
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
@@ -19,14 +19,17 @@ from emotion_circuits.cli._options import (
     command,
     flag,
 )
-from emotion_circuits.cli._output import Table, emit, layer_name, note, p_cell
+from emotion_circuits.cli._output import emit, note
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
+from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import PairMeasure
 
+HIDDEN = ("model_a", "model_b", "position")
+"""What a title says."""
 PositionFlag = Annotated[str, flag(help="Where texts are read: sentence-end, last-content, emotion-token or mean.")]
 KindFlag = Annotated[
     Literal["between-class", "lda", "paired", "within-class"],
@@ -76,16 +79,11 @@ def subspace(
     check_writable(target)
     rows = subspace_rows(acts, where, chosen, [n_components], emotion=emotion, layers=layers, seed=seed)
     save_subspaces(acts, where, chosen, n_components, target, emotions=(emotion,))
-    columns = ("layer", "split-half S*", "95 %", "chance", "shuffled labels, 95 %", "p", "n")
-    lines = [
-        (layer_name(m.layer), f"{m.value:.3f}", _band(m.ci_low, m.ci_high), f"{m.chance:.3f}",
-         _band(m.null_low, m.null_high), p_cell(m.p), m.n_unique)
-        for m in rows
-    ]  # fmt: skip
     title = f"{acts.source.model}, {where}, {chosen}, k = {n_components}" + (f", {emotion}" if emotion else "")
     result = {"file": target, "model": acts.source.model, "position": where, "kind": chosen, "k": n_components,
               "measures": rows}  # fmt: skip
-    emit(result, json, table=Table(columns, lines, title=title, notes=(f"n counts scenarios. Written to {target}",)))
+    notes = (f"n counts scenarios. Written to {target}",)
+    emit(result, json, table=row_table(rows, title=title, hide=("model", "position", "kind"), notes=notes))
 
 
 @command(
@@ -194,19 +192,8 @@ def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> No
         write_json(target, {"measures": rows})
     else:
         write_table(target, pairs_table(rows))
-    columns = ("emotion", "layers", "what", "value", "95 %", "chance", "null, 95 %", "ceiling", "p", "n")
-    lines = [
-        (
-            m.emotion, f"{layer_name(m.layer_a)}–{layer_name(m.layer_b)}", m.kind, f"{m.value:.4f}",
-            _band(m.ci_low, m.ci_high), f"{m.chance:.4f}", _band(m.null_low, m.null_high), f"{m.ceiling:.3f}",
-            p_cell(m.p), m.n_unique,
-        )
-        for m in rows
-    ]  # fmt: skip
-    statistics = ", ".join(dict.fromkeys(m.statistic for m in rows))
-    nulls = ", ".join(dict.fromkeys(m.null for m in rows))
-    notes = (f"value: {statistics}. null: {nulls}. n counts scenarios. Written to {target}",)
-    emit({"file": target, "measures": rows}, json, table=Table(columns, lines, title=title, notes=notes))
+    table = row_table(rows, title=title, hide=HIDDEN, notes=(f"n counts scenarios. Written to {target}",))
+    emit({"file": target, "measures": rows}, json, table=table)
 
 
 def _kind_for(kind: str, k: int) -> str:
@@ -227,7 +214,3 @@ def _slugs(a: str, b: str) -> str:
     from emotion_circuits.models import ModelName
 
     return f"{ModelName.parse(a).slug}_and_{ModelName.parse(b).slug}"
-
-
-def _band(low: Any, high: Any) -> str:
-    return "–" if low != low else f"[{low:.3f}, {high:.3f}]"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
-from emotion_circuits.cli._output import Table, emit, note, p_cell
+from emotion_circuits.cli._output import emit, note
 from emotion_circuits.cli._progress import counting
+from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import PairMeasure
@@ -55,25 +56,18 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
         write_json(target, {"measures": found.rows})
     else:
         write_table(target, pairs_table(found.rows))
-    columns = ("emotion", "function", "most at", "statistic", "value", "95 % interval", "chance", "null, 95 %",
-               "ceiling", "p", "q", "n")  # fmt: skip
-    lines = [
-        (
-            m.emotion, m.kind, f"{m.layer_a}–{m.layer_b}", m.statistic, f"{m.value:+z.2f}", _band(m.ci_low, m.ci_high),
-            f"{m.chance:+z.2f}", _band(m.null_low, m.null_high), "–" if m.ceiling != m.ceiling else f"{m.ceiling:.2f}",
-            p_cell(m.p), p_cell(q), str(m.n_unique),
-        )
-        for m, q in zip(found.rows, adjusted(found.rows), strict=True)
-    ]  # fmt: skip
-    nulls = ", ".join(dict.fromkeys(m.null for m in found.rows if m.null))
+    q = adjusted(found.rows)
+    rows = [{**row._asdict(), "q": q_value} for row, q_value in zip(found.rows, q, strict=True)]
     notes = [
-        f"null: {nulls}. most at: the layers of both models with the largest share. q: Benjamini and Hochberg over",
-        "emotions and functions. n counts scenarios with a pair in both models. Descriptive: no claim rests on it.",
+        "layer: with the largest share, in both models. q: Benjamini and Hochberg over emotions and functions.",
+        "n counts scenarios with a pair in both models. Descriptive: no claim rests on it.",
         *_best_heads(found.heads),
         f"Written to {target}",
     ]
-    emit({"file": target, "measures": found.rows, "heads": found.heads}, json,
-         table=Table(columns, lines, title=title, notes=notes))  # fmt: skip
+    table = row_table(
+        rows, title=title, hide=("model_a", "model_b", "position"), heads={"kind": "function"}, notes=notes
+    )
+    emit({"file": target, "measures": found.rows, "heads": found.heads}, json, table=table)
 
 
 def _best_heads(heads: list[dict[str, Any]]) -> list[str]:
@@ -83,10 +77,6 @@ def _best_heads(heads: list[dict[str, Any]]) -> list[str]:
         said = "; ".join(f"{h['layer']}:{h['head']} (depth {h['depth']:.2f}) {h['does']}" for h in own)
         lines.append(f"{model}, {emotion}: {said}")
     return lines
-
-
-def _band(low: float, high: float) -> str:
-    return "–" if low != low else f"[{low:+z.2f}, {high:+z.2f}]"
 
 
 def _profiles(name: str, options: ModelOptions, store: StoreOptions, seed: int) -> DepthProfiles:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_lengths, check_writable, load_vectors
-from emotion_circuits.cli._options import ModelOptions, StoreOptions, flag
-from emotion_circuits.cli._output import Table, note, p_cell, say
+from emotion_circuits.cli._options import MODEL_OPTIONS, BatchTokens, ModelOptions, Seed, StoreOptions, flag
+from emotion_circuits.cli._output import note, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import ComponentEffect, Outcome, PairSet
+    from emotion_circuits.components import Outcome, PairSet
     from emotion_circuits.directions import DirectionSet
     from emotion_circuits.models import LoadedModel
     from emotion_circuits.prompts import Bank, Dataset
@@ -41,9 +41,6 @@ Prompts = Annotated[
     ),
 ]
 Output = Annotated[Path | None, flag(help="Table to write, .parquet or .json; by default in the results folder.")]
-ProjectOn = Annotated[
-    Path | None, flag("--vectors-file", help="Directions, for --outcome projection; by default those of `vectors`.")
-]
 CONTINUATIONS = 4
 GENERIC_TEXTS = 128
 BRIDGE = ' She said, "'
@@ -61,6 +58,24 @@ class PairOptions:
 
 
 PAIR_OPTIONS = PairOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """What all commands about components take."""
+
+    vectors: Annotated[
+        Path | None,
+        flag("--vectors-file", help="Directions, for direct effects and --outcome projection; by default `vectors`'."),
+    ] = None
+    batch_tokens: BatchTokens = None
+    seed: Seed = 0
+    pairs: PairOptions = PAIR_OPTIONS
+    model: ModelOptions = MODEL_OPTIONS
+
+
+RUN_OPTIONS = RunOptions()
 
 
 class Prepared(NamedTuple):
@@ -229,22 +244,3 @@ def unit_of(directions: DirectionSet | None, emotion: str) -> Any:
     if directions is None or emotion not in directions.emotions or emotion not in directions.chosen_layer:
         return None
     return directions[emotion].unit
-
-
-def effects_on_screen(effects: Sequence[ComponentEffect], notes: Sequence[str]) -> Table:
-    """Rows for the screen."""
-    columns = ("emotion", "components", "method", "statistic", "effect", "95 % interval", "p", "by chance",
-               "by chance, 95 %", "p over chance", "ceiling", "n")  # fmt: skip
-    rows = [
-        (
-            e.emotion, e.components, e.method, e.statistic, f"{e.value:+z.3f}", _band(e.ci_low, e.ci_high),
-            p_cell(e.p), "–" if e.chance != e.chance else f"{e.chance:+z.3f}", _band(e.null_low, e.null_high),
-            p_cell(e.p_random), f"{e.ceiling:+z.3f}", f"{e.n_unique}",
-        )
-        for e in effects
-    ]  # fmt: skip
-    return Table(columns, rows, notes=notes)
-
-
-def _band(low: float, high: float) -> str:
-    return "–" if low != low else f"[{low:+z.3f}, {high:+z.3f}]"

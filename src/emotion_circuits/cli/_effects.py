@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emotion_circuits.cli._ablation_texts import (
+    TEXT_OPTIONS,
     TextOptions,
     check_methods,
     judges_of,
-    texts_on_screen,
     write_ablation_texts,
     written_without,
 )
 from emotion_circuits.cli._components import (
     GENERIC_TEXTS,
-    PairOptions,
+    RunOptions,
     directions_for,
-    effects_on_screen,
     load,
     outcome_for,
     prepare,
     unit_in,
 )
-from emotion_circuits.cli._options import ModelOptions, StoreOptions
+from emotion_circuits.cli._options import StoreOptions
 from emotion_circuits.cli._output import emit
+from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     from emotion_circuits.components import AblationTexts, ComponentEffect, Method, TextEffect
@@ -34,22 +34,16 @@ if TYPE_CHECKING:
 def run_effects(
     kind: Literal["head", "unit"],
     what: Literal["ablate", "patch"],
-    *,
     spec: str,
     model: str,
-    emotion_files: Sequence[Path],
-    neutral_files: Sequence[Path],
-    pairs: PairOptions,
-    vectors: Path | None,
-    text: TextOptions,
+    files: Sequence[Path],
+    run: RunOptions,
+    store: StoreOptions,
     methods: Sequence[Method],
     n_random: int,
     output: Path | None,
-    batch_tokens: int | None,
-    seed: int,
-    model_options: ModelOptions,
-    store_options: StoreOptions,
     json: bool,
+    text: TextOptions = TEXT_OPTIONS,
 ) -> None:
     """Ablate or patch for every emotion, write the rows, print them; with text where it was asked for."""
     from emotion_circuits import prompts
@@ -69,16 +63,16 @@ def run_effects(
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 
     components = parse_spec(spec, kind)
-    files = (*emotion_files, *neutral_files)
-    texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store_options)
+    pairs, seed = run.pairs, run.seed
+    texts, wanted, output = prepare(f"{kind}_{what}", model, files, pairs, output, store)
     chosen = tuple(dict.fromkeys(methods)) or METHODS
-    judges = judges_of(text, store_options.bank, wanted, store_options.profile, model_options.device)
+    judges = judges_of(text, store.bank, wanted, store.profile, run.model.device)
     if judges:
         check_methods(chosen)
-    lm = load(model, model_options)
+    lm = load(model, run.model)
     check_components(lm, components)
-    directions = directions_for(lm, vectors, store_options, pairs)
-    budget = batch_tokens or DEFAULT_BATCH_TOKENS
+    directions = directions_for(lm, run.vectors, store, pairs)
+    budget = run.batch_tokens or DEFAULT_BATCH_TOKENS
     generic = None
     if what == "ablate" and set(chosen) - {"zero"}:
         generic = generic_values(lm, [t.text for t in prompts.generic_sample(GENERIC_TEXTS)], components)
@@ -87,7 +81,7 @@ def run_effects(
     written: list[TextEffect] = []
     notes: list[str] = []
     for emotion in wanted:
-        measured = outcome_for(lm, store_options.bank, texts, emotion, pairs, directions)
+        measured = outcome_for(lm, store.bank, texts, emotion, pairs, directions)
         if not notes:
             notes = [
                 f"Effects on {measured.name} in {unit_in(measured)}, all together; by chance: random ones of the same "
@@ -117,20 +111,17 @@ def run_effects(
     else:
         write_table(output, effects_table(effects), source=source_of(lm).model_dump())
     result: dict[str, Any] = {"file": output, "effects": effects}
-    table = effects_on_screen(effects, (*notes, f"Written to {output}", *([""] if judges else [])))
-    if not judges:
-        emit(result, json, table=table)
-        return
-    beside = write_ablation_texts(output, made, written)
-    result |= {"texts": beside[0], "text_file": beside[1], "text_effects": written}
-    if json:
-        emit(result, json)
-        return
-    emit(result, json, table=table)
-    said = [
-        "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of "
-        "the same layers, p over these sets.",
-        "ceiling: the largest fall that the scorer allows. perplexity ×: under the clean model, over clean text's.",
-        *(f"Written to {file}" for file in beside),
-    ]
-    emit(result, json, table=texts_on_screen(written, said))
+    notes.append(f"Written to {output}")
+    if judges:
+        beside = write_ablation_texts(output, made, written)
+        result |= {"texts": beside[0], "text_file": beside[1], "text_effects": written}
+        notes.append("")
+    emit(result, json, table=row_table(effects, hide=("model", "outcome"), notes=notes))
+    if judges and not json:
+        said = [
+            "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of"
+            " the same layers, p over these sets.",
+            "ceiling: the largest fall that the scorer allows. damage: perplexity over clean text's.",
+            *(f"Written to {file}" for file in beside),
+        ]
+        emit(result, json, table=row_table(written, title="What is written without them", hide=("model",), notes=said))

@@ -18,9 +18,10 @@ from emotion_circuits.cli._options import (
     flag,
     text_file,
 )
-from emotion_circuits.cli._output import Table, emit, format_cell
+from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,65 +113,19 @@ def _perplexities(
 
 
 def _tables(found: Evaluation, quality: Sequence[Any], output: Path | None) -> list[Table]:
-    from emotion_circuits.scoring import Cell
-
     shown = _of_interest(found.scores)
-    scores = [
-        (
-            Cell(*row[:4]).title,
-            row.scorer,
-            row.scored,
-            row.value,
-            _interval(row.ci_low, row.ci_high),
-            row.chance,
-            row.difference,
-            _interval(row.difference_low, row.difference_high),
-            row.p,
-            row.p_random,
-            row.n_prompts,
-            row.harmonic,
-            row.wrong_way,
-        )
-        for row in shown
-    ]
-    columns = ("arm", "scorer", "scored", "mean", "95 % interval", "chance", "− clean", "95 % interval", "p",
-               "p random", "n", "harmonic", "wrong way")  # fmt: skip
     left_out = len(found.scores) - len(shown)
-    notes = [*found.notes]
+    notes = [*found.notes, ""]
     if left_out:
-        notes.append(f"{left_out} rows of other emotions are left out here; --output and --json have all.")
-    damage = [
-        (
-            Cell(*row[:4]).title,
-            row.regime,
-            row.perplexity,
-            row.perplexity_ratio,
-            _interval(row.ratio_low, row.ratio_high),
-            row.judge_ratio,
-            row.repetition,
-            row.distinct_2,
-            row.words,
-            row.n_texts,
-            row.n_unique,
-            row.n_empty,
-        )
-        for row in found.damage
-    ]
-    names = ("arm", "regime", "perplexity", "× clean", "95 % interval", "× judge", "repetition", "distinct-2",
-             "words", "texts", "unique", "empty")  # fmt: skip
-    good = [
-        (r.scorer, r.emotion, r.statistic, r.value, _interval(r.ci_low, r.ci_high), r.chance, r.p, r.n_texts)
-        for r in quality
-    ]
+        notes.insert(-1, f"{left_out} rows of other emotions are left out here; --output and --json have all.")
+    written = [] if output is None else [f"Written to {output}."]
+    good = "How good the scorers are, on the bundled real-world texts"
     return [
-        Table(columns, _shown(scores), notes=[*notes, ""]),
-        Table(names, _shown(damage), title="Damage", notes=[""]),
-        Table(
-            ("scorer", "emotion", "statistic", "value", "95 % interval", "chance", "p", "n"),
-            _shown(good),
-            title="How good the scorers are, on the bundled real-world texts",
-            notes=[] if output is None else [f"Written to {output}."],
+        row_table(shown, heads={"value": "mean", "difference": "− clean", "above_random": "− random"}, notes=notes),
+        row_table(
+            found.damage, title="Damage", heads={"perplexity_ratio": "× clean", "judge_ratio": "× judge"}, notes=[""]
         ),
+        row_table(quality, title=good, hide=["texts"], notes=written),
     ]
 
 
@@ -182,12 +137,3 @@ def _of_interest(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
         for row in rows
         if not asked or row.scored == "compound" or row.scored in ({row.emotion} if row.emotion else asked)
     ]
-
-
-def _interval(low: float, high: float) -> str:
-    return "–" if low != low else f"[{format_cell(low)}, {format_cell(high)}]"
-
-
-def _shown(rows: Sequence[Sequence[object]]) -> list[list[object]]:
-    """NaN as the dash that tables show for what is missing."""
-    return [[None if value != value else value for value in row] for row in rows]

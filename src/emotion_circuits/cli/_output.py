@@ -93,20 +93,20 @@ def layer_name(layer: int) -> str:
     return "embed" if layer < 0 else str(layer)
 
 
-def format_cell(value: object) -> str:
-    """A value as it stands in a table."""
+def format_cell(value: object, digits: int = SIGNIFICANT_DIGITS) -> str:
+    """A value as it stands in a table, a number with that many significant digits."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         # Beyond the significant digits an exponent would only make a count or a norm harder to read.
-        large = 10**SIGNIFICANT_DIGITS <= abs(value) < 1e9
-        return f"{value:.0f}" if large else f"{value:z.{SIGNIFICANT_DIGITS}g}"
+        large = 10**digits <= abs(value) < 1e9
+        return f"{value:.0f}" if large else f"{value:z.{digits}g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {format_cell(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {format_cell(item, digits)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(format_cell, value))
+        return ", ".join(format_cell(item, digits) for item in value)
     return str(value)
 
 

@@ -29,15 +29,14 @@ from emotion_circuits.cli._options import (
     flag,
     text_file,
 )
-from emotion_circuits.cli._output import Table, emit, p_cell, say
+from emotion_circuits.cli._output import emit, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import counting
+from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import Activations, DirectionSet
-    from emotion_circuits.interventions import Layout
-    from emotion_circuits.statistics import Measure
 
 DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 
@@ -212,7 +211,19 @@ def sweep(
         if result.collapsed()[i, j, k]
     ]
     made = {"file": output, "plots": plots, "unit": unit, "collapsed": broken, "measures": sorted(rows)}
-    emit(made, json, table=_table(layout, rows, unit, kind, [output, *plots]))
+    n_cells = len(layout.emotions) * len(layout.layers) * len(layout.doses)
+    heads = {"kind": f"direction, {unit}"}
+    notes = (
+        *(
+            [f"{len(broken)} of {n_cells} cells collapsed: numbers overflow, no effect is stated. Try smaller doses."]
+            if broken
+            else []
+        ),
+        "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
+        "n counts contexts. p is not adjusted for the number of cells.",
+        *(f"Written to {file}" for file in [output, *plots]),
+    )
+    emit(made, json, table=row_table(rows, title=title, heads=heads, wide=True, notes=notes))
 
 
 def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
@@ -224,44 +235,3 @@ def _made_from(directions: DirectionSet, store: StoreOptions) -> Activations:
     if (explicit.source, explicit.data.hash) != (directions.source, directions.data_hash):
         raise InputError("The activations in the results folder are not those the directions were made from.")
     return explicit
-
-
-def _table(layout: Layout, rows: list[Measure], unit: str, kind: str, files: list[Path]) -> Table:
-    from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
-
-    by_key = {(row.emotion, row.layer, row.kind, row.statistic): row for row in rows}
-    columns = ("emotion", "layer", unit, "own words", "95 % interval", "chance", "by chance, 95 %", "p",
-               "own continuations", "95 % interval", "perplexity ×", "n")  # fmt: skip
-    lines = []
-    for emotion in layout.emotions:
-        for layer in layout.layers:
-            for dose in layout.doses:
-                cell = (emotion, layer, layout.words(kind, unit, dose))
-                words, told, damage = (by_key[*cell, s] for s in (WORD_SET, CONTINUATIONS, PERPLEXITY))
-                lines.append(
-                    (
-                        emotion, str(layer), f"{dose:g}", _signed(words.value), _band(words.ci_low, words.ci_high),
-                        _signed(words.chance), _band(words.null_low, words.null_high),
-                        p_cell(words.p),
-                        _signed(told.value, 3), _band(told.ci_low, told.ci_high, 3),
-                        "collapsed" if damage.value != damage.value else f"{damage.value:.2f}",
-                        f"{words.n_unique}, {told.n_unique}",
-                    )
-                )  # fmt: skip
-    collapsed = sum(row.statistic == PERPLEXITY and row.value != row.value for row in rows)
-    notes = (
-        *([f"{collapsed} of {len(lines)} cells collapsed: numbers overflow, no effect is stated. Try smaller doses."]
-          if collapsed else []),
-        "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
-        "n: contexts behind own words and behind the other two. p is not adjusted for the number of cells.",
-        *(f"Written to {file}" for file in files),
-    )  # fmt: skip
-    return Table(columns, lines, notes=notes)
-
-
-def _signed(value: float, digits: int = 2) -> str:
-    return "–" if value != value else f"{value:+z.{digits}f}"
-
-
-def _band(low: float, high: float, digits: int = 2) -> str:
-    return "–" if low != low else f"[{low:+z.{digits}f}, {high:+z.{digits}f}]"

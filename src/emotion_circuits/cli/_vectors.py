@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, KindName, check_writable
 from emotion_circuits.cli._options import STORE_OPTIONS, Json, Seed, StoreOptions, command, flag
-from emotion_circuits.cli._output import emit
+from emotion_circuits.cli._output import emit, layer_name
 from emotion_circuits.cli._paths import output_path
-from emotion_circuits.cli._vector_tables import Show, table_of
+from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import Activations, DirectionSet
     from emotion_circuits.statistics import Measure
+
+
+Show = Literal["stability", "cleanings", "foils", "intensity"]
+NOTES: dict[Show, str] = {
+    "stability": "n counts scenarios; chance: labels permuted within them.",
+    "cleanings": "Each at the layer that implicit development texts choose; n counts scenarios.",
+    "foils": "Shares: of test texts over a threshold halfway between emotion and neutral of development texts.",
+    "intensity": "Mean over series of the correlation of projection and step; chance: steps permuted within series.",
+}
 
 
 @command(example="vectors --activations-dir activations/gpt2 --output gpt2_vectors.safetensors", writes="output")
@@ -55,7 +64,7 @@ def vectors(
     Per emotion and layer: the specific direction's norm (over the layer's median residual norm) and
     its split-half cosine, each beside what labels permuted within scenarios give; with `--show`, AUROC
     by cleaning, texts that hold an emotion's word without the emotion, or series in which an emotion
-    grows. The layer marked * was chosen on development scenarios. Needs no model.
+    grows. Needs no model.
     """
     from emotion_circuits.directions import (
         DEFAULT_SHARE,
@@ -95,7 +104,14 @@ def vectors(
     save_directions(fitted, output)
     result = {"file": output, "model": fitted.source.model, "position": where, "kinds": tuple(fitted.vectors),
               "cleaned": fitted.cleaned, "chosen_layer": fitted.chosen_layer, "measures": rows}  # fmt: skip
-    emit(result, json, table=table_of(show, fitted, rows, str(output)))
+    chosen = ", ".join(f"{emotion} {layer_name(layer)}" for emotion, layer in fitted.chosen_layer.items())
+    notes = (
+        NOTES[show],
+        f"Layers chosen on development scenarios: {chosen or 'none, there are too few'}",
+        f"Written to {output}",
+    )
+    title = f"{fitted.source.model}, {where}, {show}"
+    emit(result, json, table=row_table(rows, title=title, hide=("model", "position"), wide=True, notes=notes))
 
 
 def _measures(show: Show, explicit: Activations, fitted: DirectionSet, folder: Path, seed: int) -> list[Measure]:

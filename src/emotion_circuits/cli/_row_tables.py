@@ -1,0 +1,126 @@
+"""Rows of results as a table for the screen: one printer for everything that has a value, an interval and a chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+from emotion_circuits.cli._output import Table, format_cell, layer_name, p_cell
+
+SHOWN_ROWS = 60
+HEAD_WIDTH = 16
+DIGITS = 3
+OF_THE_FIRST = ("null_low", "ceiling", "n_unique")
+"""What a table of several statistics says of the first only; the file has it of all."""
+STATISTIC = "statistic"
+HEADS = {
+    "ci_low": "95 % interval", "null_low": "by chance, 95 %", "p_random": "p over chance", "n_unique": "n",
+    "layer_a": "layer", "layer_b": "layer in the other", "ci95": "95 % interval",
+}  # fmt: skip
+"""Fields that the screen calls by another name than the file; the others lose their underscores only."""
+
+
+def row_table(
+    rows: Iterable[Any],
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+    hide: Sequence[str] = (),
+    heads: Mapping[str, str] | None = None,
+    wide: bool = False,
+    most: int = SHOWN_ROWS,
+) -> Table:
+    """Rows with a column for each field that says something.
+
+    Both ends of an interval share a cell. Fields that are empty everywhere are left out, and names that are the same
+    in all rows are said once, in a note.
+
+    Args:
+        rows: named tuples or mappings with one set of fields.
+        title: stands above.
+        notes: stand below.
+        hide: fields that the title says, or the file has for those who need them.
+        heads: what the screen calls fields, besides `HEADS`.
+        wide: a line for all statistics of one thing: the first with all its fields, others beside it with the most
+            important ones.
+        most: rows shown; a note counts the rest.
+    """
+    records = [dict(row if isinstance(row, Mapping) else row._asdict()) for row in rows]
+    names = [name for name in (records[0] if records else {}) if name not in hide]
+    names = [name for name in names if any(not _is_empty(record[name]) for record in records)]
+    same = [name for name in names if len(records) > 1 and _is_name(records, name)]
+    names = [name for name in names if name not in same and (not wide or name != STATISTIC)]
+    said = [f"{_head(name, heads)}: {records[0][name]}" for name in same]
+    columns, lines = _wide(records, names) if wide else _long(records, names)
+    left = len(lines) - most
+    return Table(
+        # A statistic heads its own value; what follows is beside it.
+        [fill(of if of and name == "value" else _head(name, heads), HEAD_WIDTH) for of, name in columns],
+        lines[:most],
+        title=title,
+        notes=[*(["; ".join(said)] if said else []), *([f"{left} more rows in the file"] if left > 0 else []), *notes],
+    )
+
+
+Columns = list[tuple[str, str]]
+"""Of each column the statistic it is of, or nothing, and its field."""
+
+
+def _long(records: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[Columns, list[tuple[str, ...]]]:
+    shown = _without_ends(names)
+    return [("", name) for name in shown], [tuple(_cell(record, name) for name in shown) for record in records]
+
+
+def _wide(records: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[Columns, list[tuple[str, ...]]]:
+    """What stands before the value says what a line is about, the rest belongs to the statistic."""
+    keys, numbers = names[: names.index("value")], names[names.index("value") :]
+    by_key: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for record in records:
+        by_key.setdefault(tuple(record[key] for key in keys), {})[record[STATISTIC]] = record
+    columns: Columns = [("", key) for key in keys]
+    for place, statistic in enumerate(dict.fromkeys(record[STATISTIC] for record in records)):
+        own = [record for record in records if record[STATISTIC] == statistic]
+        told = [name for name in numbers if any(not _is_empty(record[name]) for record in own)]
+        columns += [(statistic, name) for name in _without_ends(told) if not place or name not in OF_THE_FIRST]
+    lines = []
+    for of in by_key.values():
+        first = next(iter(of.values()))
+        lines.append(tuple(_cell(of.get(s, {}) if s else first, name) for s, name in columns))
+    return columns, lines
+
+
+def _without_ends(names: Sequence[str]) -> list[str]:
+    """The fields that get a column: of an interval only its start."""
+    return [name for name in names if not (name.endswith("_high") and name.replace("_high", "_low") in names)]
+
+
+def _head(name: str, heads: Mapping[str, str] | None) -> str:
+    known = {**HEADS, **(heads or {})}
+    return known.get(name) or name.replace("_low", " 95 %").replace("_", " ")
+
+
+def _cell(record: Mapping[str, Any], name: str) -> str:
+    value, high = record.get(name), record.get(name.replace("_low", "_high"))
+    if name.endswith("_low"):
+        return "–" if _is_empty(value) or _is_empty(high) else _interval(value, high)
+    if _is_empty(value):
+        return "–"
+    if name.startswith("layer") and isinstance(value, int):
+        return layer_name(value)
+    if isinstance(value, tuple) and len(value) == 2 and name == "ci95":
+        return _interval(*value)
+    return p_cell(value) if name in ("p", "q") or name.startswith("p_") else format_cell(value, DIGITS)
+
+
+def _interval(low: Any, high: Any) -> str:
+    return f"[{low:z.{DIGITS}g}, {high:z.{DIGITS}g}]"
+
+
+def _is_name(records: Sequence[dict[str, Any]], name: str) -> bool:
+    """Whether a field is one and the same word in all rows."""
+    return isinstance(records[0][name], str) and len({record[name] for record in records}) == 1
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or value != value
