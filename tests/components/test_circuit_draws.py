@@ -29,6 +29,12 @@ SIZES = (0.1, 0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
+def case(contrast):
+    """Draws do not depend on the family."""
+    return contrast
+
+
+@pytest.fixture(scope="module")
 def means(case):
     return circuit_means(case.lm, GENERIC)
 

@@ -37,8 +37,8 @@ GREEDY = TextSetting(max_tokens=4, temperature=0.0, n_samples=1)
 
 
 @pytest.fixture
-def two(case):
-    return case.lm, replace(case.pairs, pairs=case.pairs.pairs[:2])
+def two(contrast):
+    return contrast.lm, replace(contrast.pairs, pairs=contrast.pairs.pairs[:2])
 
 
 def of(made, arm):

@@ -60,8 +60,8 @@ def test_a_layer_of_a_profile_is_the_sum_of_its_components(case, tmp_path):
     assert read_depths(tmp_path, "reference/gpt2").of.keys() == found.of.keys()
 
 
-def test_screens_made_together_are_those_made_apart(case):
-    lm, _, outcome = case
+def test_screens_made_together_are_those_made_apart(contrast):
+    lm, _, outcome = contrast
     unit = np.eye(lm.d_model)[1]
     both = both_screens(lm, outcome, steps=2, unit=unit)
     for kind, found in zip(("head", "unit"), both, strict=True):

@@ -59,8 +59,8 @@ def test_shifts_are_the_pairs_mean_difference_at_the_last_token(case):
             torch.testing.assert_close(found.shifts[Point(site, layer)].float(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_modulated_text_is_a_loop_of_hooks_without_a_cache(case):
-    lm, pairs, outcome = case
+def test_modulated_text_is_a_loop_of_hooks_without_a_cache(contrast):
+    lm, pairs, outcome = contrast
     pairs = replace(pairs, pairs=pairs.pairs[:2])
     circuit = modulation(lm, outcome, by="random", size=0.5, strengths=(2.0, 20.0), n_random=1)
     directions = direction_set(lm)

@@ -31,6 +31,12 @@ CLASSES = bank().names
 BRIDGE = ' He wrote, "'
 
 
+@pytest.fixture
+def lm(contrasting):
+    """What is ablated does not depend on the family; that edits are right in each does, and the engine's tests say so."""
+    return contrasting
+
+
 def some_texts(n: int) -> Dataset:
     """Scenarios of the bank, as many with commas as there are."""
     bank = prompts.bank().profile("baseline").select(split="test")

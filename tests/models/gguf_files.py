@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from emotion_circuits.models import ModelName
 from emotion_circuits.models._sources import reference_folder
 
 TOKENIZER = reference_folder(ModelName.parse("reference/gpt2"))
+VOCABULARY = 512
+"""Reading a vocabulary takes most of a conversion's time."""
 
 
 def tiny_config(family: str) -> Any:
     """Widths that quantized blocks of 32 numbers fill."""
     sizes = {} if family == "gpt2" else {"intermediate_size": 64}
-    return tiny_models.tiny_config(family, max_position_embeddings=64, **sizes)
+    return tiny_models.tiny_config(family, max_position_embeddings=64, vocab_size=VOCABULARY, **sizes)
 
 
 LLAMA = {
@@ -113,6 +116,20 @@ def byte_level(tokenizer_file: Path) -> dict[str, Any]:
         "bos_token_id": 0,
         "eos_token_id": 0,
     }
+
+
+@cache
+def _first_tokens() -> dict[str, Any]:
+    """The reference models' tokenizer as its training began: with the first tokens and merges only."""
+    keys = byte_level(TOKENIZER / "tokenizer.json")
+    tokens = keys["tokens"][:VOCABULARY]
+    merges = [merge for merge in keys["merges"] if {*merge.split(), merge.replace(" ", "")} <= {*tokens}]
+    return keys | {"tokens": tokens, "token_type": keys["token_type"][:VOCABULARY], "merges": merges}
+
+
+def small_tokenizer() -> dict[str, Any]:
+    """The keys of a byte-level tokenizer of `VOCABULARY` tokens."""
+    return {**_first_tokens()}
 
 
 def _model_keys(config: Any, architecture: str) -> dict[str, Any]:

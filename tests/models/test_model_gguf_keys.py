@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf_files import TOKENIZER, tiny_config, write_gguf
+from gguf_files import VOCABULARY, small_tokenizer, tiny_config, write_gguf
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -66,7 +66,7 @@ def same_logits(file: Path, model: PreTrainedModel) -> None:
 )
 def test_llama_keys_are_honoured(changes: Any, keys: Any, tmp_path: Path, empty_caches: Path) -> None:
     model = model_of("llama", **changes)
-    write_gguf(tmp_path / "llama.gguf", model, TOKENIZER / "tokenizer.json", keys=keys)
+    write_gguf(tmp_path / "llama.gguf", model, small_tokenizer(), keys=keys)
     same_logits(tmp_path / "llama.gguf", model)
 
 
@@ -79,7 +79,7 @@ def test_rope_factors_are_honoured(factor: float, tmp_path: Path, empty_caches: 
     model.model.rotary_emb.inv_freq = scaled / factor
     keys = {"llama.rope.scaling.factor": factor}
     tensors = {"rope_freqs.weight": factors.numpy()}
-    write_gguf(tmp_path / "llama.gguf", model, TOKENIZER / "tokenizer.json", keys=keys, tensors=tensors)
+    write_gguf(tmp_path / "llama.gguf", model, small_tokenizer(), keys=keys, tensors=tensors)
     same_logits(tmp_path / "llama.gguf", model)
 
 
@@ -87,7 +87,7 @@ def test_rope_factors_are_honoured(factor: float, tmp_path: Path, empty_caches: 
 @pytest.mark.parametrize("positions", [64, 1024])
 def test_gpt2_with_any_context(positions: int, tied: bool, tmp_path: Path, empty_caches: Path) -> None:
     model = model_of("gpt2", n_positions=positions, tie_word_embeddings=tied, layer_norm_epsilon=0.02)
-    write_gguf(tmp_path / "gpt2.gguf", model, TOKENIZER / "tokenizer.json", "gpt2")
+    write_gguf(tmp_path / "gpt2.gguf", model, small_tokenizer(), "gpt2")
     same_logits(tmp_path / "gpt2.gguf", model)
     assert load(str(tmp_path / "gpt2.gguf")).max_positions == positions
 
@@ -116,7 +116,7 @@ def test_gemma3_keys_are_honoured(changes: Any, keys: Any, tmp_path: Path, empty
     """Texts are longer than the window."""
     model = model_of("gemma3_text", **{"query_pre_attn_scalar": 8, "layer_types": None, **changes})
     assert model.config.sliding_window < IDS.shape[1]
-    write_gguf(tmp_path / "gemma.gguf", model, TOKENIZER / "tokenizer.json", "gemma3", keys=keys)
+    write_gguf(tmp_path / "gemma.gguf", model, small_tokenizer(), "gemma3", keys=keys)
     same_logits(tmp_path / "gemma.gguf", model)
 
 
@@ -126,7 +126,7 @@ def test_the_model_is_the_one_that_transformers_reads(
     family: str, quantized: bool, tmp_path: Path, empty_caches: Path
 ) -> None:
     model = model_of(family, **({"n_positions": 1024} if family == "gpt2" else {}))
-    write_gguf(tmp_path / "m.gguf", model, TOKENIZER / "tokenizer.json", family, quantized=quantized)
+    write_gguf(tmp_path / "m.gguf", model, small_tokenizer(), family, quantized=quantized)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
     assert torch.equal(load(str(tmp_path / "m.gguf")).hf(IDS).logits, theirs(IDS).logits)
     assert torch.equal(theirs(IDS).logits, model(IDS).logits) is not quantized
@@ -154,7 +154,7 @@ ONE = np.ones(32, np.float32)
         ("gemma3", {"gemma3.attention.sliding_window": None}, {}, "sliding_window is missing"),
         ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, {}, "gemma3.final_logit_softcapping = 30.0"),
         ("gemma3", {"gemma3.attention.sliding_window_pattern": 2}, {}, "sliding_window_pattern = 2"),
-        ("llama", {"llama.vocab_size": 4095}, {}, "llama.vocab_size = 4095"),
+        ("llama", {"llama.vocab_size": VOCABULARY - 1}, {}, f"llama.vocab_size = {VOCABULARY - 1}"),
         ("llama", {"general.type": "adapter"}, {}, "general.type = adapter"),
         ("llama", {"split.count": 3}, {}, "split.count = 3"),
         ("llama", {}, {"rope_factors_long.weight": ONE[:4]}, "tensor rope_factors_long.weight"),
@@ -173,9 +173,8 @@ ONE = np.ones(32, np.float32)
 def test_what_cannot_be_honoured_is_named(
     family: str, keys: Any, tensors: Any, named: str, tmp_path: Path, empty_caches: Path
 ) -> None:
-    tokenizer = TOKENIZER / "tokenizer.json"
     model = model_of("gemma3_text" if family == "gemma3" else family)
-    write_gguf(tmp_path / "m.gguf", model, tokenizer, family, keys=keys, tensors=tensors)
+    write_gguf(tmp_path / "m.gguf", model, small_tokenizer(), family, keys=keys, tensors=tensors)
     with pytest.raises(InputError, match=r"m\.gguf cannot be converted exactly") as caught:
         load(str(tmp_path / "m.gguf"))
     assert named in str(caught.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_files import TOKENIZER, byte_level, tiny_config, write_gguf
+from gguf_files import VOCABULARY, byte_level, small_tokenizer, tiny_config, write_gguf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -154,7 +154,7 @@ def test_merges_follow_the_scores(tiny: PreTrainedModel, tmp_path: Path, empty_c
 
 
 def test_added_tokens_stay_whole(tiny: PreTrainedModel, tmp_path: Path, empty_caches: Path) -> None:
-    keys = byte_level(TOKENIZER / "tokenizer.json")
+    keys = small_tokenizer()
     n = len(keys["tokens"])
     keys["tokens"][n - 3 :] = ["<|im start|>", "<｜begin▁of▁sentence｜>", "<think>"]
     keys["token_type"][n - 3 :] = [3, 3, 4]
@@ -176,17 +176,17 @@ def test_added_tokens_stay_whole(tiny: PreTrainedModel, tmp_path: Path, empty_ca
         ({"merges": None}, "tokenizer.ggml.merges is missing"),
         ({"bos_token_id": 5000}, "tokenizer.ggml.bos_token_id = 5000"),
         ({"bos_token_id": None, "add_bos_token": True}, "tokenizer.ggml.bos_token_id is missing"),
-        ({"tokens": ["a"] * 4096}, "some token is there twice"),
-        ({"tokens": [str(i) for i in range(4097)]}, "tokenizer.ggml.tokens = 4097"),
-        ({"token_type": [9] * 4096}, "tokenizer.ggml.token_type = 9"),
-        ({"token_type": [1] * 4000}, "tokenizer.ggml.token_type: 4000 values"),
+        ({"tokens": ["a"] * VOCABULARY}, "some token is there twice"),
+        ({"tokens": [str(i) for i in range(VOCABULARY + 1)]}, f"tokenizer.ggml.tokens = {VOCABULARY + 1}"),
+        ({"token_type": [9] * VOCABULARY}, "tokenizer.ggml.token_type = 9"),
+        ({"token_type": [1] * 400}, "tokenizer.ggml.token_type: 400 values"),
     ],
 )
 def test_what_a_tokenizer_cannot_honour_is_named(
     changes: Any, named: str, tiny: PreTrainedModel, tmp_path: Path, empty_caches: Path
 ) -> None:
     with pytest.raises(InputError, match="cannot be converted exactly") as caught:
-        convert(tmp_path / "m.gguf", tiny, byte_level(TOKENIZER / "tokenizer.json") | changes)
+        convert(tmp_path / "m.gguf", tiny, small_tokenizer() | changes)
     assert named in str(caught.value)
     assert not empty_caches.exists()
 
@@ -196,4 +196,4 @@ def test_a_tokenizer_that_makes_no_sense(
     changes: Any, tiny: PreTrainedModel, tmp_path: Path, empty_caches: Path
 ) -> None:
     with pytest.raises(InputError, match="cannot be read as a GGUF model"):
-        convert(tmp_path / "m.gguf", tiny, byte_level(TOKENIZER / "tokenizer.json") | changes)
+        convert(tmp_path / "m.gguf", tiny, small_tokenizer() | changes)

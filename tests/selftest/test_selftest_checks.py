@@ -315,11 +315,14 @@ def of_few_pairs(subject: Subject, emotion: str) -> WordSetOutcome:
     ("spoil", "expected"), SABOTAGES, ids=[f"{i}-{spoil.__name__}" for i, (spoil, _) in enumerate(SABOTAGES)]
 )
 def test_sabotage_is_seen(monkeypatch, spoil, expected):
-    """With fewer doses, draws and pairs than checks take: what is wrong is seen all the same."""
+    """With fewer doses, draws and pairs than checks take, and where passes are many with one emotion: what is wrong is
+    seen all the same."""
     monkeypatch.setattr("emotion_circuits.selftest._bench.CANDIDATE_DOSES", (-0.2, 0.2))
     monkeypatch.setattr(Bench, "drawn", lambda self, few, many: 40)
     for room in (swaps, joins):
         monkeypatch.setattr(room, "outcome_of", of_few_pairs)
+    for room in (swaps, joins, circuits):
+        monkeypatch.setattr(room, "emotions_of", lambda bench: EMOTIONS[:1])
     bench = spoil(monkeypatch)
     for method, at_least in expected:
         failed = [one for one in checked(method, bench) if not one.ok]

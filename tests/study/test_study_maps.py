@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from emotion_circuits.comparison import PairMeasure
-from emotion_circuits.statistics import read_claims
-from emotion_circuits.study import SharingPlan, Study, plan_study, run_study
+from emotion_circuits.report import write_report
+from emotion_circuits.statistics import judge, read_claims, write_claims
+from emotion_circuits.study import SharingPlan, Study, plan_study, read_unjudged, run_study
 from small_study import Small
 
 EMOTIONS = ("gratitude", "anger", "apology")
@@ -25,14 +26,20 @@ def pairs(small: Small) -> tuple[str, str]:
     return f"{small.slug} → {small.other_slug}", f"{small.other_slug} → {small.slug}"
 
 
+LAST = "mapped_steering"
+
+
 @pytest.fixture(scope="module")
 def folder(small: Small, undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study of one model with a second one added."""
+    """The study of one model with a second one added: of that one what maps need, and a report of all that is there."""
     results = tmp_path_factory.mktemp("maps")
     shutil.copytree(undisturbed, results / "baseline")
-    result = run_study(two(small, results))
-    assert f"steering/{small.slug}" in result.kept and f"steering/{small.other_slug}" in result.computed
-    return results / "baseline"
+    result, here = run_study(two(small, results), only=(LAST,)), results / "baseline"
+    assert f"sweep/{small.slug}" in result.kept and f"sweep/{small.other_slug}" in result.computed
+    stages = [stage.name for stage in plan_study(two(small, results))]
+    write_claims(here / "claims.json", judge(read_unjudged(here, stages)))
+    write_report(here)
+    return here
 
 
 def test_both_directions_are_claimed_with_chance_interval_and_evidence(small: Small, folder: Path) -> None:
@@ -66,7 +73,7 @@ def test_the_report_shows_the_maps(small: Small, folder: Path) -> None:
 
 
 def test_a_second_run_computes_nothing(small: Small, folder: Path) -> None:
-    assert run_study(two(small, folder.parent)).computed == ()
+    assert run_study(two(small, folder.parent), only=(LAST,)).computed == ()
 
 
 def test_one_model_or_an_untrained_second_one_is_not_compared(small: Small) -> None:
