@@ -33,7 +33,7 @@ BRIDGE = ' He wrote, "'
 
 @pytest.fixture
 def lm(contrasting):
-    """What is ablated does not depend on the family; that edits are right in each does, and the engine's tests say so."""
+    """What is ablated does not depend on the family; whether edits are right in each is for the engine's tests."""
     return contrasting
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _first_tokens() -> dict[str, Any]:
 
 def small_tokenizer() -> dict[str, Any]:
     """The keys of a byte-level tokenizer of `VOCABULARY` tokens."""
-    return {**_first_tokens()}
+    return deepcopy(_first_tokens())
 
 
 def _model_keys(config: Any, architecture: str) -> dict[str, Any]:

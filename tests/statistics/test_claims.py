@@ -324,10 +324,10 @@ def test_unreadable_and_unwritable_places_are_input_errors(tmp_path):
     with pytest.raises(InputError, match="not JSON"):
         read_claims(tmp_path / "binary.json")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="Cannot write"):
         write_claims(tmp_path / "file" / "claims.json", judge([claim()]))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="Cannot write"):
         write_claims(tmp_path / "folder", judge([claim()]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["binary.json", "file", "folder"]
 
@@ -336,13 +336,13 @@ def test_a_write_that_fails_halfway_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "claims.json"
     write_claims(path, judge([claim()]))
     before = path.read_bytes()
-    whole_write = Path.write_bytes
+    whole_write = Path.write_text
 
-    def disk_full(self: Path, data: bytes) -> int:
-        whole_write(self, data[: len(data) // 2])
+    def disk_full(self: Path, data: str, **options: str) -> int:
+        whole_write(self, data[: len(data) // 2], **options)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    monkeypatch.setattr(Path, "write_text", disk_full)
     with pytest.raises(InputError, match="No space left"):
         write_claims(path, judge([claim(layer=1)]))
     assert path.read_bytes() == before

@@ -15,6 +15,7 @@ OF_THE_FIRST = ("null_low", "ceiling", "n_unique")
 """What a table of several statistics says of the first only; the file has it of all."""
 STATISTIC = "statistic"
 HEADS = {
+    "id": "claim",
     "ci_low": "95 % interval", "null_low": "by chance, 95 %", "p_random": "p over chance", "n_unique": "n",
     "layer_a": "layer", "layer_b": "layer in the other", "ci95": "95 % interval",
 }  # fmt: skip

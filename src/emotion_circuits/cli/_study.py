@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from emotion_circuits._own_files import NAMED
 from emotion_circuits.cli._errors import FAILURE
 from emotion_circuits.cli._options import Emotions, Json, command, flag
-from emotion_circuits.cli._output import Table, emit, p_cell, say
+from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.cli._progress import keeping, progress
+from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
-    from emotion_circuits.statistics import Claim
     from emotion_circuits.study import StudyResult
 
 
@@ -32,6 +32,10 @@ def study(
     threads: Annotated[int | None, flag(help="Threads of every worker; part of the result's key.")] = None,
     seed: Annotated[int | None, flag(help="Seed of everything random.", at_least=0)] = None,
     batch_tokens: Annotated[int | None, flag(help="Tokens of one forward pass.", at_least=1)] = None,
+    jobs: Annotated[
+        int | None,
+        flag(help="Processes that stages run in, side by side; by default one a model, if there is room.", at_least=1),
+    ] = None,
     full: Annotated[bool, flag(help="Every layer, finer doses and more draws: hours instead of minutes.")] = False,
     json: Json = False,
 ) -> int | None:
@@ -61,7 +65,7 @@ def study(
         chosen = chosen.lifted()
     say(f"{chosen.profile} study of {', '.join(chosen.models)}, into {chosen.folder}")
     with keeping(f"Finished stages are kept in {chosen.folder}; the same command goes on from there."):
-        result = run_study(chosen, tell=say, progress=progress)
+        result = run_study(chosen, jobs=jobs, tell=say, progress=progress)
     emit(_plain(result), json, table=claims_table(result))
     for stage, why in result.failed.items():
         say(f"failed: {stage}: {why}")
@@ -82,32 +86,19 @@ def _plain(result: StudyResult) -> dict[str, Any]:
     }
 
 
+SHOWN = ("id", "model", "emotion", "layer", "value", "ci95", "chance")
+
+
 def claims_table(result: StudyResult) -> Table:
     """Every claim with its interval, chance, strongest floor, n and verdict; then where the report lies."""
-    columns = ("claim", "model", "emotion", "layer", "value", "95 % interval", "chance", "highest floor", "p adj.", "n",
-               "verdict")  # fmt: skip
-    rows = [_row(claim) for claim in result.claims]
+    rows = []
+    for claim in result.claims:
+        floor = max(claim.floors.items(), key=lambda item: item[1], default=None)
+        told = "" if floor is None else f"{floor[1]:.2f} {floor[0].replace('_', ' ')}"
+        rows.append({
+            **{name: getattr(claim, name) for name in SHOWN},
+            "highest floor": told, "p_adjusted": claim.p_adjusted, "n_unique": claim.n_unique,
+            "verdict": claim.verdict,
+        })  # fmt: skip
     did = f"{len(result.computed)} stages computed, {len(result.kept)} kept, {result.seconds:.1f} s"
-    return Table(columns, rows, title="Claims", notes=(did, f"Report: {result.report}"))
-
-
-def _row(claim: Claim) -> tuple[str, ...]:
-    interval = "–" if claim.ci95 is None else f"[{claim.ci95[0]:.2f}, {claim.ci95[1]:.2f}]"
-    floor = max(claim.floors.items(), key=lambda item: item[1], default=None)
-    return (
-        claim.id,
-        claim.model,
-        claim.emotion or "",
-        "" if claim.layer is None else str(claim.layer),
-        _number(claim.value),
-        interval,
-        _number(claim.chance),
-        "" if floor is None else f"{floor[1]:.2f} {floor[0].replace('_', ' ')}",
-        p_cell(claim.p_adjusted),
-        str(claim.n_unique),
-        claim.verdict or "",
-    )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return row_table(rows, title="Claims", notes=(did, f"Report: {result.report}"), most=len(rows))

@@ -7,13 +7,13 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from numbers import Real
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
 
 from ._multiple import holm
@@ -250,24 +250,10 @@ def write_claims(path: str | os.PathLike[str], claims: Sequence[Claim]) -> None:
     """Write claims.json in one step: the file is the old one or the new one, never half of it.
 
     Raises:
-        InputError: unjudged claims, or a folder that cannot be written.
+        InputError: unjudged claims.
+        WriteError: a folder that cannot be written.
     """
-    target = Path(path)
-    text = claims_json(claims)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode("utf-8"))
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"The claims cannot be written to {target}.",
-            found=error.strerror or error,
-            next_step="choose another folder",
-        ) from error
-    finally:
-        with suppress(OSError):  # there is nothing left of it after a success
-            temporary.unlink()
+    write_text(Path(path), claims_json(claims))
 
 
 def read_claims(path: str | os.PathLike[str]) -> tuple[Claim, ...]:

@@ -50,14 +50,14 @@ def plan_study(study: Study) -> tuple[Stage, ...]:
     """
     common = study.model_dump(mode="json", include={*COMMON})
     common |= {"device": resolve_device(study.device).type, "texts": study.bank.hash}
-    stages = [_stage(study, *step, common) for step in _steps(study)]
+    stages = [_stage(study, *step, common) for step in steps_of(study)]
     names = tuple(stage.name for stage in stages)
     stages.append(Stage("claims", {}, names, lambda work: judge_all(work, names), partial=True))
     tables = {"beside": tables_beside(study)}
     return (*stages, Stage("report", tables, (*names, "claims"), write_report, partial=True))
 
 
-def _steps(study: Study) -> list[tuple[Analysis, AnalysisPlan, tuple[str, ...]]]:
+def steps_of(study: Study) -> list[tuple[Analysis, AnalysisPlan, tuple[str, ...]]]:
     """Every analysis and what it runs for. Those of single models go model by model, so that each is loaded once."""
     steps = [(one, plan, target) for one, plan in study.planned for target in one.targets(study)]
     single, shared = ([s for s in steps if (s[0].scope == "model") == of_one] for of_one in (True, False))

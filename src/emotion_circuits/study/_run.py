@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from emotion_circuits._lock import owned
-from emotion_circuits._parts import Parts
 from emotion_circuits.analyses import Progress, Workshop, no_progress
 from emotion_circuits.errors import EmotionCircuitsError, InputError, WriteError
 from emotion_circuits.prompts import lacking, write_bank
@@ -18,6 +18,7 @@ from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study, keep_settings
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
+from emotion_circuits.study._workers import Outcome, Workers, parts_of, usual_jobs
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def run_study(
     study: Study,
     *,
     only: Collection[str] = (),
+    jobs: int | None = 1,
     tell: Callable[[str], None] = lambda _: None,
     progress: Progress = no_progress,
 ) -> StudyResult:
@@ -59,6 +61,9 @@ def run_study(
     Args:
         study: what to do.
         only: kinds of stages (`directions`, an analysis' name): these and what they need; all by default.
+        jobs: processes that stages run in, side by side where they do not wait for each other; it changes no number.
+            Each holds a model, and a script that asks for more than one needs `if __name__ == "__main__"`. None for
+            `usual_jobs`.
         tell: called with a line when a stage starts, is kept or is done.
         progress: shows long steps.
 
@@ -82,8 +87,13 @@ def run_study(
         if only:
             stages = needed_for(stages, only)
         run = _Run(store, Workshop(study, tell, progress), keys_of(stages))
-        for place, stage in enumerate(stages, 1):
-            run.take(stage, f"[{place}/{len(stages)}] {stage.name}")
+        labels = {stage.name: f"[{place}/{len(stages)}] {stage.name}" for place, stage in enumerate(stages, 1)}
+        jobs = usual_jobs(study) if jobs is None else jobs
+        if jobs > 1:
+            _side_by_side(run, stages, labels, jobs)
+        else:
+            for stage in stages:
+                run.take(stage, labels[stage.name])
         judged = not only and "claims" not in run.failed
         claims = () if not judged else read_claims(study.folder / "claims.json")
     return StudyResult(
@@ -113,37 +123,81 @@ class _Run:
 
     def take(self, stage: Stage, label: str) -> None:
         """Keep a finished stage, run another, and note why it cannot run."""
-        work, tell = self.work, self.work.tell
-        lacking = [name for name in stage.inputs if name in work.missing]
-        if lacking and not stage.partial:
-            self.not_run.append(stage.name)
-            self._lose(stage, f"{label}: not run, for want of {', '.join(lacking)}")
+        key = self.key_of(stage, label)
+        if key is None:
             return
-        if lacking:  # it is another result than with all of its inputs
-            inputs = [self.keys[name] for name in stage.inputs if name not in lacking]
-            self.keys[stage.name] = stage_key(stage.name, stage.parameters | {"without": lacking}, inputs)
-        key, watch = self.keys[stage.name], Stopwatch()
-        if self.store.finished(stage.name, key):
-            self.kept.append(stage.name)
-            tell(f"{label}: kept")
-            return
-        work.parts = Parts(work.folder / ".parts" / stage.name.replace("/", "_"), key)
+        work, watch = self.work, Stopwatch()
+        work.parts = parts_of(work.folder, stage.name, key)
         try:
             files = stage.run(work)
         except WriteError:  # the next stage could not be kept either
             raise
         except EmotionCircuitsError as error:
-            self.failed[stage.name] = " ".join(str(error).split())
-            if isinstance(error, InputError):
+            why = " ".join(str(error).split())
+            self.end(stage, label, Outcome(failed=why, bad_input=isinstance(error, InputError)))
+        else:
+            self.end(stage, label, Outcome(tuple(files), watch.seconds))
+
+    def key_of(self, stage: Stage, label: str) -> str | None:
+        """The key to run a stage under; None where it is kept, or cannot run for want of what it needs."""
+        work, tell = self.work, self.work.tell
+        lacking = [name for name in stage.inputs if name in work.missing]
+        if lacking and not stage.partial:
+            self.not_run.append(stage.name)
+            self._lose(stage, f"{label}: not run, for want of {', '.join(lacking)}")
+            return None
+        if lacking:  # it is another result than with all of its inputs
+            inputs = [self.keys[name] for name in stage.inputs if name not in lacking]
+            self.keys[stage.name] = stage_key(stage.name, stage.parameters | {"without": lacking}, inputs)
+        if self.store.finished(stage.name, self.keys[stage.name]):
+            self.kept.append(stage.name)
+            tell(f"{label}: kept")
+            return None
+        return self.keys[stage.name]
+
+    def end(self, stage: Stage, label: str, found: Outcome) -> None:
+        """Note what became of a stage that ran."""
+        if found.failed:
+            self.failed[stage.name] = found.failed
+            if found.bad_input:
                 self.bad_input.add(stage.name)
-            self._lose(stage, f"{label}: failed. {self.failed[stage.name]}")
+            self._lose(stage, f"{label}: failed. {found.failed}")
             return
-        self.store.finish(stage.name, key, files, watch.seconds, stage.parameters)
-        work.parts.clear()
+        key = self.keys[stage.name]
+        self.store.finish(stage.name, key, found.files, found.seconds, stage.parameters)
+        parts_of(self.work.folder, stage.name, key).clear()
         self.computed.append(stage.name)
-        tell(f"{label}: {watch.seconds:.1f} s")
+        self.work.tell(f"{label}: {found.seconds:.1f} s")
 
     def _lose(self, stage: Stage, why: str) -> None:
         self.work.missing.add(stage.name)
         self.store.forget(stage.name)
         self.work.tell(why)
+
+
+def _side_by_side(run: _Run, stages: Sequence[Stage], labels: Mapping[str, str], jobs: int) -> None:
+    """Every stage as soon as what it needs is there; what reads all of them runs in this process."""
+    waiting = {stage.name: stage for stage in stages}
+    begun: dict[str, Stage] = {}
+    with ExitStack() as stack:
+        workers: Workers | None = None  # they take seconds to start: not for a study that is finished
+        while waiting or begun:
+            for stage in [*waiting.values()]:
+                if any(name in waiting or name in begun for name in stage.inputs):
+                    continue
+                if stage.partial:
+                    del waiting[stage.name]
+                    run.take(stage, labels[stage.name])
+                elif workers is None or workers.free:
+                    del waiting[stage.name]
+                    key = run.key_of(stage, labels[stage.name])
+                    if key is not None:
+                        workers = workers or stack.enter_context(Workers(run.work.study, jobs))
+                        workers.start(stage.name, key, run.work.missing)
+                        begun[stage.name] = stage
+            if begun and workers is not None:
+                for name, said in workers.said():
+                    if isinstance(said, Outcome):
+                        run.end(begun.pop(name), labels[name], said)
+                    else:
+                        run.work.tell(said)
