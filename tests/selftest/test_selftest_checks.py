@@ -13,7 +13,7 @@ from emotion_circuits import engine
 from emotion_circuits.components import WordSetOutcome
 from emotion_circuits.engine import Check, Point, Verification
 from emotion_circuits.interventions import Choice
-from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, plant, planted_bank
+from emotion_circuits.selftest import CHECKS, Bench, Head, PlantSpec, Subject, _bank, plant, planted_bank
 from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_circuits as circuits
 from emotion_circuits.selftest import _checks_claims as claims
@@ -315,8 +315,11 @@ def of_few_pairs(subject: Subject, emotion: str) -> WordSetOutcome:
     ("spoil", "expected"), SABOTAGES, ids=[f"{i}-{spoil.__name__}" for i, (spoil, _) in enumerate(SABOTAGES)]
 )
 def test_sabotage_is_seen(monkeypatch, spoil, expected):
-    """With fewer doses, draws and pairs than checks take, and where passes are many with one emotion: what is wrong is
-    seen all the same."""
+    """With fewer texts, doses, draws and pairs than checks take, and where passes are many with one emotion: what is
+    wrong is seen all the same."""
+    if spoil is not no_plant:  # what noise passes is a matter of how much there is of it
+        monkeypatch.setattr(_bank, "EXPLICIT", {"development": 8, "test": 8})
+        monkeypatch.setattr(_bank, "IMPLICIT", {"development": 6, "test": 16})
     monkeypatch.setattr("emotion_circuits.selftest._bench.CANDIDATE_DOSES", (-0.2, 0.2))
     monkeypatch.setattr(Bench, "drawn", lambda self, few, many: 40)
     for room in (swaps, joins):

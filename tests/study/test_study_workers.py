@@ -50,15 +50,15 @@ def test_side_by_side_gives_the_same_bytes_and_says_the_same(small: Small, tmp_p
     found = {}
     for jobs in (1, 2):
         said: list[str] = []
-        study = of_both(small, tmp_path / str(jobs), analyses=(own,))
-        result = run_study(study, only=("sweep", "refused"), jobs=jobs, tell=said.append)
+        study = of_both(small, tmp_path / str(jobs), analyses=(own,), emotions=("gratitude",))
+        result = run_study(study, only=("directions", "refused"), jobs=jobs, tell=said.append)
         stages = read_json(study.folder / "manifest.json")["stages"]
         assert {f"refused/{name}" for name in (small.slug, small.other_slug)} == {*result.failed} == result.bad_input
         assert all("This cannot be." in why for why in result.failed.values())
         assert sum(line.startswith("asked about") for line in said) == 2 and not list(study.folder.rglob(".parts/*"))
         found[jobs] = {name: (entry["key"], entry["files"]) for name, entry in stages.items()}
-        assert run_study(study, only=("sweep",), jobs=jobs).computed == ()
-    assert found[1] == found[2] and any(name.startswith("sweep/") for name in found[1])
+        assert run_study(study, only=("directions",), jobs=jobs).computed == ()
+    assert found[1] == found[2] and any(name.startswith("directions/") for name in found[1])
 
 
 def test_what_breaks_in_a_worker_is_raised_with_its_traceback(small: Small, tmp_path: Path, own: Path) -> None:

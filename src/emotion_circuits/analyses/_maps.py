@@ -8,9 +8,7 @@ from pathlib import Path
 from emotion_circuits import prompts
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._fit_texts import SharingPlan, fit_folder
-from emotion_circuits.analyses._settings import (
-    EffectsOfInterest,
-)
+from emotion_circuits.analyses._settings import EffectsOfInterest
 from emotion_circuits.analyses._work import Workshop, activation_folder
 from emotion_circuits.comparison import (
     ALIGNMENT,
@@ -90,7 +88,8 @@ def _side(work: Workshop, name: str, explicit: Path) -> Side:
 
 def _in_shared_scenarios(work: Workshop, texts: Activations) -> Activations:
     """The emotions that stand in the same scenarios, which maps are judged by."""
-    own = {t.scenario for t in texts.data if t.emotion in work.bank.emotions and _alone(work, t.emotion)}
+    alone = {emotion for emotion in work.bank.emotions if _alone(work, emotion)}
+    own = {t.scenario for t in texts.data if t.emotion in alone}
     return texts.only([t.scenario not in own for t in texts.data])
 
 

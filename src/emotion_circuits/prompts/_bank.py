@@ -164,7 +164,7 @@ class Bank:
 
     def real_world_rows(self) -> tuple[RealWorldRow, ...]:
         """The rows behind `real_world`."""
-        return tuple(row for row in _rows("real_world.jsonl", RealWorldRow) if row.emotion in self.names)
+        return tuple(row for row in _all_real_world() if row.emotion in self.names)
 
     def continuations(self, split: str | None = None) -> tuple[Continuation, ...]:
         """What someone might say in each class; the first 12 of each bundled class are for development."""
@@ -299,13 +299,23 @@ def _bundled(name: str) -> EmotionClass:
 
 def contexts(split: str | None = None) -> tuple[Context, ...]:
     """40 neutral beginnings; the first 8 of each slot are for development, the others for test."""
+    return tuple(c for c in _all_contexts() if split is None or c.split == check_split(split))
+
+
+@cache
+def _all_contexts() -> tuple[Context, ...]:
     seen: Counter[str] = Counter()
     found = []
     for row in _rows("contexts.jsonl", _ContextRow):
         seen[row.slot] += 1
         own = "development" if seen[row.slot] <= _DEVELOPMENT_CONTEXTS_PER_SLOT else "test"
         found.append(Context(row.id, row.text, row.slot, own))
-    return tuple(c for c in found if split is None or c.split == check_split(split))
+    return tuple(found)
+
+
+@cache
+def _all_real_world() -> tuple[RealWorldRow, ...]:
+    return tuple(_rows("real_world.jsonl", RealWorldRow))
 
 
 @cache

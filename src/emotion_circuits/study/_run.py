@@ -90,7 +90,7 @@ def run_study(
         labels = {stage.name: f"[{place}/{len(stages)}] {stage.name}" for place, stage in enumerate(stages, 1)}
         jobs = usual_jobs(study) if jobs is None else jobs
         if jobs > 1:
-            _side_by_side(run, stages, labels, jobs)
+            _side_by_side(run, study, stages, labels, jobs)
         else:
             for stage in stages:
                 run.take(stage, labels[stage.name])
@@ -175,7 +175,7 @@ class _Run:
         self.work.tell(why)
 
 
-def _side_by_side(run: _Run, stages: Sequence[Stage], labels: Mapping[str, str], jobs: int) -> None:
+def _side_by_side(run: _Run, study: Study, stages: Sequence[Stage], labels: Mapping[str, str], jobs: int) -> None:
     """Every stage as soon as what it needs is there; what reads all of them runs in this process."""
     waiting = {stage.name: stage for stage in stages}
     begun: dict[str, Stage] = {}
@@ -192,7 +192,7 @@ def _side_by_side(run: _Run, stages: Sequence[Stage], labels: Mapping[str, str],
                     del waiting[stage.name]
                     key = run.key_of(stage, labels[stage.name])
                     if key is not None:
-                        workers = workers or stack.enter_context(Workers(run.work.study, jobs))
+                        workers = workers or stack.enter_context(Workers(study, jobs))
                         workers.start(stage.name, key, run.work.missing)
                         begun[stage.name] = stage
             if begun and workers is not None:
