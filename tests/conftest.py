@@ -26,7 +26,7 @@ FIRST = ("study/test_killed_study.py", "analyses/", "study/", "selftest/")
 """What takes longest begins, so that no worker is left with it at the end; the first two do not wait for each other."""
 
 
-QUICK = ("api", "directions", "engine", "interventions", "prompts", "scoring", "statistics")
+QUICK = ("api", "directions", "engine", "scoring", "statistics")
 """Rooms of a quick run."""
 
 

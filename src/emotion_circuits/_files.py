@@ -93,7 +93,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pd.DataFrame, *, source: Mapping[str, Any] | None = None) -> None:
-    """Write parquet; `source`, where it is given, says how the model was run, and is read as `attrs["source"]`."""
+    """Write parquet, or JSON where the name ends so; `source`, where it is given, says how the model was run, and is
+    read as `attrs["source"]`."""
+    if path.suffix.lower() == ".json":
+        write_json(path, table)
+        return
     if source is not None:
         table = table.copy(deep=False)
         table.attrs["source"] = dict(source)

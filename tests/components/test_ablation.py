@@ -13,11 +13,11 @@ from emotion_circuits import prompts
 from emotion_circuits.components import (
     METHODS,
     Component,
+    ComponentEffect,
     ContinuationOutcome,
     ablate,
     agreeing,
     effects_of,
-    effects_table,
     generic_values,
     patch,
     random_sets,
@@ -25,6 +25,7 @@ from emotion_circuits.components import (
 from emotion_circuits.components._runs import edits_for, observe
 from emotion_circuits.engine import Point, count_hooks, run_from
 from emotion_circuits.errors import InputError
+from emotion_circuits.statistics import rows_table
 
 GENERIC = tuple(text.text for text in prompts.generic_sample(12))
 NAMED = (Component("head", 2, 1), Component("head", 0, 3), Component("unit", 1, 5), Component("head", 2, 0))
@@ -158,7 +159,7 @@ def test_rows_hold_chance_ceiling_and_interval(case):
         assert row.ci_low <= row.value <= row.ci_high and row.null_low <= row.chance <= row.null_high
         assert row.n_random == 3 and row.n_unique == len(pairs) and row.components == "2:1"
         assert 2 / 4 <= row.p_random <= 1 and 0 < row.p <= 1
-    assert list(effects_table(rows).columns) == list(type(rows[0])._fields)
+    assert list(rows_table(ComponentEffect, rows).columns) == list(type(rows[0])._fields)
     alike = [rows[0]._replace(p=p, value=v) for p, v in ((0.01, 1.0), (0.04, 2.0), (0.02, -1.0), (0.5, 3.0))]
     assert agreeing(alike) == 2 and agreeing(alike[2:]) == 1 and agreeing(alike[3:]) == 0
 

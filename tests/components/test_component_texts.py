@@ -21,7 +21,6 @@ from emotion_circuits.components import (
     n_ablation_texts,
     random_sets,
     text_effects,
-    text_effects_table,
 )
 from emotion_circuits.components._components import SITE_OF
 from emotion_circuits.components._runs import edits_for
@@ -30,6 +29,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import GeneratedText, Setting, make_scorer
 from emotion_circuits.selftest import Bench, bench
 from emotion_circuits.selftest._checks_components import outcome_of
+from emotion_circuits.statistics import rows_table
 
 GENERIC = tuple(text.text for text in prompts.generic_sample(12))
 NAMED = (Component("head", 0, 3), Component("head", 2, 1), Component("unit", 1, 5), Component("unit", 1, 7))
@@ -169,7 +169,7 @@ def test_effects_stand_beside_those_of_random_sets():
     assert row.p_random == pytest.approx(2 / 8) and row.n_random == 7 and row.p < 0.05
     assert row.damage == pytest.approx(1.1) == row.damage_random and row.n_prompts == 10
     assert (row.method, row.prompts, row.components) == ("zero", "emotion", "1:2")
-    assert tuple(text_effects_table([row]).columns) == TextEffect._fields
+    assert tuple(rows_table(TextEffect, [row]).columns) == TextEffect._fields
     [alone] = text_effects(
         invented({k: v for k, v in shares.items() if k[0][0] != "r"}), [make_scorer("markers", Setting(prompts.bank()))]
     )

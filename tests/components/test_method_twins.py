@@ -14,6 +14,7 @@ from emotion_circuits.components import (
     STRENGTHS,
     Circuits,
     Modulation,
+    PushSize,
     Setting,
     WordSetOutcome,
     compare_methods,
@@ -23,7 +24,6 @@ from emotion_circuits.components import (
     modulation,
     n_texts,
     push_sizes,
-    push_sizes_table,
     title_of,
 )
 from emotion_circuits.engine import Point, count_hooks, generate
@@ -33,6 +33,7 @@ from emotion_circuits.scoring import GeneratedText, evaluate_texts, make_scorer
 from emotion_circuits.scoring import Setting as ScorerSetting
 from emotion_circuits.selftest import bench
 from emotion_circuits.selftest._checks_components import outcome_of
+from emotion_circuits.statistics import rows_table
 from tiny_models import direction_set
 
 LAYER, EMOTION = 1, "anger"
@@ -212,7 +213,7 @@ def test_a_dose_and_a_strength_in_one_unit(tiny_gpt2_lm):
     n = sum(len(p.ids_b) - 1 for p in pairs.pairs)
     assert {(r.method, r.n_tokens) for r in rows} == {("add", n), ("circuit", n), ("random circuit", 2 * n)}
     assert all(r.size_low <= r.size <= r.size_high for r in rows)
-    assert len(push_sizes_table(rows)) == len(rows) == 2 + 4
+    assert len(rows_table(PushSize, rows)) == len(rows) == 2 + 4
     last = push_sizes(lm, direction_set(lm), pairs, "lower", GREEDY._replace(layer=lm.n_layers - 1), circuit)
     assert last[0].size == pytest.approx(0.3, rel=1e-4) == last[0].size_last and last[0].dose == -0.3
 

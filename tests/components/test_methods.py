@@ -18,7 +18,6 @@ from emotion_circuits.components import (
     dose_responses,
     matched_pairs,
     method_texts,
-    methods_table,
     n_texts,
     title_of,
 )
@@ -26,6 +25,7 @@ from emotion_circuits.engine import Point, Schedule, ablate_direction, add, coun
 from emotion_circuits.errors import InputError
 from emotion_circuits.scoring import GeneratedText, make_scorer
 from emotion_circuits.scoring import Setting as ScorerSetting
+from emotion_circuits.statistics import rows_table
 from tiny_models import direction_set
 
 LAYER, EMOTION = 1, "apology"
@@ -166,7 +166,7 @@ def test_effect_chance_and_front():
     assert rows["iterative 0.4"].regime == "collapsed" and np.isnan(rows["swap"].chance)
     assert rows["add 0.4"].p < rows["add 0.2"].p <= 1
     assert title_of(add) == "add 0.2" and title_of(rows["swap"]) == "swap"
-    assert tuple(methods_table(list(rows.values())).columns) == MethodRow._fields
+    assert tuple(rows_table(MethodRow, list(rows.values())).columns) == MethodRow._fields
 
 
 def test_lowering_counts_a_fall_as_effect():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from emotion_circuits.directions import Direction, Provenance, cosine_matrix
+from emotion_circuits.directions import Direction, Provenance
 from emotion_circuits.errors import InputError, MeasurementError
 
 PROVENANCE = Provenance(
@@ -115,15 +115,3 @@ def test_what_is_not_a_number_is_refused(bad):
 def test_division_by_nothing(divisor):
     with pytest.raises(InputError, match="divided by 0"):
         direction([1.0, 2.0]) / divisor
-
-
-@settings(max_examples=40)
-@given(st.lists(VECTORS, min_size=1, max_size=5), st.lists(FACTORS, min_size=5, max_size=5))
-def test_cosine_matrix(vectors, factors):
-    found = cosine_matrix(vectors)
-    for i, a in enumerate(vectors):
-        for j, b in enumerate(vectors):
-            assert found[i, j] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-9)
-    np.testing.assert_allclose(
-        cosine_matrix([abs(f) * v for f, v in zip(factors, vectors, strict=False)]), found, atol=1e-9
-    )

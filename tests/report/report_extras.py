@@ -31,11 +31,10 @@ from emotion_circuits.components import (
     ScenarioProfile,
     depth_measures,
     head_functions_table,
-    methods_table,
 )
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET, Layout
 from emotion_circuits.prompts import bank
-from emotion_circuits.statistics import Measure, measures_table
+from emotion_circuits.statistics import Measure, measures_table, rows_table
 
 EMOTIONS = bank().emotions
 NAN = float("nan")
@@ -53,7 +52,7 @@ def write_extras(folder: Path, models: dict[str, str]) -> None:
         heads = [head_function(each.model, 1, "reads the <word>"), head_function(each.model, 2, NOTHING)]
         write_table(folder / "heads" / f"functions_{slug}.parquet", head_functions_table(heads))
     rows = cmp.component_rows(*measured, n_draws=39, n_bootstrap=20)
-    write_table(folder / "cross_model" / "a_and_b_components.parquet", cmp.pairs_table(rows))
+    write_table(folder / "cross_model" / "a_and_b_components.parquet", rows_table(cmp.PairMeasure, rows))
     write_maps(folder, a, b)
     for position in ("mean", "sentence_end"):
         own = [m._replace(model=b) for m in sweep_rows((0, 1), (0.1,), positions=(position,))]
@@ -137,7 +136,7 @@ METHODS = [
 
 def write_methods(folder: Path, rows: Sequence[MethodRow], slug: str) -> Path:
     path = folder / "patching" / f"{slug}_methods.parquet"
-    methods_table(rows).to_parquet(path, index=False)
+    rows_table(MethodRow, rows).to_parquet(path, index=False)
     return path
 
 
@@ -178,7 +177,7 @@ def write_maps(folder: Path, a: str, b: str) -> None:
     chosen += [row(cmp.DETECTION, 0.61, "best untrained", e) for e in EMOTIONS]
     folder.joinpath("cross_model").mkdir(exist_ok=True)
     for name, rows in (("layers", layers), ("alignment", chosen)):
-        write_table(folder / "cross_model" / f"a_to_b_{name}.parquet", cmp.pairs_table(rows))
+        write_table(folder / "cross_model" / f"a_to_b_{name}.parquet", rows_table(cmp.PairMeasure, rows))
 
 
 def sweep_rows(

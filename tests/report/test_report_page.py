@@ -17,13 +17,13 @@ from report_folder import write_folder, write_manifest
 from report_pages import MODELS, Page, read_page
 
 from emotion_circuits import prompts
-from emotion_circuits.components import FUNCTIONS, NOTHING, methods_table
+from emotion_circuits.components import FUNCTIONS, NOTHING, MethodRow
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import Picture, methods_pictures, read_results, sections, write_report
 from emotion_circuits.report._methods import methods_html
 from emotion_circuits.report._style import ROLES, looks_of
 from emotion_circuits.report._words import BADGES
-from emotion_circuits.statistics import read_claims, write_claims
+from emotion_circuits.statistics import read_claims, rows_table, write_claims
 
 A, B = MODELS
 
@@ -267,7 +267,7 @@ def test_broken_files_are_errors_with_a_next_step(folder: Path, tmp_path: Path) 
             write_report(folder)
         (folder / table).write_bytes(before)
     path = write_methods(folder, METHODS, "org--model")
-    methods_table(METHODS).drop(columns="damage").to_parquet(path, index=False)
+    rows_table(MethodRow, METHODS).drop(columns="damage").to_parquet(path, index=False)
     with pytest.raises(InputError, match="not a table of this version"):
         write_report(folder)
     assert not (folder / "report").exists() and not (folder / "plots").exists()

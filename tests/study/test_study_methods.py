@@ -12,8 +12,9 @@ import pytest
 from emotion_circuits._files import read_table
 from emotion_circuits.analyses import _methods as stage
 from emotion_circuits.analyses import read_choice
-from emotion_circuits.components import MethodRow, methods_table
+from emotion_circuits.components import MethodRow
 from emotion_circuits.errors import InputError
+from emotion_circuits.statistics import rows_table
 from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_study, study_from_mapping
 from small_study import Small
 
@@ -104,7 +105,7 @@ def test_what_a_command_adds_makes_the_report_again(small: Small, folder: Path, 
     rows = read_table(folder / "patching" / f"{small.slug}_methods.parquet").itertuples(index=False, name=None)
     path = here.folder / "patching" / f"{small.slug}_methods.parquet"
     path.parent.mkdir(parents=True)
-    methods_table([MethodRow._make(row) for row in rows]).to_parquet(path)
+    rows_table(MethodRow, [MethodRow._make(row) for row in rows]).to_parquet(path)
     after = keys_of(plan_study(here))
     assert {name for name in before if before[name] != after[name]} == {"report"}
     # A study that writes the file itself does not take it for something new.

@@ -15,11 +15,12 @@ from emotion_circuits.analyses._work import Workshop, compared, slug
 from emotion_circuits.comparison import (
     FIT_POSITION,
     MappedDirections,
-    pairs_table,
+    PairMeasure,
     steer,
     steering_rows,
 )
 from emotion_circuits.scoring import slot_task, where_told
+from emotion_circuits.statistics import rows_table
 
 
 @analysis("mapped_steering", command="", question="RQ5", scope="compared model")
@@ -52,5 +53,5 @@ class SteerMapped:
                 )  # fmt: skip
             rows += steering_rows(mapped.route, found)
         path = work.folder / "cross_model" / f"{slug(target)}_mapped_steering.parquet"
-        write_table(path, pairs_table(rows))
+        write_table(path, rows_table(PairMeasure, rows))
         return Measures(files=[path])

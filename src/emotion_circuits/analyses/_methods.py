@@ -25,15 +25,12 @@ from emotion_circuits.components import (
     Setting,
     Way,
     compare_methods,
-    dose_response_table,
     dose_responses,
     matched_pairs,
     method_texts,
-    methods_table,
     modulation,
     n_texts,
     push_sizes,
-    push_sizes_table,
 )
 from emotion_circuits.directions import generic_tokens
 from emotion_circuits.errors import InputError
@@ -41,6 +38,7 @@ from emotion_circuits.interventions import Controls
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import GeneratedText, check_scorer, make_scorer, scorer_codes
 from emotion_circuits.scoring import Setting as ScorerSetting
+from emotion_circuits.statistics import rows_table
 
 
 class MethodsPlan(AnalysisPlan):
@@ -131,7 +129,11 @@ class CompareMethods:
                 if circuit is not None:
                     sizes += push_sizes(lm, directions, pairs, way, own, circuit)
                 lines += [_line(text, way, str(lm.name)) for text in texts]
-        tables = {"": methods_table(rows), "_doses": dose_response_table(responses), "_sizes": push_sizes_table(sizes)}
+        tables = {
+            "": rows_table(MethodRow, rows),
+            "_doses": rows_table(DoseResponse, responses),
+            "_sizes": rows_table(PushSize, sizes),
+        }
         files = [patching_path(work, name, f"methods{end}.parquet") for end in tables]
         for path, table in zip(files, tables.values(), strict=True):
             write_table(path, table)

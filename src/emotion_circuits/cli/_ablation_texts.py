@@ -94,8 +94,9 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     """The texts (.jsonl) and their table, both beside the table of effects."""
     import json
 
-    from emotion_circuits._files import write_json, write_table, write_text
-    from emotion_circuits.components import text_effects_table
+    from emotion_circuits._files import write_table, write_text
+    from emotion_circuits.components import TextEffect
+    from emotion_circuits.statistics import rows_table
 
     lines = [
         {**t.model_dump(), "prompts": one.prompts, "components": one.components, "model": one.model}
@@ -105,10 +106,7 @@ def write_ablation_texts(output: Path, made: Sequence[AblationTexts], rows: Sequ
     texts = output.with_suffix(".jsonl")
     write_text(texts, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines))
     table = output.with_name(f"{output.stem}_texts{output.suffix}")
-    if table.suffix.lower() == ".json":
-        write_json(table, rows)
-    else:
-        write_table(table, text_effects_table(rows))
+    write_table(table, rows_table(TextEffect, rows))
     return [texts, table]
 
 

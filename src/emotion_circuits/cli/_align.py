@@ -29,7 +29,7 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emotion_circuits.comparison import PairAlignment, PairMeasure, Side
+    from emotion_circuits.comparison import PairAlignment, Side
     from emotion_circuits.directions import Activations
 
 Method = Annotated[
@@ -133,13 +133,14 @@ def transfer(
     """
     from emotion_circuits import prompts
     from emotion_circuits._files import write_table
-    from emotion_circuits.comparison import detect, detection_rows, pair_slug, pairs_table, steer, steering_rows
+    from emotion_circuits.comparison import PairMeasure, detect, detection_rows, pair_slug, steer, steering_rows
     from emotion_circuits.directions import fit_with_layers, load_activations, load_generic
     from emotion_circuits.engine import load_verified
     from emotion_circuits.geometry import aligner_named
     from emotion_circuits.interventions import check_doses
     from emotion_circuits.models import ModelName
     from emotion_circuits.scoring import slot_task
+    from emotion_circuits.statistics import rows_table
 
     if len({ModelName.parse(name) for name in models}) < 2:
         raise InputError("Transfer needs two different models.", found=", ".join(models))
@@ -167,7 +168,7 @@ def transfer(
             steered = steer(lm, mapped, directions, dose, slots, n_shuffled=shuffled, seed=seed)
             own = [*detection_rows(pair, detected), *steering_rows(mapped.route, steered)]
             name = f"{pair_slug(one.name, two.name)}_transfer.parquet"
-            write_table(store_options.folder / "cross_model" / name, pairs_table(own))
+            write_table(store_options.folder / "cross_model" / name, rows_table(PairMeasure, own))
             rows += own
             pairs.append(pair.route._asdict())
     notes = (

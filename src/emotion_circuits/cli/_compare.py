@@ -186,12 +186,13 @@ def compare(
 
 def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> None:
     from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.comparison import pairs_table
+    from emotion_circuits.comparison import PairMeasure
+    from emotion_circuits.statistics import rows_table
 
     if target.suffix.lower() == ".json":
         write_json(target, {"measures": rows})
     else:
-        write_table(target, pairs_table(rows))
+        write_table(target, rows_table(PairMeasure, rows))
     table = row_table(rows, title=title, hide=HIDDEN, notes=(f"n counts scenarios. Written to {target}",))
     emit({"file": target, "measures": rows}, json, table=table)
 

@@ -50,12 +50,14 @@ def compare_components(
 def show_components(found: Compared, target: Path, json: bool, title: str) -> None:
     """Write the rows, print them and the best heads."""
     from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.comparison import adjusted, pairs_table
+    from emotion_circuits.comparison import PairMeasure as Row
+    from emotion_circuits.comparison import adjusted
+    from emotion_circuits.statistics import rows_table
 
     if target.suffix.lower() == ".json":
         write_json(target, {"measures": found.rows})
     else:
-        write_table(target, pairs_table(found.rows))
+        write_table(target, rows_table(Row, found.rows))
     q = adjusted(found.rows)
     rows = [{**row._asdict(), "q": q_value} for row, q_value in zip(found.rows, q, strict=True)]
     notes = [

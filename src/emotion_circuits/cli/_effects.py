@@ -28,7 +28,14 @@ from emotion_circuits.cli._output import emit
 from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
-    from emotion_circuits.components import AblationTexts, ComponentEffect, Method, TextEffect
+    from emotion_circuits.components import AblationTexts, Method, TextEffect
+
+
+ABOUT_TEXTS = (
+    "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of the"
+    " same layers, p over these sets.",
+    "ceiling: the largest fall that the scorer allows. damage: perplexity over clean text's.",
+)
 
 
 def run_effects(
@@ -47,20 +54,21 @@ def run_effects(
 ) -> None:
     """Ablate or patch for every emotion, write the rows, print them; with text where it was asked for."""
     from emotion_circuits import prompts
-    from emotion_circuits._files import write_json, write_table
+    from emotion_circuits._files import write_table
     from emotion_circuits.components import (
         METHODS,
+        ComponentEffect,
         ablate,
         agreeing,
         check_components,
         effects_of,
-        effects_table,
         generic_values,
         parse_spec,
         patch,
     )
     from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
+    from emotion_circuits.statistics import rows_table
 
     components = parse_spec(spec, kind)
     pairs, seed = run.pairs, run.seed
@@ -79,37 +87,26 @@ def run_effects(
     effects: list[ComponentEffect] = []
     made: list[AblationTexts] = []
     written: list[TextEffect] = []
-    notes: list[str] = []
+    notes = ["by chance: random ones of the same layers. ceiling: the clean difference between both prompts."]
     for emotion in wanted:
         measured = outcome_for(lm, store.bank, texts, emotion, pairs, directions)
-        if not notes:
-            notes = [
-                f"Effects on {measured.name} in {unit_in(measured)}, all together; by chance: random ones of the same "
-                "layers.",
-                "ceiling: the clean difference between both prompts.",
-            ]
-        own: list[ComponentEffect] = []
+        settings: dict[str, Any] = {"n_random": n_random, "seed": seed, "batch_tokens": budget}
         if what == "patch":
-            changes = patch(lm, measured, components, n_random=n_random, seed=seed, batch_tokens=budget)
-            own += effects_of(lm, measured, changes, seed=seed)
+            changes = [patch(lm, measured, components, **settings)]
         else:
-            for method in chosen:
-                changes = ablate(
-                    lm, measured, components, method, generic, n_random=n_random, seed=seed, batch_tokens=budget
-                )
-                own += effects_of(lm, measured, changes, seed=seed)
-            notes.append(f"{emotion}: {agreeing(own)} of {len(chosen)} methods find a loss of one sign with p ≤ .05.")
+            changes = [ablate(lm, measured, components, method, generic, **settings) for method in chosen]
+        own = [row for change in changes for row in effects_of(lm, measured, change, seed=seed)]
         effects += own
+        if what == "ablate":
+            notes.append(f"{emotion}: {agreeing(own)} of {len(chosen)} methods find a loss of one sign with p ≤ .05.")
         if judges:
             found = written_without(
                 lm, measured.pairs, components, chosen, generic, judges, text, n_random, seed
             )  # fmt: skip
             made += found[0]
             written += found[1]
-    if output.suffix.lower() == ".json":
-        write_json(output, effects)
-    else:
-        write_table(output, effects_table(effects), source=source_of(lm).model_dump())
+    notes.insert(0, f"Effects on {measured.name} in {unit_in(measured)}, all together.")
+    write_table(output, rows_table(ComponentEffect, effects), source=source_of(lm).model_dump())
     result: dict[str, Any] = {"file": output, "effects": effects}
     notes.append(f"Written to {output}")
     if judges:
@@ -118,10 +115,5 @@ def run_effects(
         notes.append("")
     emit(result, json, table=row_table(effects, hide=("model", "outcome"), notes=notes))
     if judges and not json:
-        said = [
-            "effect: ablated minus clean, mean over prompts; p by sign flips over them. by chance: random components of"
-            " the same layers, p over these sets.",
-            "ceiling: the largest fall that the scorer allows. damage: perplexity over clean text's.",
-            *(f"Written to {file}" for file in beside),
-        ]
+        said = (*ABOUT_TEXTS, *(f"Written to {file}" for file in beside))
         emit(result, json, table=row_table(written, title="What is written without them", hide=("model",), notes=said))

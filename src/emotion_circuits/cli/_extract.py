@@ -94,17 +94,8 @@ def extract(
         files.append(prompts.write_bank(store_options.folder, bank))
     files.append(save_generic(generic_statistics(lm, [t.text for t in prompts.generic_sample(256)]), folder))
     counts = {emotion: len(data.select(emotion)) for emotion in data.classes}
-    result = {
-        "model": str(lm.name),
-        "folder": folder,
-        "layers": lm.n_layers,
-        "width": lm.d_model,
-        "positions": wanted,
-        "bos": lm.bos,
-        "texts": counts,
-        "spans_found": rates,
-        "files": files,
-    }
+    result = {"model": str(lm.name), "folder": folder, "layers": lm.n_layers, "width": lm.d_model, "positions": wanted,
+              "bos": lm.bos, "texts": counts, "spans_found": rates, "files": files}  # fmt: skip
     rows = [(emotion, n, rates.get(emotion)) for emotion, n in counts.items()]
     notes = (
         f"{lm.name}: embed and {lm.n_layers} layers of width {lm.d_model}, at {', '.join(wanted)}.",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from emotion_circuits.cli._inputs import (
     DirectionModel,
@@ -41,13 +44,36 @@ if TYPE_CHECKING:
 DEFAULT_PROMPTS = 3
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How prompts are continued."""
+
+    dose: Annotated[float, flag(help="Multiple of the layer's median residual norm; negative takes away.")] = 0.2
+    layer: Annotated[
+        int | None, flag(help="Block, or -1 for embed; by default the emotion's chosen layer.", at_least=-1)
+    ] = None
+    max_tokens: Annotated[int, flag(help="Tokens of a continuation.", at_least=1)] = 40
+    temperature: Annotated[float, flag(help="0 for greedy.", at_least=0)] = 0.0
+    n_samples: Annotated[
+        int, flag(help="Continuations of each prompt; more than one needs a temperature.", at_least=1)
+    ] = 1
+    steer_prompt: Annotated[bool, flag(negative="--no-steer-prompt", help="Steer at the prompt's tokens.")] = True
+    first_step: Annotated[int, flag(help="First generated token that is steered, counted from 1.", at_least=1)] = 1
+    every: Annotated[int, flag(help="Steer every so many generated tokens from there on; 0 for none.", at_least=0)] = 1
+    kind: Kind = "specific"
+    seed: Seed = 0
+
+
+GENERATE_OPTIONS = GenerateOptions()
+
+
 @command(example="generate --model reference/gpt2 --emotion gratitude --dose .2")
 def generate(
     *,
     model: DirectionModel = None,
     vectors: Vectors = None,
     emotion: Annotated[str, flag(help="Whose direction to add.")],
-    dose: Annotated[float, flag(help="Multiple of the layer's median residual norm; negative takes away.")] = 0.2,
     prompt: Annotated[
         tuple[str, ...],
         flag("--prompts", help="Beginnings to continue; by default three bundled neutral ones.", show_default=False),
@@ -62,20 +88,8 @@ def generate(
     output: Annotated[
         Path | None, flag(help="Write .jsonl instead of printing, a line per text, as `evaluate` reads it.")
     ] = None,
-    layer: Annotated[
-        int | None, flag(help="Block, or -1 for embed; by default the emotion's chosen layer.", at_least=-1)
-    ] = None,
-    max_tokens: Annotated[int, flag(help="Tokens of a continuation.", at_least=1)] = 40,
-    temperature: Annotated[float, flag(help="0 for greedy.", at_least=0)] = 0.0,
-    n_samples: Annotated[
-        int, flag(help="Continuations of each prompt; more than one needs a temperature.", at_least=1)
-    ] = 1,
-    steer_prompt: Annotated[bool, flag(negative="--no-steer-prompt", help="Steer at the prompt's tokens.")] = True,
-    first_step: Annotated[int, flag(help="First generated token that is steered, counted from 1.", at_least=1)] = 1,
-    every: Annotated[int, flag(help="Steer every so many generated tokens from there on; 0 for none.", at_least=0)] = 1,
+    options: GenerateOptions = GENERATE_OPTIONS,
     position: Where = None,
-    kind: Kind = "specific",
-    seed: Seed = 0,
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -94,6 +108,7 @@ def generate(
 
     if prompt and input is not None:
         raise InputError("Give either --prompt or --input.", found="both")
+    dose, kind, seed = options.dose, options.kind, options.seed
     check_doses([dose])
     rows = [] if input is None else text_rows(input)
     given = [*prompt, *(row.text for row in rows)]
@@ -107,18 +122,18 @@ def generate(
         check_writable(output)
     directions = load_vectors(vectors, model, store_options, position)
     check_emotions(directions, [emotion])
-    at = directions.layer_of(emotion, layer)
+    at = directions.layer_of(emotion, options.layer)
     lm = load_model_of(directions, model, model_options)
-    check_lengths(lm, rows, room=max_tokens)
+    check_lengths(lm, rows, room=options.max_tokens)
     texts = given or openings[:n_prompts]
-    with progress("Writing", 3 * n_samples * len(texts)) as done:
+    with progress("Writing", 3 * options.n_samples * len(texts)) as done:
         found = side_by_side(
-            lm, directions, emotion, texts, dose=dose, layer=at, kind=kind, max_tokens=max_tokens,
-            temperature=temperature, n_samples=n_samples, seed=seed,
-            schedule=Schedule(steer_prompt, first_step, every), on_rows=done,
+            lm, directions, emotion, texts, dose=dose, layer=at, kind=kind, max_tokens=options.max_tokens,
+            temperature=options.temperature, n_samples=options.n_samples, seed=seed,
+            schedule=Schedule(options.steer_prompt, options.first_step, options.every), on_rows=done,
         )  # fmt: skip
     if output is not None:
-        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": temperature, "seed": seed}
+        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": options.temperature, "seed": seed}
         write_text(output, "".join(_lines(found, {"emotion": emotion, "dose": dose, "layer": at}, how)))
         emit({"file": output, "n": 3 * len(found), "emotion": emotion, "dose": dose, "layer": at}, json)
         return

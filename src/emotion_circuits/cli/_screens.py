@@ -41,7 +41,7 @@ def run_screen(
     json: bool,
 ) -> None:
     """Screen all components for every emotion, write the table, print the best."""
-    from emotion_circuits._files import write_json, write_table
+    from emotion_circuits._files import write_table
     from emotion_circuits.components import screen
     from emotion_circuits.directions import source_of
     from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
@@ -69,10 +69,7 @@ def run_screen(
     import pandas as pd
 
     table = pd.concat([one.table(seed=run.seed) for one in found], ignore_index=True)
-    if output.suffix.lower() == ".json":
-        write_json(output, table)
-    else:
-        write_table(output, table, source=source_of(lm).model_dump())
+    write_table(output, table, source=source_of(lm).model_dump())
     agreement = {
         one.pairs.emotion: one.agreement(seed=run.seed)
         for one in found

@@ -77,10 +77,7 @@ def vectors(
     )
     from emotion_circuits.models import ModelName
 
-    if activations_dir is None:
-        if model is None:
-            raise InputError("Neither activations nor a model were named.", next_step="give --activations-dir")
-        activations_dir = store_options.folder / "activations" / ModelName.parse(model).slug
+    activations_dir = activations_dir or _of_model(model, store_options)
     if share is not None and cleaning != "components":
         raise InputError("A share belongs to --cleaning components.", found=f"--cleaning {cleaning}")
     where = check_position(position)
@@ -105,13 +102,23 @@ def vectors(
     result = {"file": output, "model": fitted.source.model, "position": where, "kinds": tuple(fitted.vectors),
               "cleaned": fitted.cleaned, "chosen_layer": fitted.chosen_layer, "measures": rows}  # fmt: skip
     chosen = ", ".join(f"{emotion} {layer_name(layer)}" for emotion, layer in fitted.chosen_layer.items())
-    notes = (
-        NOTES[show],
-        f"Layers chosen on development scenarios: {chosen or 'none, there are too few'}",
-        f"Written to {output}",
-    )
+    layers = f"Layers chosen on development scenarios: {chosen or 'none, there are too few'}"
+    notes = (NOTES[show], layers, f"Written to {output}")
     title = f"{fitted.source.model}, {where}, {show}"
     emit(result, json, table=row_table(rows, title=title, hide=("model", "position"), wide=True, notes=notes))
+
+
+def _of_model(model: str | None, store: StoreOptions) -> Path:
+    """Where `extract` writes a model's activations.
+
+    Raises:
+        InputError: no model is named.
+    """
+    from emotion_circuits.models import ModelName
+
+    if model is None:
+        raise InputError("Neither activations nor a model were named.", next_step="give --activations-dir")
+    return store.folder / "activations" / ModelName.parse(model).slug
 
 
 def _measures(show: Show, explicit: Activations, fitted: DirectionSet, folder: Path, seed: int) -> list[Measure]:

@@ -43,7 +43,7 @@ from emotion_circuits.comparison._fit_texts import (
     own_fit_texts,
     record_fit_texts,
 )
-from emotion_circuits.comparison._rows import ALL, PairMeasure, Route, pair_name, pair_slug, pairs_table
+from emotion_circuits.comparison._rows import ALL, PairMeasure, Route, pair_name, pair_slug
 from emotion_circuits.comparison._sides import Side, record_side, require_same_texts, table_of, twins_of
 from emotion_circuits.comparison._similar import RAW_COSINE, SpaceMeasure, direction_rows, space_rows
 from emotion_circuits.comparison._subspaces import (
@@ -113,7 +113,6 @@ __all__ = [
     "own_fit_texts",
     "pair_name",
     "pair_slug",
-    "pairs_table",
     "record_fit_texts",
     "record_side",
     "require_same_texts",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits._files import write_table
-from emotion_circuits.comparison._rows import ALL, PairMeasure, pairs_table
+from emotion_circuits.comparison._rows import ALL, PairMeasure
 from emotion_circuits.components import (
     FUNCTIONS,
     MIN_SCENARIOS,
@@ -29,7 +29,7 @@ from emotion_circuits.components import (
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName
-from emotion_circuits.statistics import benjamini_hochberg, weighted_bootstrap
+from emotion_circuits.statistics import benjamini_hochberg, rows_table, weighted_bootstrap
 
 FloatArray = NDArray[np.float64]
 DEPTH_CORRELATION: Final = "correlation of profiles over relative depth"
@@ -355,5 +355,7 @@ def write_component_rows(
 ) -> Path:
     """`component_rows` of two models, written into `results/<profile>`; a second or two."""
     path = component_path(folder, a.model, b.model)
-    write_table(path, pairs_table(component_rows(a, b, n_draws=n_draws, n_bootstrap=n_bootstrap, seed=seed)))
+    write_table(
+        path, rows_table(PairMeasure, component_rows(a, b, n_draws=n_draws, n_bootstrap=n_bootstrap, seed=seed))
+    )
     return path

@@ -8,8 +8,9 @@ from pathlib import Path
 from emotion_circuits._files import write_table
 from emotion_circuits.comparison._align import PairAlignment
 from emotion_circuits.comparison._alignment_rows import chosen_rows, layer_rows
-from emotion_circuits.comparison._rows import PairMeasure, pair_slug, pairs_table
+from emotion_circuits.comparison._rows import PairMeasure, pair_slug
 from emotion_circuits.geometry import save_aligner
+from emotion_circuits.statistics import rows_table
 
 
 def map_path(folder: Path, a: str, b: str) -> Path:
@@ -33,8 +34,8 @@ def write_alignment(
     """
     name = pair_slug(pair.a.name, pair.b.name)
     chosen, layers = (folder / "cross_model" / f"{name}_{what}.parquet" for what in ("alignment", "layers"))
-    write_table(chosen, pairs_table([*chosen_rows(pair), *more]))
-    write_table(layers, pairs_table(layer_rows(pair)))
+    write_table(chosen, rows_table(PairMeasure, [*chosen_rows(pair), *more]))
+    write_table(layers, rows_table(PairMeasure, layer_rows(pair)))
     target = map_path(folder, pair.a.name, pair.b.name) if map_file is None else map_file
     made_from = {side: source.fit.source.model_dump() for side, source in (("source", pair.a), ("target", pair.b))}
     return [chosen, layers, save_aligner(pair.aligner, target, pair.route._asdict() | made_from)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from emotion_circuits.models import ModelName, model_label
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 ALL = "all"
 """Stands for the mean over emotions, or for what belongs to none of them."""
@@ -68,13 +67,6 @@ class Route(NamedTuple):
     def kind(self) -> str:
         """The map in words."""
         return f"{self.method} fitted on {self.fit_set} text"
-
-
-def pairs_table(rows: Sequence[PairMeasure]) -> pd.DataFrame:
-    """The rows as a data frame, in the order given."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=list(PairMeasure._fields))
 
 
 def pair_name(a: str, b: str) -> str:

@@ -32,7 +32,6 @@ from emotion_circuits.components._component_texts import (
     ablation_texts,
     n_ablation_texts,
     text_effects,
-    text_effects_table,
 )
 from emotion_circuits.components._components import (
     Component,
@@ -58,10 +57,10 @@ from emotion_circuits.components._depths import (
     shares,
 )
 from emotion_circuits.components._direct import Written, attention_to_span, direct_effects
-from emotion_circuits.components._dose_response import DoseResponse, dose_response_table, dose_responses
+from emotion_circuits.components._dose_response import DoseResponse, dose_responses
 from emotion_circuits.components._edge_passes import EMBED, OUTPUT, Node
 from emotion_circuits.components._edges import Edge, Edges, EdgeTarget, circuit_edges, edges, node_name
-from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of, effects_table
+from emotion_circuits.components._effects import ComponentEffect, agreeing, effects_of
 from emotion_circuits.components._exact import ExactEffects, exact_effects
 from emotion_circuits.components._example_values import (
     ExampleHead,
@@ -102,7 +101,7 @@ from emotion_circuits.components._interchange import (
     interchange,
 )
 from emotion_circuits.components._interchange_rows import gap_is_clear, interchange_measures, kind_of, recovered
-from emotion_circuits.components._method_rows import MethodRow, compare_methods, methods_table, title_of
+from emotion_circuits.components._method_rows import MethodRow, compare_methods, title_of
 from emotion_circuits.components._methods import (
     ABLATE,
     ABLATED_AT,
@@ -122,7 +121,7 @@ from emotion_circuits.components._outcomes import (
     WordSetOutcome,
 )
 from emotion_circuits.components._pairs import DEFAULT_BRIDGE, Bridge, Pair, PairSet, matched_pairs
-from emotion_circuits.components._push_sizes import PushSize, push_sizes, push_sizes_table
+from emotion_circuits.components._push_sizes import PushSize, push_sizes
 from emotion_circuits.components._screen import UNTRAINED, Agreement, Screen, components_to_check, screen
 
 __all__ = [
@@ -226,12 +225,10 @@ __all__ = [
     "depth_profiles",
     "depths_are_of",
     "direct_effects",
-    "dose_response_table",
     "dose_responses",
     "draw_until_clear",
     "edges",
     "effects_of",
-    "effects_table",
     "exact_effects",
     "examples_of",
     "faithfulness",
@@ -249,7 +246,6 @@ __all__ = [
     "matched_circuits",
     "matched_pairs",
     "method_texts",
-    "methods_table",
     "modulation",
     "n_ablation_texts",
     "n_circuits",
@@ -259,7 +255,6 @@ __all__ = [
     "parse_spec",
     "patch",
     "push_sizes",
-    "push_sizes_table",
     "random_sets",
     "ranked_circuits",
     "rankings_by",
@@ -270,7 +265,6 @@ __all__ = [
     "screen",
     "shares",
     "text_effects",
-    "text_effects_table",
     "title_of",
     "write_depths",
     "write_head_examples",

@@ -37,7 +37,7 @@ from emotion_circuits.scoring import (
 from emotion_circuits.statistics import exceedance_p
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FloatArray = NDArray[np.float64]
 TextMethod = Literal["zero", "mean"]
@@ -227,13 +227,6 @@ def text_effects(made: AblationTexts, scorers: Sequence[TextScorer], *, seed: in
                 if r.arm == arm_of(method)
             ]
     return rows
-
-
-def text_effects_table(rows: Sequence[TextEffect]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=list(TextEffect._fields))
 
 
 def _row(

@@ -13,7 +13,7 @@ from emotion_circuits.scoring import CLEAN, RANDOM, GeneratedText, TextScorer, i
 from emotion_circuits.statistics import grouped_bootstrap, sign_flip_test
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 class DoseResponse(NamedTuple):
@@ -99,10 +99,3 @@ def _slopes(
     values *= 1 if way == "raise" else -1
     centred = np.array(steps) - np.mean(steps)
     return values @ centred / (centred @ centred), values[np.isfinite(values).all(axis=1)].mean(axis=0)
-
-
-def dose_response_table(rows: Sequence[DoseResponse]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=list(DoseResponse._fields))

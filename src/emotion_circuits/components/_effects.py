@@ -14,7 +14,7 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import exceedance_p, grouped_bootstrap, sign_flip_test
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FloatArray = NDArray[np.float64]
 LOSS, GAP, NOISING, DENOISING = "loss in emotion prompts", "loss of the gap", "noising", "denoising"
@@ -97,10 +97,3 @@ def agreeing(effects: Sequence[ComponentEffect], statistic: str = LOSS, alpha: f
     components are said to matter."""
     signs = [np.sign(e.value) for e in effects if e.statistic == statistic and e.p <= alpha]
     return max((sum(s == sign for s in signs) for sign in (-1, 1)), default=0)
-
-
-def effects_table(effects: Sequence[ComponentEffect]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field."""
-    import pandas as pd
-
-    return pd.DataFrame(list(effects), columns=list(ComponentEffect._fields))

@@ -10,7 +10,7 @@ import numpy as np
 from emotion_circuits.components._components import Ranking
 from emotion_circuits.components._screen import Screen
 from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import ALPHA, grouped_bootstrap
+from emotion_circuits.statistics import ALPHA, grouped_bootstrap, rows_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,5 @@ def head_functions(
 
 def head_functions_table(rows: Sequence[HeadFunction]) -> pd.DataFrame:
     """The rows as a data frame, in the order given."""
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows), columns=list(HeadFunction._fields))
+    frame = rows_table(HeadFunction, rows)
     return frame.astype({name: np.float64 for name in frame.columns if name.startswith(("carries", "reads", "writes"))})

@@ -22,7 +22,7 @@ from emotion_circuits.scoring import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 class MethodRow(NamedTuple):
@@ -150,13 +150,6 @@ def _counts(row: MethodRow) -> bool:
 def _distance(row: MethodRow) -> float:
     """Text that became easier to predict is damaged too: it repeats what is likely anyway."""
     return float(abs(np.log(row.damage)))
-
-
-def methods_table(rows: Sequence[MethodRow]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=list(MethodRow._fields))
 
 
 def title_of(row: MethodRow) -> str:

@@ -136,8 +136,7 @@ def method_texts(
     rows = [(own, other) for own, other in sides for _ in range(setting.n_samples)]
     prompts, others = [own for own, _ in rows], [other for _, other in rows]
     seeds = row_seeds(setting.seed, len(rows))
-    texts: list[_Made] = []
-    done = 0
+    texts, done = list[_Made](), 0
     met: dict[tuple[str, float | None], int] = {}
 
     def put(name: str, dose: float | None, found: Sequence[str | None], chosen: Sequence[int] | None = None) -> None:

@@ -19,7 +19,7 @@ from emotion_circuits.models import Encoded, LoadedModel
 from emotion_circuits.scoring import twin_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 class PushSize(NamedTuple):
@@ -74,13 +74,6 @@ def push_sizes(
         ]
         rows += [(CIRCUIT, sign * strength, found[:1]), (twin_of(CIRCUIT), sign * strength, found[1:])]
     return [_row(pairs.emotion, way, method, dose, setting.layer, several) for method, dose, several in rows if several]
-
-
-def push_sizes_table(rows: Sequence[PushSize]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=list(PushSize._fields))
 
 
 def _row(

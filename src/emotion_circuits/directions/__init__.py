@@ -19,7 +19,7 @@ from emotion_circuits.directions._cleaning import (
 )
 from emotion_circuits.directions._cleaning_rows import cleaning_rows
 from emotion_circuits.directions._compared import Compared, compared
-from emotion_circuits.directions._direction import Direction, Provenance, cosine_matrix
+from emotion_circuits.directions._direction import Direction, Provenance
 from emotion_circuits.directions._estimators import (
     ESTIMATORS,
     Estimator,
@@ -131,7 +131,6 @@ __all__ = [
     "cleaning_rows",
     "cleaning_words",
     "compared",
-    "cosine_matrix",
     "cosine_rows",
     "default_kinds",
     "detection",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,10 +108,3 @@ class Direction:
         if factor == 0:
             raise InputError("A direction cannot be divided by 0.")
         return self * (1 / factor)
-
-
-def cosine_matrix(vectors: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """(n, n) cosines of raw vectors."""
-    stacked = np.stack([np.asarray(v, dtype=np.float64) for v in vectors])
-    stacked /= np.linalg.norm(stacked, axis=1, keepdims=True)
-    return stacked @ stacked.T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,36 +117,29 @@ def compare_subspaces(
         InputError: different widths, scenarios or classes, or a k that the texts (or half of them) cannot give.
         MeasurementError: texts that span fewer than k dimensions, in a draw too.
     """
-    _require_comparable(a, b)
-    second = estimator if estimator_b is None else estimator_b
+    _require_comparable(a, b, nulls)
     ks = tuple(k_values) if k_values is not None else (estimator.n_components or estimator.default_components(a),)
     require_ks(ks, a.width)
-    if not nulls or set(nulls) - set(ALL_NULLS):
-        raise InputError("There is no such null.", found=", ".join(nulls), accepted=", ".join(ALL_NULLS))
-    one, two = of_size(estimator, max(ks)), of_size(second, max(ks))
+    one, two = (of_size(each, max(ks)) for each in (estimator, estimator if estimator_b is None else estimator_b))
 
     def overlaps(draws_a: Draws, draws_b: Draws) -> FloatArray:
         return overlaps_of_draws((one, a, draws_a), (two, b, draws_b), ks)
 
     basis_a, basis_b = one.bases(a, observed(a)), two.bases(b, observed(b))
     values = nested_overlaps(basis_a, basis_b, ks)[0]
-    draws_of_null: dict[str, FloatArray] = {}
-    for name in nulls:
-        if name == "labels":
+
+    def draws_of(null: OverlapNull) -> FloatArray:
+        if null == "labels":
             first = label_permutations(a, n_permutations, substream(seed, 3))
             other = first if label_draws == "joint" else label_permutations(b, n_permutations, substream(seed, 4))
-            draws_of_null[name] = overlaps(first, other)
-        elif name == "rotation":
-            columns = [rotation_null(a.width, k, k, n_permutations, seed) for k in ks]
-            draws_of_null[name] = np.stack(columns, axis=1)
-        else:
-            draws_of_null[name] = coordinate_null(basis_a[0], basis_b[0], ks, n_permutations, seed)
+            return overlaps(first, other)
+        if null == "rotation":
+            return np.stack([rotation_null(a.width, k, k, n_permutations, seed) for k in ks], axis=1)
+        return coordinate_null(basis_a[0], basis_b[0], ks, n_permutations, seed)
 
+    draws_of_null: dict[str, FloatArray] = {null: draws_of(null) for null in nulls}
     first_half, second_half = halves(a, n_splits, substream(seed, 5))
-    self_a, self_b = (
-        _self_overlap(one, a, ks, first_half, second_half),
-        _self_overlap(two, b, ks, first_half, second_half),
-    )
+    self_a, self_b = (_self_overlap(e, table, ks, first_half, second_half) for e, table in ((one, a), (two, b)))
     ceilings = np.sqrt(self_a * self_b)
     across = (overlaps(first_half, second_half).mean(axis=0) + overlaps(second_half, first_half).mean(axis=0)) / 2
 
@@ -159,39 +152,31 @@ def compare_subspaces(
     for i, k in enumerate(ks):
         boot = weighted_bootstrap(
             lambda weights, i=i: remembered(weights)[:, i],  # type: ignore[misc]  # mypy takes i for a second argument
-            a.n_scenarios,
-            n_draws=n_bootstrap,
-            seed=substream(seed, 6),
-            level=level,
-        )
-        value, chance = float(values[i]), k / a.width
-        bands = tuple(NullBand.of(name, value, null[:, i]) for name, null in draws_of_null.items())
-        strictest = max(bands, key=lambda band: (band.p, band.high))
-        low, high = (float(bound) for bound in corrected(boot.interval[:2], chance))
-        results.append(
-            OverlapResult(
-                value=value,
-                corrected=float(corrected(value, chance)),
-                interval=boot.interval,
-                corrected_interval=boot.interval._replace(low=low, high=high),
-                chance=chance,
-                null=strictest.name,
-                null_mean=strictest.mean,
-                null_low=strictest.low,
-                null_high=strictest.high,
-                p=strictest.p,
-                nulls=bands,
-                ceiling=float(ceilings[i]),
-                split_half=float(across[i]),
-                angles=tuple(np.degrees(principal_angles(basis_a[0][:, :k], basis_b[0][:, :k])).tolist()),
-                k=k,
-                d=a.width,
-                n_scenarios=a.n_scenarios,
-                n_texts=min(a.n_texts, b.n_texts),
-                n_unique=min(a.n_unique, b.n_unique),
-            )
-        )
+            a.n_scenarios, n_draws=n_bootstrap, seed=substream(seed, 6), level=level,
+        )  # fmt: skip
+        angles = np.degrees(principal_angles(basis_a[0][:, :k], basis_b[0][:, :k]))
+        nulls_of_k = {name: null[:, i] for name, null in draws_of_null.items()}
+        stability = (float(ceilings[i]), float(across[i]))
+        results.append(_result(a, b, k, float(values[i]), boot.interval, nulls_of_k, stability, angles))
     return tuple(results)
+
+
+def _result(
+    a: ScenarioTable, b: ScenarioTable, k: int, value: float, interval: Interval, nulls: Mapping[str, FloatArray],
+    stability: tuple[float, float], angles: FloatArray,
+) -> OverlapResult:  # fmt: skip
+    """One dimension's overlap beside its strictest null; `stability` is the ceiling and what halves of both share."""
+    chance = k / a.width
+    bands = tuple(NullBand.of(name, value, null) for name, null in nulls.items())
+    strictest = max(bands, key=lambda band: (band.p, band.high))
+    low, high = (float(bound) for bound in corrected(interval[:2], chance))
+    return OverlapResult(
+        value=value, corrected=float(corrected(value, chance)), interval=interval,
+        corrected_interval=interval._replace(low=low, high=high), chance=chance, null=strictest.name,
+        null_mean=strictest.mean, null_low=strictest.low, null_high=strictest.high, p=strictest.p, nulls=bands,
+        ceiling=stability[0], split_half=stability[1], angles=tuple(angles.tolist()), k=k, d=a.width,
+        n_scenarios=a.n_scenarios, n_texts=min(a.n_texts, b.n_texts), n_unique=min(a.n_unique, b.n_unique),
+    )  # fmt: skip
 
 
 def split_half_overlap(table: ScenarioTable, estimator: SubspaceEstimator, *, n_splits: int = 100, seed: Seed) -> float:
@@ -212,7 +197,9 @@ def overlaps_of_draws(
     return np.concatenate([nested_overlaps(one.bases(a, x), two.bases(b, y), ks) for x, y in pairs])
 
 
-def _require_comparable(a: ScenarioTable, b: ScenarioTable) -> None:
+def _require_comparable(a: ScenarioTable, b: ScenarioTable, nulls: Sequence[OverlapNull]) -> None:
+    if not nulls or set(nulls) - set(ALL_NULLS):
+        raise InputError("There is no such null.", found=", ".join(nulls), accepted=", ".join(ALL_NULLS))
     if a.width != b.width:
         raise InputError(
             "Subspaces of models of different width have no overlap.",

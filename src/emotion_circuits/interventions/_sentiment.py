@@ -140,13 +140,7 @@ def punctuation_control(
     directions.check_model(lm)
     if n_controls < MIN_CONTROLS:
         raise InputError("Too few control directions.", found=n_controls, accepted=f"{MIN_CONTROLS} or more")
-    data.require_twins("The punctuation control")
-    own = {t.scenario for t in data if t.emotion == emotion}
-    pairs = {c: [t for t in data if t.emotion == c and t.scenario in own] for c in (NEUTRAL, emotion)}
-    if not all(pairs.values()):
-        raise InputError(f"There are no texts of {emotion} and neutral.", accepted=", ".join(data.classes))
-    order = {scenario: i for i, scenario in enumerate(data.scenarios)}
-    chosen = [t for c in (NEUTRAL, emotion) for t in sorted(pairs[c], key=lambda t: order[t.scenario])]
+    chosen = _pairs_of(data, emotion)
     ablation = _ablation(lm, directions, emotion, layer, onwards, kind, n_controls, seed)
     contexts = [Context(f"{t.scenario}-{t.emotion}", t.text + bridge, "opening", t.split) for t in chosen]
     task = slot_task(lm, contexts, word_sets)
@@ -161,14 +155,13 @@ def punctuation_control(
     verdict = "tested" if tested else f"not tested: the gap, {shown}, p {signs.p:.2g}, does not lie above zero"
     first, last = ablation.layers[0], ablation.layers[-1]
     where = f"{kind}, layer {first}" if first == last else f"{kind}, layers {first} to {last}"
-    nan = float("nan")
 
     def row(statistic: str, *numbers: float) -> Measure:
         about = (str(lm.name), emotion, directions.position, first, where, statistic)
         return Measure._make((*about, *numbers, len(clean)))
 
     rows = [
-        row(GAP, gap.value, gap.interval.low, gap.interval.high, 0.0, signs.null_low, signs.null_high, nan, signs.p)
+        row(GAP, gap.value, gap.interval.low, gap.interval.high, 0.0, signs.null_low, signs.null_high, np.nan, signs.p)
     ]
     ablated = np.empty((0, len(GROUPS), len(clean)))
     if tested:
@@ -176,9 +169,24 @@ def punctuation_control(
         found = _paired(_odds(lm, task, groups, ablation, variants, batch_tokens, on_variants)[..., column])
         ablated = found.reshape(1 + n_controls, len(GROUPS), -1)
     for i, group in enumerate(GROUPS):
-        rows.append(row(SHARES[group], *(_share(clean, ablated[:, i], n_draws, seed) if tested else [nan] * 8)))
+        rows.append(row(SHARES[group], *(_share(clean, ablated[:, i], n_draws, seed) if tested else [np.nan] * 8)))
     tokens = {group: float(np.mean([len(indices) for indices in groups[group]])) for group in GROUPS}
     return PunctuationControl(emotion, ablation.layers, tested, verdict, tokens, clean, ablated, rows)
+
+
+def _pairs_of(data: Dataset, emotion: str) -> list[Text]:
+    """Neutral texts of the scenarios that have the emotion, then the emotion's, in the order of the scenarios.
+
+    Raises:
+        InputError: scenarios without neutral texts, or none with the emotion.
+    """
+    data.require_twins("The punctuation control")
+    own = {t.scenario for t in data if t.emotion == emotion}
+    pairs = {c: [t for t in data if t.emotion == c and t.scenario in own] for c in (NEUTRAL, emotion)}
+    if not all(pairs.values()):
+        raise InputError(f"There are no texts of {emotion} and neutral.", accepted=", ".join(data.classes))
+    order = {scenario: i for i, scenario in enumerate(data.scenarios)}
+    return [t for c in (NEUTRAL, emotion) for t in sorted(pairs[c], key=lambda t: order[t.scenario])]
 
 
 def token_groups(texts: Sequence[Text], encoded: Sequence[Encoded]) -> dict[str, list[list[int]]]:

@@ -279,17 +279,8 @@ def sweep(
     units = {"add": "alpha" if alpha else "dose", "ablate": "ablated", "clamp": "clamped to"}
     with np.errstate(invalid="ignore"):  # where numbers overflow, infinity minus infinity; `collapsed` says so
         odds, likelihood = odds[:, :, 1:] - odds[:, :, :1], likelihood[:, :, 1:] - likelihood[:, :, :1]
-    return SweepResult(
-        str(lm.name),
-        directions.position,
-        kind,
-        layout,
-        odds,
-        likelihood,
-        slots.classes,
-        said_classes,
-        units[action],
-    )
+    about = (str(lm.name), directions.position, kind, layout)
+    return SweepResult(*about, odds, likelihood, slots.classes, said_classes, units[action])
 
 
 class Choice(NamedTuple):

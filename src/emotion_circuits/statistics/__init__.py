@@ -17,7 +17,7 @@ from ._claims import (
     write_claims,
 )
 from ._maps import MapTest, sign_flip_map
-from ._measures import EMBED_LAYER, Measure, measures_table
+from ._measures import EMBED_LAYER, Measure, measures_table, rows_table
 from ._multiple import benjamini_hochberg, holm
 from ._permutation import SequentialResult, exceedance_p, max_t, permute_within_groups, sequential_p
 from ._power import hanley_mcneil_se, smallest_auroc, smallest_from_se, smallest_mean
@@ -66,6 +66,7 @@ __all__ = [
     "measures_table",
     "permute_within_groups",
     "read_claims",
+    "rows_table",
     "sequential_p",
     "sign_flip_map",
     "sign_flip_test",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +44,13 @@ class Measure(NamedTuple):
     n_unique: int
 
 
-def measures_table(measures: Sequence[Measure]) -> pd.DataFrame:
-    """The rows as a data frame with one column per field, sorted so that the same rows give the same file."""
+def rows_table(kind: type[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    """Rows of a named tuple's kind as a data frame, one column per field, in the order given."""
     import pandas as pd
 
-    return pd.DataFrame(sorted(measures), columns=list(Measure._fields))
+    return pd.DataFrame(list(rows), columns=list(kind._fields))  # type: ignore[attr-defined]
+
+
+def measures_table(measures: Sequence[Measure]) -> pd.DataFrame:
+    """The rows as a data frame with one column per field, sorted so that the same rows give the same file."""
+    return rows_table(Measure, sorted(measures))

@@ -151,30 +151,17 @@ def split_half_from_gram(
         of_weights, len(own), n_draws=n_bootstrap, seed=substream(seed, 1), method="percentile", level=level,
         strata=kinds,
     )  # fmt: skip
-    alike = bool((ways.counts == ways.counts[0]).all())  # one number for all draws from the stream as it always did
-    chosen = np.random.default_rng(substream(seed, 2)).integers(
-        0, int(ways.counts[0]) if alike else ways.counts, (n_permutations, len(own))
-    ) + ways.first  # fmt: skip
-    null = np.concatenate(
-        [
-            _mean_cosines(ways.gram[some[:, :, None], some[:, None, :]], halves)
-            for some in (chosen[part] for part in _batches(n_permutations, len(own) ** 2))
-        ]
-    )
+    null = _null(ways, halves, n_permutations, substream(seed, 2))
     low, high = np.quantile(null, [0.025, 0.975])
     return SplitHalfResult(
         value=value,
         interval=boot.interval,
         standard_error=boot.standard_error,
-        p=exceedance_p(value, null),
-        null_mean=float(null.mean()),
-        null_low=float(low),
-        null_high=float(high),
+        p=exceedance_p(value, null), null_mean=float(null.mean()), null_low=float(low), null_high=float(high),
         ceiling=spearman_brown(value),
         n_texts=int((blocks.weights(target, kind) != 0).sum()),
-        n_groups=n_groups,
-        n_splits=n_splits,
-    )
+        n_groups=n_groups, n_splits=n_splits,
+    )  # fmt: skip
 
 
 def spearman_brown(split_half: float) -> float | None:
@@ -228,6 +215,15 @@ def _arrangements(gram: FloatArray, blocks: Blocks, target: str, kind: ContrastK
     matrix = np.concatenate(matrices)
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return _Arrangements(matrix @ gram @ matrix.T, first, np.array(counts), np.concatenate(taking_part))
+
+
+def _null(ways: _Arrangements, halves: FloatArray, n_draws: int, seed: Seed) -> FloatArray:
+    """(n_draws,) mean cosines after every block's texts took their places at random."""
+    alike = bool((ways.counts == ways.counts[0]).all())  # one number for all draws from the stream as it always did
+    bound, n_groups = int(ways.counts[0]) if alike else ways.counts, len(ways.first)
+    chosen = np.random.default_rng(seed).integers(0, bound, (n_draws, n_groups)) + ways.first
+    parts = (chosen[part] for part in _batches(n_draws, n_groups**2))
+    return np.concatenate([_mean_cosines(ways.gram[p[:, :, None], p[:, None, :]], halves) for p in parts])
 
 
 def _batches(n_draws: int, values_per_draw: int) -> Iterator[slice]:
