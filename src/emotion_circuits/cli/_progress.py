@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from emotion_circuits._progress import in_lines
 from emotion_circuits.cli._output import make_console, say
 
 SILENT_SECONDS = 2.0
-LOG_SECONDS = 30.0
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         a function to call with how much has been done so far.
     """
-    with (_bar if sys.stderr.isatty() else _log)(label, total) as done:
+    with (_bar if sys.stderr.isatty() else in_lines(say))(label, total) as done:
         yield done
 
 
@@ -49,20 +49,6 @@ def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
         yield done
     finally:
         bar.stop()
-
-
-@contextmanager
-def _log(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    start = last = time.monotonic()
-
-    def done(count: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= LOG_SECONDS and 0 < count < total:
-            last = now
-            say(f"{label}: {count} of {total}, {(now - start) * (total - count) / count:.0f} s left")
-
-    yield done
 
 
 @contextmanager

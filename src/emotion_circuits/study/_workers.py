@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from emotion_circuits._own_files import NAMED, run_named
 from emotion_circuits._parts import Parts
+from emotion_circuits._progress import in_lines
 from emotion_circuits.analyses import Workshop
 from emotion_circuits.errors import EmotionCircuitsError, InputError, WriteError
 from emotion_circuits.models import get, resolve_device
@@ -168,7 +169,11 @@ def _work(parent: Connection, named: tuple[Path, ...], settings: dict[str, Any])
     bank = kept_bank(study.folder)
     study = study if bank is None else study.about(bank)
     steps = {one.stage(*target): (one, plan, target) for one, plan, target in steps_of(study)}
-    work = Workshop(study, tell=lambda line: parent.send(("tell", line)))
+
+    def tell(line: str) -> None:
+        parent.send(("tell", line))
+
+    work = Workshop(study, tell, in_lines(tell))
     torch.set_num_threads(study.threads)
     with threadpool_limits(1, user_api="blas"):
         while True:
