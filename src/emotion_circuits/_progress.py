@@ -5,11 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 LINE_SECONDS = 30.0
 
 
-def in_lines(tell: Callable[[str], None]) -> Callable[[str, int], AbstractContextManager[Callable[[int], None]]]:
+class Progress(Protocol):
+    """Shows how far a long step is: `with progress(label, total) as done: done(count_so_far)`."""
+
+    def __call__(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
+
+
+def in_lines(tell: Callable[[str], None]) -> Progress:
     """A progress that says every half minute how much is done, and how long the rest takes."""
 
     @contextmanager

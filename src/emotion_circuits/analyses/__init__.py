@@ -14,6 +14,7 @@ class Lengths:
 ```
 """
 
+from emotion_circuits._progress import Progress
 from emotion_circuits.analyses._analysis import LANGUAGES, Analysis, Measures, Scope, analysis, stage_name
 from emotion_circuits.analyses._built_in import BUILT_IN
 from emotion_circuits.analyses._fit_texts import SharingPlan
@@ -30,7 +31,7 @@ from emotion_circuits.analyses._settings import (
 from emotion_circuits.analyses._steering import controls_of
 from emotion_circuits.analyses._swap import InterchangePlan
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
-from emotion_circuits.analyses._work import Progress, Workshop, no_progress
+from emotion_circuits.analyses._work import Workshop, no_progress
 
 __all__ = [
     "BUILT_IN",

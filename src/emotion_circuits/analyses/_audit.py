@@ -17,7 +17,8 @@ import pandas as pd
 from scipy.linalg import orthogonal_procrustes
 from scipy.special import softmax
 
-from emotion_circuits.analyses._work import Progress, no_progress
+from emotion_circuits._progress import Progress
+from emotion_circuits.analyses._work import no_progress
 from emotion_circuits.comparison import require_same_texts
 from emotion_circuits.directions import Activations
 from emotion_circuits.errors import EmotionCircuitsError, InputError, MeasurementError

@@ -6,20 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from emotion_circuits._parts import Parts
+from emotion_circuits._progress import Progress
 from emotion_circuits.analyses._settings import Plan, Settings
 from emotion_circuits.directions import Activations, DirectionSet, load_activations, load_directions
 from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.prompts import CLAIMS, Bank, lacking
-
-
-class Progress(Protocol):
-    """Shows how far a long step is: `with progress(label, total) as done: done(count_so_far)`."""
-
-    def __call__(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
 
 
 def no_progress(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
