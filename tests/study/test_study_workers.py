@@ -13,12 +13,15 @@ import psutil
 import pytest
 
 from emotion_circuits._files import read_json
+from emotion_circuits.errors import EmotionCircuitsError, WriteError
 from emotion_circuits.study import Study, run_study
 from emotion_circuits.study._workers import usual_jobs
 from small_study import Small
 
-OWN = """from emotion_circuits.analyses import analysis
-from emotion_circuits.errors import InputError
+OWN = """import os
+
+from emotion_circuits.analyses import analysis
+from emotion_circuits.errors import InputError, WriteError
 
 
 @analysis("refused", question="What cannot be?")
@@ -26,6 +29,20 @@ class Refused:
     def run(self, work, plan, model):
         work.tell(f"asked about {model}")
         raise InputError("This cannot be.", found=model)
+
+
+@analysis("unwritten", question="What if the disk is full?")
+class Unwritten:
+    def run(self, work, plan, model):
+        error = WriteError("Cannot write a table.")
+        error.exit_status = 1
+        raise error
+
+
+@analysis("gone", question="What if memory runs out?")
+class Gone:
+    def run(self, work, plan, model):
+        os._exit(3)
 
 
 @analysis("broken", question="What breaks?")
@@ -64,6 +81,15 @@ def test_side_by_side_gives_the_same_bytes_and_says_the_same(small: Small, tmp_p
 def test_what_breaks_in_a_worker_is_raised_with_its_traceback(small: Small, tmp_path: Path, own: Path) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         run_study(of_both(small, tmp_path, analyses=(own,)), only=("broken",), jobs=2)
+
+
+def test_a_full_disk_and_a_worker_that_dies_end_the_run_in_a_line(small: Small, tmp_path: Path, own: Path) -> None:
+    study = of_both(small, tmp_path, analyses=(own,))
+    with pytest.raises(WriteError, match="Cannot write a table") as full:
+        run_study(study, only=("unwritten",), jobs=2)
+    assert full.value.exit_status == 1
+    with pytest.raises(EmotionCircuitsError, match="has died"):
+        run_study(study, only=("gone",), jobs=2)
 
 
 def test_workers_end_with_the_process_that_started_them(small: Small, tmp_path: Path) -> None:

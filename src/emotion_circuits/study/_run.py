@@ -12,13 +12,12 @@ from threadpoolctl import threadpool_limits
 
 from emotion_circuits._lock import owned
 from emotion_circuits.analyses import Progress, Workshop, no_progress
-from emotion_circuits.errors import EmotionCircuitsError, InputError, WriteError
 from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claim, read_claims
 from emotion_circuits.study._config import Study, keep_settings
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
-from emotion_circuits.study._workers import Outcome, Workers, parts_of, usual_jobs
+from emotion_circuits.study._workers import Outcome, Workers, outcome_of, parts_of, usual_jobs
 
 
 @dataclass(frozen=True)
@@ -126,17 +125,8 @@ class _Run:
         key = self.key_of(stage, label)
         if key is None:
             return
-        work, watch = self.work, Stopwatch()
-        work.parts = parts_of(work.folder, stage.name, key)
-        try:
-            files = stage.run(work)
-        except WriteError:  # the next stage could not be kept either
-            raise
-        except EmotionCircuitsError as error:
-            why = " ".join(str(error).split())
-            self.end(stage, label, Outcome(failed=why, bad_input=isinstance(error, InputError)))
-        else:
-            self.end(stage, label, Outcome(tuple(files), watch.seconds))
+        self.work.parts = parts_of(self.work.folder, stage.name, key)
+        self.end(stage, label, outcome_of(lambda: stage.run(self.work)))
 
     def key_of(self, stage: Stage, label: str) -> str | None:
         """The key to run a stage under; None where it is kept, or cannot run for want of what it needs."""

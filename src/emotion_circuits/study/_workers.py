@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from multiprocessing import connection, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -57,6 +58,22 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     failed: str = ""
     bad_input: bool = False
+
+
+def outcome_of(run: Callable[[], Sequence[Path]]) -> Outcome:
+    """Run a stage and say what became of it.
+
+    Raises:
+        WriteError: a result cannot be kept, and neither could the next one's.
+    """
+    watch = Stopwatch()
+    try:
+        files = run()
+    except WriteError:
+        raise
+    except EmotionCircuitsError as error:
+        return Outcome(failed=" ".join(str(error).split()), bad_input=isinstance(error, InputError))
+    return Outcome(tuple(files), watch.seconds)
 
 
 class Workers:
@@ -122,12 +139,12 @@ class Workers:
             EmotionCircuitsError: a worker has died.
             RuntimeError: a stage broke, with its traceback.
         """
-        for worker in connection.wait([*self._busy]):
-            assert isinstance(worker, Connection)
+        ready = connection.wait([*self._busy])
+        for worker in [one for one in self._busy if one in ready]:
             stage = self._busy[worker]
             try:
                 kind, *given = worker.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 raise EmotionCircuitsError(
                     f"The process that ran {stage} has died.", next_step="if memory ran out, give --jobs 1"
                 ) from None
@@ -137,7 +154,9 @@ class Workers:
             self._idle.append(worker)
             del self._busy[worker]
             if kind == "unwritten":
-                raise WriteError(given[0])
+                error = WriteError(given[0])
+                error.exit_status = given[1]
+                raise error
             if kind == "broken":
                 raise RuntimeError(f"{stage} failed.\n{given[0]}")
             yield stage, Outcome(*given)
@@ -179,17 +198,12 @@ def _work(parent: Connection, named: tuple[Path, ...], settings: dict[str, Any])
         while True:
             stage, key, missing = parent.recv()
             work.missing, work.parts = {*missing}, parts_of(work.folder, stage, key)
-            watch = Stopwatch()
             try:
-                files = run_analysis(*steps[stage], work)
+                parent.send(("done", *outcome_of(partial(run_analysis, *steps[stage], work))))
             except WriteError as error:
-                parent.send(("unwritten", str(error)))
-            except EmotionCircuitsError as error:
-                parent.send(("done", (), watch.seconds, " ".join(str(error).split()), isinstance(error, InputError)))
-            except Exception:
+                parent.send(("unwritten", str(error), error.exit_status))
+            except Exception:  # the process that started this one raises it, with this traceback
                 parent.send(("broken", traceback.format_exc()))
-            else:
-                parent.send(("done", tuple(files), watch.seconds))
 
 
 def parts_of(folder: Path, stage: str, key: str) -> Parts:
