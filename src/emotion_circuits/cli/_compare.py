@@ -20,7 +20,7 @@ from emotion_circuits.cli._options import (
     flag,
 )
 from emotion_circuits.cli._output import emit, note
-from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, fit_data, recorded, sides
+from emotion_circuits.cli._pairs import HIDDEN, AnyLayers, Draws, Fit, fit_data, recorded, sides, write_pairs
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
@@ -28,8 +28,6 @@ from emotion_circuits.errors import InputError
 if TYPE_CHECKING:
     from emotion_circuits.comparison import PairMeasure
 
-HIDDEN = ("model_a", "model_b", "position")
-"""What a title says."""
 PositionFlag = Annotated[str, flag(help="Where texts are read: sentence-end, last-content, emotion-token or mean.")]
 KindFlag = Annotated[
     Literal["between-class", "lda", "paired", "within-class"],
@@ -185,14 +183,7 @@ def compare(
 
 
 def _finish(rows: list[PairMeasure], target: Path, json: bool, title: str) -> None:
-    from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.comparison import PairMeasure
-    from emotion_circuits.statistics import rows_table
-
-    if target.suffix.lower() == ".json":
-        write_json(target, {"measures": rows})
-    else:
-        write_table(target, rows_table(PairMeasure, rows))
+    write_pairs(target, rows)
     table = row_table(rows, title=title, hide=HIDDEN, notes=(f"n counts scenarios. Written to {target}",))
     emit({"file": target, "measures": rows}, json, table=table)
 

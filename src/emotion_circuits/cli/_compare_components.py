@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import emit, note
+from emotion_circuits.cli._pairs import HIDDEN, write_pairs
 from emotion_circuits.cli._progress import counting
 from emotion_circuits.cli._row_tables import row_table
 
@@ -49,15 +50,9 @@ def compare_components(
 
 def show_components(found: Compared, target: Path, json: bool, title: str) -> None:
     """Write the rows, print them and the best heads."""
-    from emotion_circuits._files import write_json, write_table
-    from emotion_circuits.comparison import PairMeasure as Row
     from emotion_circuits.comparison import adjusted
-    from emotion_circuits.statistics import rows_table
 
-    if target.suffix.lower() == ".json":
-        write_json(target, {"measures": found.rows})
-    else:
-        write_table(target, rows_table(Row, found.rows))
+    write_pairs(target, found.rows)
     q = adjusted(found.rows)
     rows = [{**row._asdict(), "q": q_value} for row, q_value in zip(found.rows, q, strict=True)]
     notes = [
@@ -66,9 +61,7 @@ def show_components(found: Compared, target: Path, json: bool, title: str) -> No
         *_best_heads(found.heads),
         f"Written to {target}",
     ]
-    table = row_table(
-        rows, title=title, hide=("model_a", "model_b", "position"), heads={"kind": "function"}, notes=notes
-    )
+    table = row_table(rows, title=title, hide=HIDDEN, heads={"kind": "function"}, notes=notes)
     emit({"file": target, "measures": found.rows, "heads": found.heads}, json, table=table)
 
 

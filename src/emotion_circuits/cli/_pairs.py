@@ -12,7 +12,7 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
-    from emotion_circuits.comparison import Side
+    from emotion_circuits.comparison import PairMeasure, Side
     from emotion_circuits.directions import Activations, Source
     from emotion_circuits.prompts import Bank, Dataset
 
@@ -22,6 +22,22 @@ AnyLayers = Annotated[
 Fit = Annotated[str, flag(help="Texts to fit on: neutral, generic, or generic+target (no evidence, for comparison).")]
 Twins = Annotated[int, flag(help="Untrained twins of each model to compare with.", at_least=1)]
 Draws = Annotated[int, flag(help="Draws of each null.", at_least=99)]
+
+
+HIDDEN = ("model_a", "model_b", "position")
+"""Of rows about two models, what a title says."""
+
+
+def write_pairs(target: Path, rows: list[PairMeasure]) -> None:
+    """Write rows about two models, as JSON or parquet."""
+    from emotion_circuits._files import write_json, write_table
+    from emotion_circuits.comparison import PairMeasure
+    from emotion_circuits.statistics import rows_table
+
+    if target.suffix.lower() == ".json":
+        write_json(target, {"measures": rows})
+    else:
+        write_table(target, rows_table(PairMeasure, rows))
 
 
 def recorded(name: str, folder: Path | None, store: StoreOptions, root: Path | None = None) -> Activations:
