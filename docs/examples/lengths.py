@@ -5,7 +5,7 @@ import numpy as np
 from emotion_circuits.analyses import AnalysisPlan, Measures, analysis
 from emotion_circuits.models import model_label
 from emotion_circuits.report import Axis, Chart, Level, Panel, Series, TitledChart
-from emotion_circuits.statistics import Claim, Measure, exceedance_p, grouped_bootstrap
+from emotion_circuits.statistics import Claim, Measure, exceedance_p, grouped_bootstrap, null_of
 
 STATISTIC = "length of the mean difference from neutral"
 
@@ -33,11 +33,11 @@ class Lengths:
             ends = [float(end) for end in np.quantile(null, (0.025, 0.975))]
             rows.append(Measure(model, emotion, "mean", layer, "matched", STATISTIC, length, low, high, chance, *ends,
                                 float("nan"), p, len(difference)))  # fmt: skip
-            claims.append(Claim(
+            claims.append(Claim.beside(
+                [null_of("signs of the scenarios' differences", length, null, (low, high))],
                 id="lengths.moved", question="lengths", model=model_label(model), emotion=emotion, layer=layer,
-                statistic=STATISTIC, value=length, ci95=(low, high), chance=chance, ceiling=None, floors={},
-                null=f"signs of the scenarios' differences, {plan.draws} draws", p=p, smallest_p=1 / (plan.draws + 1),
-                n_unique=len(difference), evidence=(),
+                statistic=STATISTIC, value=length, ci95=(low, high), ceiling=None, effect_of_interest=1.0,
+                n_unique=len(difference), unit="scenarios", evidence=(),
             ))  # fmt: skip
         return Measures(rows, claims)
 

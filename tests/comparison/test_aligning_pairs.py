@@ -38,9 +38,12 @@ def test_the_planted_layer_is_chosen_on_development_scenarios(pair: PairAlignmen
 def test_planted_directions_arrive_and_untrained_ones_do_not(pair: PairAlignment) -> None:
     for gain in pair.gains:
         assert gain.trained > 0.95
-        assert gain.interval.low > 0.1
+        assert gain.gain.interval.low > 0.1
     assert pair.shared.corrected > 0.8
-    assert pair.shared_floors["untrained"] < 0.5
+    floors = {floor.name: floor for floor in pair.shared_floors}
+    assert set(floors) == {"untrained", "embedding"}
+    for floor in floors.values():
+        assert floor.level < 0.5 and floor.gain[0] > 0 and floor.p < 1e-3
 
 
 def test_the_claims_of_the_plant_are_supported(pair: PairAlignment) -> None:
@@ -89,7 +92,7 @@ def test_the_result_does_not_depend_on_the_order_of_layers(pair: PairAlignment) 
         a, b, twins_a, twins_b, rows_a=[2, 1, 0], rows_b=[2, 0, 1], n_draws=DRAWS, n_bootstrap=400, seed=0
     )
     assert (turned.row_a, turned.row_b) == (pair.row_a, pair.row_b)
-    assert [g.value for g in turned.gains] == [g.value for g in pair.gains]
+    assert [g.gain for g in turned.gains] == [g.gain for g in pair.gains]
 
 
 @pytest.mark.parametrize("rows", [[0], [7], []])

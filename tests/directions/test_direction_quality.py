@@ -12,15 +12,16 @@ from scipy.stats import binomtest
 from emotion_circuits.directions import (
     Activations,
     EvaluationTexts,
-    bag_of_words_floor,
+    UntrainedTwin,
+    bag_of_words_scores,
     choose_layers,
     cosine_rows,
     detection,
     fit_directions,
+    judged_scores,
     pair_cosines,
     project,
     quality_profile,
-    untrained_floor,
 )
 from emotion_circuits.directions import _quality as quality
 from emotion_circuits.directions._quality import pair_cosine_null
@@ -220,16 +221,18 @@ def test_a_bag_of_words_knows_words_and_nothing_else():
     words = {c: f"word{c}" for c in CLASSES}
     explicit = Dataset("explicit", texts(words))
     for emotion in EMOTIONS:
-        assert bag_of_words_floor(explicit, Dataset("same", texts(words)), emotion).value == 1.0
-        nothing = bag_of_words_floor(explicit, Dataset("other", texts(dict.fromkeys(CLASSES, "this"))), emotion)
+        same, other = Dataset("same", texts(words)), Dataset("other", texts(dict.fromkeys(CLASSES, "this")))
+        assert judged_scores(bag_of_words_scores(explicit, same, emotion), same, emotion).value == 1.0
+        nothing = judged_scores(bag_of_words_scores(explicit, other, emotion), other, emotion)
         assert nothing.value == pytest.approx(0.5) and nothing.p > 0.5
 
 
 def test_the_untrained_floor_is_the_same_recipe_in_the_twin():
     explicit, implicit = planted(n=12, signals=SIGNALS, seed=5), planted(n=12, signals=SIGNALS, seed=6)
     judged = implicit.select(split="test")
+    twin = UntrainedTwin(explicit, implicit, "mean")
     for emotion in EMOTIONS:
-        layer, found = untrained_floor(explicit, implicit, judged, "mean", emotion)
+        layer, found = twin.layers[emotion], judged_scores(twin.scores(judged, emotion), judged.data, emotion)
         directions = fit_directions(explicit, "mean", plain_generic(rows=3), ("specific",), share=0)
         assert layer == choose_layers(implicit.select(split="development"), directions)[emotion]
         scores = judged.values["mean"][layer + 1] @ directions.vectors["specific"][emotion][layer + 1]

@@ -259,14 +259,14 @@ def test_gain_over_untrained_models(planted: PlantedModels) -> None:
         fitted = Ridge().fit(twin.fit_a, planted.fit_b)
         arms.append(mapped_contrasts(fitted, twin.emotion_a, planted.emotion_b, planted.labels, planted.groups))
     gain = cosine_gain(trained, arms, n_draws=499, seed=0)
-    assert gain.value == pytest.approx(gain.trained - max(gain.untrained_all))
-    assert gain.untrained == max(gain.untrained_all)
-    assert gain.interval.low > 0.3
-    assert gain.p == 1 / 500
-    nothing = cosine_gain(arms[0], arms[1:], n_draws=499, seed=0)
+    assert gain.gain.value == pytest.approx(gain.trained - max(gain.others))
+    assert gain.best_other == max(gain.others)
+    assert gain.gain.interval.low > 0.3 and gain.gain.p < 1e-3
+    assert gain.interval.low < gain.trained < gain.interval.high
+    nothing = cosine_gain(arms[0], arms[1:], n_draws=499, seed=0).gain
     assert nothing.interval.low < nothing.value < nothing.interval.high
     same = cosine_gain(trained, [trained], emotion="amber", n_draws=99, seed=0)
-    assert (same.value, same.p, same.emotion) == (0.0, 1.0, "amber")
+    assert (same.gain.value, same.gain.p, same.emotion) == (0.0, 1.0, "amber")
     with pytest.raises(InputError, match="no untrained"):
         cosine_gain(trained, [], seed=0)
     with pytest.raises(InputError, match="'joy'"):
@@ -283,7 +283,7 @@ def test_gain_for_all_layers_agrees_with_that_of_a_pair(planted: PlantedModels) 
         mapped_contrasts(Ridge().fit(m.fit_a, planted.fit_b), m.emotion_a, planted.emotion_b, m.labels, m.groups)
         for m in (planted, twin)
     ]
-    gain = cosine_gain(pairs[0], pairs[1:], n_draws=999, seed=0)
+    gain = cosine_gain(pairs[0], pairs[1:], n_draws=999, seed=0).gain
     assert layers.mean_own[0, 0] == pytest.approx(gain.value)
     assert layers.mean_own_low[0, 0] < layers.mean_own[0, 0] < layers.mean_own_high[0, 0]
     assert layers.mean_own_low[0, 0] == pytest.approx(gain.interval.low, abs=0.3 * (gain.value - gain.interval.low))
@@ -303,5 +303,5 @@ def test_noise_is_never_a_gain() -> None:
             )
             for m in models
         ]
-        small.append(cosine_gain(arms[0], arms[1:], n_draws=199, seed=seed).p <= 0.05)
+        small.append(cosine_gain(arms[0], arms[1:], n_draws=199, seed=seed).gain.p <= 0.05)
     assert stats.binomtest(sum(small), 60, 0.05, alternative="greater").pvalue > 0.01

@@ -27,7 +27,7 @@ from emotion_circuits.directions import EXPLICIT_OVER_FOILS, FOIL_RATE, HIT_RATE
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.prompts import bank
 from emotion_circuits.scoring import GeneratedText, Setting, evaluate_texts, make_scorer, stored_perplexities
-from emotion_circuits.statistics import Claim, Measure, judge, measures_table, write_claims
+from emotion_circuits.statistics import Claim, Measure, Rival, judge, measures_table, null_from, write_claims
 
 EMOTIONS = bank().emotions
 
@@ -232,16 +232,22 @@ def _claims(model: str, slug: str) -> list[Claim]:
     for i, e in enumerate(EMOTIONS):
         common = {"model": model, "emotion": e, "layer": 1, "n_unique": 24, "ceiling": 1.0}
         claims.append(
-            Claim(
+            Claim.beside(
+                [
+                    null_from("permuted labels", 0.5, 0.62, 0.001, 999, (0.72, 0.9)),
+                    Rival("bag_of_words", 0.58, (0.1, 0.3), 0.0004),
+                    Rival("untrained", 0.61 + 0.2 * i, (-0.2, 0.09) if i else (0.02, 0.3), 0.3 if i else 0.001),
+                ],
                 id="rq1.separability", question="RQ1", statistic="AUROC on implicit texts", value=0.81234,
-                ci95=(0.72, 0.9), chance=0.5, floors={"bag_of_words": 0.58, "untrained": 0.61 + 0.2 * i},
-                null="label permutation", p=0.001, evidence=(f"emotion_vectors/{slug}_quality.parquet",), **common,
+                ci95=(0.72, 0.9), effect_of_interest=0.1, unit="scenarios",
+                evidence=(f"emotion_vectors/{slug}_quality.parquet",), **common,
             )
         )  # fmt: skip
         claims.append(
-            Claim(
-                id="rq3.steering", question="RQ3", statistic="slope", value=4.0, ci95=(3.0, 5.0), chance=0.0,
-                floors={"isotropic_97.5_percent": 2.0}, null="isotropic directions", p=0.001,
+            Claim.beside(
+                [null_from("isotropic directions", 0.0, 2.0, 0.001, 999, (3.0, 5.0))],
+                id="rq3.steering", question="RQ3", statistic="slope", value=4.0, ci95=(3.0, 5.0),
+                effect_of_interest=2.0, unit="contexts",
                 evidence=(f"patching/{slug}_steering.parquet",), side_conditions={"perplexity_ratio": 1.2}, **common,
             )
         )  # fmt: skip

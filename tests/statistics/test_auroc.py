@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.statistics import auroc, auroc_difference, grouped_auroc
+from emotion_circuits.statistics import auroc, grouped_auroc, paired_gain, weighted_auroc
 
 SMALL = {"n_bootstrap": 150, "n_permutations": 99, "seed": 5}
 CLASS_OF = np.array([True, False, False, False])
@@ -125,28 +125,39 @@ def test_groups_without_a_class_are_allowed():
     assert np.isnan(result.placements[:7]).all()
 
 
+def gain_of(first, second, labels, groups):
+    one, two = (weighted_auroc(scores, labels, groups) for scores in (first, second))
+    return paired_gain(lambda weights: one.of_weights(weights) - two.of_weights(weights), one.n_groups, seed=0)
+
+
 def test_difference_is_paired():
     first, labels, groups = scenarios(40, 1.5, 0)
     noise = np.random.default_rng(9).normal(size=len(first))
-    result = auroc_difference(first, first + 0.2 * noise, labels, groups, seed=0)
+    result = gain_of(first, first + 0.2 * noise, labels, groups)
     alone = grouped_auroc(first, labels, groups, **SMALL)
     assert result.value == pytest.approx(roc_auc_score(labels, first) - roc_auc_score(labels, first + 0.2 * noise))
     assert result.interval.high - result.interval.low < 0.5 * (alone.interval.high - alone.interval.low)
-    better = auroc_difference(first, noise, labels, groups, seed=0)
+    better = gain_of(first, noise, labels, groups)
     assert better.p < 0.01 and better.interval.low > 0
-    worse = auroc_difference(noise, first, labels, groups, seed=0)
-    assert worse.value == -better.value and worse.p == better.p
-    assert auroc_difference(first, first, labels, groups, seed=0)[:1] == (0.0,)
+    worse = gain_of(noise, first, labels, groups)
+    assert worse.value == -better.value and worse.p == pytest.approx(1 - better.p)
+    same = gain_of(first, first, labels, groups)
+    assert (same.value, same.p, same.standard_error) == (0.0, 1.0, 0.0)
 
 
-def test_two_perfect_scorers_may_still_differ():
+def test_the_error_of_a_gain_over_a_constant_is_delong_s():
+    scores, labels, groups = scenarios(60, 1.0, 3)
+    one = weighted_auroc(scores, labels, groups)
+    gain = paired_gain(lambda weights: one.of_weights(weights) - 0.5, one.n_groups, seed=0)
+    assert gain.standard_error == pytest.approx(grouped_auroc(scores, labels, groups, **SMALL).standard_error, rel=0.06)
+
+
+def test_differences_that_no_group_changes():
     scores, labels, groups = scenarios(12, 50.0, 0)
     other, _, _ = scenarios(12, -50.0, 1)
-    same = auroc_difference(scores, scores * 2, labels, groups, seed=0)
-    opposite = auroc_difference(scores, other, labels, groups, seed=0)
-    assert (same.interval.low, same.interval.high) == (0.0, 0.0)
-    assert opposite.value == 1.0
-    assert opposite.interval.low < 0.5 and opposite.interval.high == 1.0
+    opposite = gain_of(scores, other, labels, groups)
+    assert (opposite.value, opposite.p) == (1.0, 0.5**12)  # all twelve agree
+    assert gain_of(other, scores, labels, groups).p == 1.0
 
 
 def test_bad_input_is_refused():

@@ -9,13 +9,14 @@ import pytest
 from scipy import stats
 
 from emotion_circuits.statistics import (
-    auroc_difference,
     grouped_auroc,
     grouped_bootstrap,
     max_t,
+    paired_gain,
     sequential_p,
     sign_flip_test,
     split_half_cosine,
+    weighted_auroc,
 )
 
 N_SETS = 250
@@ -50,7 +51,16 @@ def p_auroc_difference(rng: np.random.Generator, seed: int) -> float:
     shared, labels, groups = noise_texts(rng, 24)
     shared[labels] += 1.5
     first, second = (shared + rng.normal(size=len(shared)) for _ in range(2))
-    return auroc_difference(first, second, labels, groups, n_bootstrap=2, seed=seed).p
+    one, two = (weighted_auroc(scores, labels, groups) for scores in (first, second))
+    return paired_gain(lambda w: one.of_weights(w) - two.of_weights(w), one.n_groups, n_draws=200, seed=seed).p
+
+
+def p_paired_means(rng: np.random.Generator, seed: int) -> float:
+    """Skewed values of few units, over the better of two floors, one equal and one lower."""
+    values = rng.exponential(size=(3, 16)) ** 1.5 - np.array([[0], [0], [1]])
+    own, *floors = (lambda w, x=x: w @ x / w.sum(axis=1) for x in values)
+    best = paired_gain(lambda w: own(w) - np.maximum(floors[0](w), floors[1](w)), 16, n_draws=200, seed=seed)
+    return best.p
 
 
 def p_max_t(rng: np.random.Generator, seed: int) -> float:
@@ -86,6 +96,7 @@ def p_split_half(kind: str) -> Callable[[np.random.Generator, int], float]:
         p_auroc,
         p_auroc_ungrouped,
         p_auroc_difference,
+        p_paired_means,
         p_max_t,
         p_sequential,
         p_split_half("matched"),
@@ -97,6 +108,7 @@ def p_split_half(kind: str) -> Callable[[np.random.Generator, int], float]:
         "auroc",
         "auroc ungrouped",
         "auroc difference",
+        "paired means",
         "max-T",
         "sequential",
         "split-half matched",

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import stats
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import Claim, Interval, claims_json, holm, judge, read_claims, write_claims
+from emotion_circuits.statistics import (
+    Claim,
+    Interval,
+    claims_json,
+    floor_of,
+    holm,
+    judge,
+    null_of,
+    paired_gain,
+    read_claims,
+    write_claims,
+)
 
 FIELDS = {
     "id": "rq1.separability",
@@ -29,8 +42,14 @@ FIELDS = {
     "chance": 0.5,
     "ceiling": 1.0,
     "floors": {"bag_of_words": 0.58, "embedding": 0.61, "untrained": 0.55},
-    "null": "label permutation within scenario, 1000 draws",
+    "nulls": {"permuted labels": {"mean": 0.5, "high": 0.62, "n_draws": 1000}},
+    "gain": 0.22,
+    "gain_ci95": (0.11, 0.33),
+    "gain_over": "embedding",
+    "effect_of_interest": 0.1,
+    "null": "permuted labels, 1000 draws",
     "p": 0.001,
+    "p_against": {"permuted labels": 0.001, "embedding": 0.0005},
     "n_unique": 24,
     "evidence": ("cross_model/probes.parquet",),
 }
@@ -48,55 +67,40 @@ def verdict(**changes) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected", "words"),
     [
-        ({}, "supported", "above the floor embedding (0.61), p = 0.001 after Holm over 1 is below 0.05"),
-        ({"p": 0.05}, "not supported", "p = 0.05 after Holm over 1 is not below 0.05"),
+        ({}, "supported", "above embedding (0.61) by 0.22 [0.11, 0.33], p = 0.001 after Holm over 1 is below 0.05."),
+        ({"p": 0.05}, "underpowered", "p = 0.05 after Holm over 1 is not below 0.05 (largest against permuted labels"),
         ({"p": 0.0499999}, "supported", "below"),
-        ({"ci95": (0.61, 0.9)}, "not supported", "not above the floor embedding (0.61)"),
-        ({"ci95": (0.6100001, 0.9)}, "supported", "above"),
-        ({"floors": {}}, "supported", "above chance (0.5)"),
-        ({"floors": {"embedding": 0.2}, "ci95": (0.45, 0.9)}, "not supported", "not above chance (0.5)"),
-        ({"chance": None}, "supported", "embedding"),
-        ({"chance": None, "floors": {}}, "not tested", "no defined chance level"),
+        ({"gain_ci95": (0.0, 0.33)}, "underpowered", "about 25 units would decide it if the gain stayed"),
+        ({"gain_ci95": (1e-7, 0.33)}, "supported", "below"),
+        (
+            {"gain": 0.05, "gain_ci95": (-0.01, 0.0999)},
+            "not supported",
+            "a gain of 0.1, which would matter, is excluded",
+        ),
+        ({"gain": 0.05, "gain_ci95": (-0.01, 0.1)}, "underpowered", "about 25 units would decide it"),
+        ({"gain": 0.05, "gain_ci95": (0.01, 0.0999)}, "supported", "below"),  # small, but there
+        ({"gain": -0.1, "gain_ci95": (-0.5, 0.3)}, "underpowered", "about 96 units would decide it"),
+        ({"p": 0.2, "effect_of_interest": None}, "not supported", "no effect of interest is declared"),
+        ({"gain_over": None}, "supported", "above chance (0.61)"),
         ({"value": None}, "not tested", "no defined value"),
         ({"value": float("nan"), "ci95": (float("nan"), 0.9)}, "not tested", "no defined value, interval"),
         ({"ci95": None}, "not tested", "no defined interval"),
+        ({"gain": None}, "not tested", "no defined gain."),
+        ({"gain_ci95": (float("nan"), 0.1)}, "not tested", "no defined gain's interval"),
         ({"p": None}, "not tested", "no defined p"),
-        ({"p": 0.2, "smallest_detectable": 0.7, "effect_of_interest": 0.65}, "underpowered", "0.7, exceeds"),
-        ({"p": 0.2, "smallest_detectable": 0.65, "effect_of_interest": 0.65}, "not supported", "not below"),
-        ({"p": 0.2, "smallest_detectable": 0.7}, "not supported", "not below"),
-        ({"p": 0.2, "effect_of_interest": 0.7}, "not supported", "not below"),
-        ({"smallest_detectable": 0.9, "effect_of_interest": 0.65}, "supported", "above"),
-        ({"value": None, "smallest_detectable": 0.9, "effect_of_interest": 0.65}, "not tested", "no defined value"),
         ({"side_conditions": {"perplexity_ratio": 1.5}}, "supported", "perplexity ratio of 1.5 is at most 1.5"),
         ({"side_conditions": {"perplexity_ratio": 1.51}}, "not supported", "perplexity ratio of 1.51 exceeds 1.5"),
         ({**STEERING, "side_conditions": {"perplexity_ratio": 1.2}}, "supported", "ratio of 1.2 is at most 1.5"),
         ({**STEERING}, "not supported", "perplexity ratio was not measured"),
         ({**STEERING, "side_conditions": {"perplexity_ratio": float("nan")}}, "not supported", "was not measured"),
-        (
-            {
-                "side_conditions": {"perplexity_ratio": 9.0},
-                "smallest_detectable": 1.0,
-                "effect_of_interest": 0.6,
-            },
-            "underpowered",
-            "exceeds 1.5; the smallest effect detectable with 80 % power, 1, exceeds the one of interest, 0.6",
-        ),
-        (
-            {"p": 0.2, "smallest_p": 0.05},
-            "underpowered",
-            "with so few draws of the null no p after Holm could be",
-        ),
+        ({"p": 0.2, "smallest_p": 0.05}, "underpowered", "with so few draws of the null no p after Holm could be"),
         ({"p": 0.05, "smallest_p": 0.05}, "underpowered", "could be below 0.05"),
-        ({"p": 0.2, "smallest_p": 0.0499}, "not supported", "not below"),
+        ({"p": 0.2, "smallest_p": 0.0499}, "underpowered", "units would decide it"),
+        ({"p": 0.6, "gain": 0.2}, "underpowered", "no number of units that could be had would decide it"),
         ({"p": 0.01, "smallest_p": 0.01}, "supported", "above"),
-        ({"p": 0.01, "smallest_p": 0.01, "ci95": (0.5, 0.9)}, "not supported", "not above the floor"),
         ({"p": None, "smallest_p": 0.5}, "not tested", "no defined p"),
-        ({"p": 0.2, "smallest_p": float("nan")}, "not supported", "not below"),
-        (
-            {"p": 0.2, "smallest_p": 0.5e-1, "smallest_detectable": 0.9, "effect_of_interest": 0.7},
-            "underpowered",
-            "the smallest effect detectable",
-        ),
+        ({"p": 0.2, "smallest_p": float("nan")}, "underpowered", "not below"),
+        ({"p": 0.2, "smallest_p": 0.05, "gain": 0.0, "gain_ci95": (-0.05, 0.05)}, "not supported", "is excluded"),
     ],
 )
 def test_every_branch_of_the_verdict_rule(changes, expected, words):
@@ -110,29 +114,82 @@ def test_every_branch_of_the_verdict_rule(changes, expected, words):
 
 @given(
     p=st.floats(0, 1),
-    low=st.floats(-1, 1),
-    chance=st.floats(-1, 1),
-    floor=st.floats(-1, 1),
+    ends=st.tuples(st.floats(-1, 1), st.floats(-1, 1)).map(sorted),
+    place=st.floats(0, 1),
     ratio=st.none() | st.floats(0.5, 3),
-    smallest=st.none() | st.floats(0, 1),
-    wanted=st.none() | st.floats(0, 1),
+    wanted=st.floats(0.001, 1),
+    smallest=st.none() | st.floats(0, 0.001),
 )
-def test_the_rule_as_written(p, low, chance, floor, ratio, smallest, wanted):
-    found = verdict(
-        p=p,
-        ci95=(low, 2.0),
-        chance=chance,
-        floors={"bag_of_words": floor},
-        side_conditions=None if ratio is None else {"perplexity_ratio": ratio},
-        smallest_detectable=smallest,
-        effect_of_interest=wanted,
-    )
-    if p < 0.05 and low > chance and low > floor and (ratio is None or ratio <= 1.5):
-        assert found == "supported"
-    elif smallest is not None and wanted is not None and smallest > wanted:
-        assert found == "underpowered"
+def test_the_rule_as_written(p, ends, place, ratio, wanted, smallest):
+    low, high = ends
+    judged = judge(
+        [
+            claim(
+                p=max(p, smallest or 0.0),
+                gain=low + place * (high - low),
+                gain_ci95=(low, high),
+                side_conditions=None if ratio is None else {"perplexity_ratio": ratio},
+                smallest_p=smallest,
+                effect_of_interest=wanted,
+            )
+        ]
+    )[0]
+    if ratio is not None and ratio > 1.5:
+        assert judged.verdict == "not supported"
+    elif max(p, smallest or 0.0) < 0.05 and low > 0:
+        assert judged.verdict == "supported"
+    elif high < wanted:
+        assert judged.verdict == "not supported"
     else:
-        assert found == "not supported"
+        assert judged.verdict == "underpowered"
+        assert "would decide it" in judged.why
+
+
+def test_a_claim_beside_its_rivals_has_the_largest_p_and_the_gain_over_the_strongest():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.5, 0.05, 999)
+    texts, floor = rng.normal(0.8, 0.1, 30), rng.normal(0.6, 0.1, 30)
+
+    def difference(weights):
+        return weights @ (texts - floor) / weights.sum(axis=1)
+
+    gain = paired_gain(difference, 30, seed=0)
+    rivals = [null_of("permuted labels", 0.8, draws, (0.7, 0.9)), floor_of("embedding", 0.6, gain)]
+    own = {
+        k: v for k, v in FIELDS.items() if k in ("id", "question", "model", "emotion", "layer", "statistic", "ceiling")
+    }
+    own |= {"ci95": (0.7, 0.9), "n_unique": 30, "evidence": (), "effect_of_interest": 0.1}
+    made = Claim.beside(rivals, value=0.8, note="from layer 3", **own)
+    assert made.gain_over == "embedding" and made.gain == pytest.approx(0.2)
+    assert made.gain_ci95 == pytest.approx(gain.interval[:2])
+    assert made.p == max(made.p_against.values()) == 0.001 and made.smallest_p == 0.001
+    assert made.chance == pytest.approx(draws.mean()) and made.floors == {"embedding": 0.6}
+    assert made.null == "permuted labels, 999 draws; from layer 3"
+    alone = Claim.beside(rivals[:1], value=0.8, **own)
+    assert alone.gain_over == "permuted labels"
+    assert alone.gain_ci95 == pytest.approx((0.7 - draws.mean(), 0.9 - draws.mean()))
+    with pytest.raises(InputError, match="needs a null"):
+        Claim.beside(rivals[1:], value=0.8, **own)
+
+
+def test_as_many_units_as_the_reason_says_decide_it():
+    """The named number, with the gain as it is and everything else as it scales, is enough; a fifth fewer are not."""
+    for gain, half, wanted in ((0.05, 0.3, 0.1), (0.3, 0.5, 0.1), (0.02, 0.1, 0.1)):
+        spread = half / 1.96  # standard error at 24 units
+        p = float(stats.norm.sf(gain / spread))
+        made = claim(gain=gain, gain_ci95=(gain - half, gain + half), p=p, effect_of_interest=wanted)
+        judged = judge([made])[0]
+        assert judged.verdict == "underpowered"
+        units = int(re.search(r"about (\d+) units", judged.why)[1])
+        for n, decided in ((units + 1, True), (0.8 * units, False)):
+            scale = math.sqrt(24 / n)
+            then = made.model_copy(
+                update={
+                    "gain_ci95": (gain - half * scale, gain + half * scale),
+                    "p": float(stats.norm.sf(gain / spread / scale)),
+                }
+            )
+            assert (judge([then])[0].verdict != "underpowered") == decided, (gain, units, n)
 
 
 def test_holm_runs_over_a_question_across_ids_models_and_emotions():
@@ -159,20 +216,23 @@ def test_holm_runs_over_a_question_across_ids_models_and_emotions():
 
 
 def with_draws(*of_claims: tuple[float | None, float | None]) -> list[str | None]:
-    """Verdicts of one question's claims with these p and smallest possible p."""
+    """Verdicts of one question's claims with these p and smallest possible p; `few` where draws are too few."""
     claims = [claim(layer=i, p=p, smallest_p=least) for i, (p, least) in enumerate(of_claims)]
-    return [c.verdict for c in judge(claims)]
+    return ["few" if "so few draws" in c.why else c.verdict for c in judge(claims)]
 
 
 def test_too_few_draws_are_counted_after_holm():
-    few = (0.3, 0.04)
-    assert with_draws(few) == ["not supported"]
-    assert with_draws(few, (0.5, None)) == ["underpowered", "not supported"]  # .04 would be doubled
-    assert with_draws(few, (0.01, None)) == ["not supported", "supported"]  # .04 would be the second of two
-    assert with_draws(few, (None, None)) == ["not supported", "not tested"]  # an undefined p does not count
-    assert with_draws((0.04, 0.04), (0.04, 0.04)) == ["underpowered", "underpowered"]
+    def few(*of_claims):
+        return [verdict == "few" for verdict in with_draws(*of_claims)]
+
+    one = (0.3, 0.04)
+    assert few(one) == [False]
+    assert few(one, (0.5, None)) == [True, False]  # .04 would be doubled
+    assert few(one, (0.01, None)) == [False, False]  # .04 would be the second of two
+    assert few(one, (None, None)) == [False, False]  # an undefined p does not count
+    assert few((0.04, 0.04), (0.04, 0.04)) == [True, True]
     # Five more, each with a best p of .01: the first is through, so the next is multiplied by five.
-    assert with_draws((0.002, 0.002), *[(0.8, 0.01)] * 5) == ["supported", *["underpowered"] * 5]
+    assert few((0.002, 0.002), *[(0.8, 0.01)] * 5) == [False, *[True] * 5]
 
 
 @given(
@@ -183,8 +243,10 @@ def test_a_claim_has_too_few_draws_exactly_if_its_best_p_would_not_have_been_eno
     claims = [claim(layer=i, p=p, smallest_p=least) for i, (p, least) in enumerate(own)]
     for i, judged in enumerate(judge(claims)):
         best = judge([*claims[:i], claims[i].model_copy(update={"p": own[i][1]}), *claims[i + 1 :]])[i]
-        expected = "not supported" if best.p_adjusted < 0.05 else "underpowered"
-        assert judged.verdict == ("supported" if judged.p_adjusted < 0.05 else expected)
+        if judged.p_adjusted < 0.05:
+            assert judged.verdict == "supported"
+        else:
+            assert ("so few draws" in judged.why) == (best.p_adjusted >= 0.05)
 
 
 def test_draws_are_kept_in_the_file_and_left_out_where_they_are_not_known(tmp_path):
@@ -196,7 +258,7 @@ def test_draws_are_kept_in_the_file_and_left_out_where_they_are_not_known(tmp_pa
 
 
 def test_rounding_never_changes_a_verdict(tmp_path):
-    close = claim(ci95=(0.610001, 0.9), p=0.0499999)
+    close = claim(ci95=(0.610001, 0.9), gain_ci95=(1e-9, 0.3), p=0.0499999)
     path = tmp_path / "claims.json"
     write_claims(path, judge([close]))
     read = read_claims(path)[0]
@@ -220,7 +282,8 @@ def test_the_file_has_the_contract_s_keys_in_order_and_stable_bytes(tmp_path):
     rows = json.loads(first)
     assert list(rows[0]) == [
         *["id", "question", "model", "emotion", "layer", "statistic", "value", "ci95", "chance", "ceiling", "floors"],
-        *["null", "p", "p_adjusted", "n_unique", "verdict", "why", "evidence"],
+        *["nulls", "gain", "gain_ci95", "gain_over", "effect_of_interest", "null", "p", "p_against", "p_adjusted"],
+        *["n_unique", "unit", "verdict", "why", "evidence"],
     ]
     keys = [(row["model"], row["emotion"], row["layer"]) for row in rows]
     assert keys == sorted(keys)
@@ -264,6 +327,8 @@ def test_numpy_values_and_intervals_are_taken():
     "changes",
     [
         {"ci95": (0.9, 0.1)},
+        {"gain_ci95": (0.9, 0.1)},
+        {"effect_of_interest": 0.0},
         {"p": 1.5},
         {"p": 0.001, "smallest_p": 0.05},
         {"smallest_p": -0.1},

@@ -67,12 +67,12 @@ def test_claims_are_of_the_circuits_in_the_file(small: Small, undisturbed: Path)
         assert claim.n_unique == row["n_unique"] > 1 and claim.evidence == (f"circuits/{small.slug}.json",)
         assert CPR in claim.statistic and "0.2, 1" in claim.statistic
         if not tested[claim.emotion or ""]:
-            assert claim.verdict == "not tested" and claim.value is None and "is not clear" in claim.null
+            assert claim.verdict == "not tested" and claim.value is None and "is not clear" in claim.why
             continue
         assert claim.value == pytest.approx(row["value"], rel=1e-3) and claim.chance is not None
         assert claim.ci95 is not None and claim.ci95[0] <= claim.value <= claim.ci95[1]
-        assert claim.chance <= claim.floors["random_circuits_97.5_percent"]
-        assert f"{PLAN.draws} of them" in claim.null and claim.smallest_p == pytest.approx(1 / 3, rel=1e-3)
+        assert claim.chance <= claim.nulls["random circuits"].high
+        assert f"{PLAN.draws} draws" in claim.null and claim.smallest_p == pytest.approx(1 / 3, rel=1e-3)
         assert claim.p is not None and claim.p >= claim.smallest_p
         assert claim.verdict == "underpowered"  # two draws support nothing
 

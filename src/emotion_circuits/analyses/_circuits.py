@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emotion_circuits import prompts
 from emotion_circuits._files import write_json
@@ -28,8 +29,9 @@ from emotion_circuits.components import (
     rankings_by,
 )
 from emotion_circuits.models import LoadedModel, model_label
-from emotion_circuits.statistics import Claim, smallest_from_se, untested, weighted_bootstrap
+from emotion_circuits.statistics import Claim, null_from, untested, weighted_bootstrap
 
+FloatArray = NDArray[np.float64]
 GENERIC_TEXTS = 128
 FEWEST_DRAWS = 2
 EDGE_STEPS = 3
@@ -100,38 +102,40 @@ def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) ->
 
 
 def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Claim:
-    found, beyond, nan = drawn.found, drawn.beyond, float("nan")
-    value = low = high = chance = upper = p = nan
-    smallest = smallest_p = None
-    drawn_circuits = "none of them, since the whole model's difference between both prompts is not clear"
-    if beyond is not None:
-        drawn_circuits = f"{beyond.n_drawn} of them"
-        boot = weighted_bootstrap(
-            lambda weights: found.area(found.weighted(found.kept, weights)), len(found.whole), seed=work.study.seed
+    found, beyond = drawn.found, drawn.beyond
+    statistic = f"{CPR} of heads and units ranked by {found.by}, {found.areas_from}"
+    n = len(found.whole)
+    if beyond is None:
+        why = "The whole model's difference between both prompts is not clear, so no circuit can carry it"
+        return untested(
+            "rq4.circuit", model_label(name), found.emotion, statistic, why, n_unique=n, evidence=evidence.as_posix()
         )
-        null = found.area(found.random_curves)
-        value, (low, high), p = boot.value, boot.interval[:2], beyond.p
-        chance, upper = float(null.mean()), float(np.quantile(null, 0.975))
-        smallest = smallest_from_se(boot.standard_error)
-        if beyond.n_exceeding < work.plan(ComponentsPlan).exceeding:  # else more draws would change nothing
-            smallest_p = 1 / (beyond.n_drawn + 1)
-    return Claim(
+    mean_curve = found.random.mean(axis=0)
+
+    def gain(weights: FloatArray) -> FloatArray:
+        # Areas are linear in the curve, so the mean of the random circuits' areas is the area of their mean curve.
+        return found.area(found.weighted(found.kept, weights) - found.weighted(mean_curve, weights))
+
+    own = weighted_bootstrap(lambda weights: found.area(found.weighted(found.kept, weights)), n, seed=work.study.seed)
+    over = weighted_bootstrap(gain, n, seed=work.study.seed)
+    drawn_areas = found.area(found.random_curves)
+    mean, high = float(drawn_areas.mean()), float(np.quantile(drawn_areas, 0.975))
+    null = null_from("random circuits", mean, high, beyond.p, beyond.n_drawn, over.interval, paired=True)
+    if beyond.n_exceeding >= work.plan(ComponentsPlan).exceeding:  # more draws would change nothing
+        null = null._replace(smallest_p=None)
+    return Claim.beside(
+        [null],
         id="rq4.circuit",
         question="RQ4",
         model=model_label(name),
         emotion=found.emotion,
         layer=None,
-        statistic=f"{CPR} of heads and units ranked by {found.by}, {found.areas_from}",
-        value=value,
-        ci95=(low, high),
-        chance=chance,
+        statistic=statistic,
+        value=own.value,
+        ci95=(own.interval.low, own.interval.high),
         ceiling=None,
-        floors={} if beyond is None else {"random_circuits_97.5_percent": upper},
-        null=f"circuits drawn with as many heads and as many units in every layer, {drawn_circuits}",
-        p=p,
-        n_unique=len(found.whole),
+        n_unique=n,
+        unit="pairs",
         evidence=(evidence.as_posix(),),
-        smallest_detectable=smallest,
         effect_of_interest=work.plan(EffectsOfInterest).circuit,
-        smallest_p=smallest_p,
     )

@@ -60,7 +60,7 @@ class AlignModels:
         claims = [
             shared_claim(pair, effects.shared, evidence),
             *alignment_claims(pair, effects.alignment, evidence),
-            *transfer_claims(pair, detected, effects.separability, evidence),
+            *transfer_claims(pair, detected, effects.transfer, evidence),
             *missing,
         ]
         return Measures(files=[layers, chosen, map_file, directions_file], claims=claims)

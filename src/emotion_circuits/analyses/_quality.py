@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emotion_circuits._files import write_table
 from emotion_circuits.analyses._analysis import Measures, analysis, stage_name
 from emotion_circuits.analyses._settings import AnalysisPlan, EffectsOfInterest, Settings
@@ -25,27 +28,25 @@ from emotion_circuits.directions import (
     Activations,
     DirectionSet,
     EvaluationTexts,
+    FloorScores,
+    UntrainedTwin,
     cleaned_values,
     cosine_rows,
     detection,
     floor_rows,
+    floor_scores,
     foil_rows,
+    gain_over_floors,
     intensity_rows,
+    project,
     quality_profile,
 )
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import model_label
 from emotion_circuits.prompts import IMPLICIT_TEXTS
-from emotion_circuits.statistics import (
-    Claim,
-    Measure,
-    measures_table,
-    smallest_auroc,
-    smallest_from_se,
-    split_half_cosine,
-    untested,
-)
+from emotion_circuits.statistics import Claim, measures_table, null_from, split_half_cosine, untested
 
+FloatArray = NDArray[np.float64]
 STABILITY = "split-half cosine of the specific direction"
 CLAIM_POSITION = "mean"
 
@@ -80,9 +81,14 @@ class JudgeDirections:
                 quality += quality_profile(there, directions, work.study.seed)
                 cosines += cosine_rows(there.explicit, directions, work.study.seed)
                 done(i + 1)
-        judged_on = [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
-        floors = floor_rows(name, CLAIM_POSITION, texts.explicit.data, judged_on, _twins(work, name), work.study.seed)
-        quality += floors
+        floors = {}
+        twins = _twins(work, name)
+        for place, (statistic, judged_on) in enumerate(
+            [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
+        ):
+            recorded = [(twin, sets[place]) for twin, sets in twins]
+            floors[statistic] = floor_scores(texts.explicit.data, judged_on.data, recorded)
+            quality += floor_rows(name, CLAIM_POSITION, statistic, judged_on.data, floors[statistic], work.study.seed)
         directions = work.directions(name, CLAIM_POSITION)
         foils, intensity = (recorded_texts(folder / kind, explicit) for kind in ("foils", "intensity"))
         quality += foil_rows(explicit, texts.implicit, foils, directions, work.study.seed)
@@ -94,19 +100,21 @@ class JudgeDirections:
         evidence = (table.relative_to(work.folder).as_posix(),)
         claims = []
         for emotion in directions.emotions:
-            claims.append(_separability(work, name, emotion, texts, directions, floors, evidence))
+            of_emotion = [floor for floor in floors[IMPLICIT] if floor.emotion == emotion]
+            claims.append(_separability(work, name, emotion, texts, directions, of_emotion, evidence))
             claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
         return Measures(files=[table, cosine_table], claims=claims)
 
 
-def _twins(work: Workshop, name: str) -> list[tuple[Activations, Activations, list[Activations]]]:
-    """Each untrained twin's explicit and implicit activations, and those of the texts that floors are judged on."""
+def _twins(work: Workshop, name: str) -> list[tuple[UntrainedTwin, list[Activations]]]:
+    """Each untrained twin, and its activations of the texts that floors are judged on."""
     found = []
     for twin in twin_names(work.study, name):
         folder = activation_folder(work, twin)
         explicit = work.activations(twin)
         implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
-        found.append((explicit, implicit, [implicit.select(split="test"), real_world]))
+        untrained = UntrainedTwin(explicit, implicit, CLAIM_POSITION)
+        found.append((untrained, [implicit.select(split="test"), real_world]))
     return found
 
 
@@ -116,24 +124,27 @@ def _separability(
     emotion: str,
     texts: EvaluationTexts,
     directions: DirectionSet,
-    floors: Sequence[Measure],
+    floors: Sequence[FloorScores],
     evidence: tuple[str, ...],
 ) -> Claim:
     if why := why_untested(work, emotion, IMPLICIT_TEXTS):
         return untested("rq1.separability", model_label(name), emotion, IMPLICIT, why)
-    layer = directions.chosen_layer[emotion]
+    layer, seed = directions.chosen_layer[emotion], work.study.seed
     test = texts.implicit.select(split="test")
     found = detection(
         test, directions, emotion, layer + 1,
-        n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=work.study.seed,
+        n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=seed,
     )  # fmt: skip
-    embedding = detection(test, directions, emotion, 0, n_bootstrap=10, n_permutations=10, seed=work.study.seed)
-    own_floors = {"embedding": embedding.value}
-    for floor in (f for f in floors if f.statistic == IMPLICIT and f.emotion == emotion):
-        label = "bag_of_words" if "bag of words" in floor.kind else "untrained"
-        # The best of several untrained twins is the floor.
-        own_floors[label] = max(floor.value, own_floors.get(label, 0.0))
-    return Claim(
+    scores, embedding = (project(test, directions, emotion, "specific", row) for row in (layer + 1, 0))
+    simpler: dict[str, list[FloatArray]] = {"embedding": [embedding]}
+    for floor in floors:
+        simpler.setdefault(floor.name, []).append(floor.scores)
+    rivals = gain_over_floors(scores, test.data, emotion, simpler, n_draws=CLAIM_BOOTSTRAP, seed=seed)
+    rivals.append(
+        null_from("permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)
+    )
+    return Claim.beside(
+        rivals,
         id="rq1.separability",
         question="RQ1",
         model=model_label(name),
@@ -142,14 +153,10 @@ def _separability(
         statistic=IMPLICIT,
         value=found.value,
         ci95=(found.interval.low, found.interval.high),
-        chance=found.chance,
         ceiling=1.0,
-        floors=own_floors,
-        null=f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
-        p=found.p,
         n_unique=found.n_groups,
+        unit="scenarios",
         evidence=evidence,
-        smallest_detectable=smallest_auroc(found.n_positive, found.n_texts - found.n_positive),
         effect_of_interest=work.plan(EffectsOfInterest).separability,
     )
 
@@ -166,49 +173,29 @@ def _stability(
         return untested("rq1.stability", model_label(name), emotion, STABILITY, why)
     layer = directions.chosen_layer[emotion]
     test = explicit.select(split="test")
-    common = {
-        "id": "rq1.stability",
-        "question": "RQ1",
-        "model": model_label(name),
-        "emotion": emotion,
-        "layer": layer,
-        "statistic": STABILITY,
-        "ceiling": 1.0,
-        "floors": {},
-        "null": f"label permutation within scenario, {CLAIM_PERMUTATIONS} draws",
-        "evidence": evidence,
-        "effect_of_interest": work.plan(EffectsOfInterest).stability,
-    }
     values = cleaned_values(test, directions.position, directions.generic, directions.cleaned)[layer + 1]
     try:
         found = split_half_cosine(
-            values,
-            test.labels,
-            test.scenarios,
-            emotion,
-            n_splits=CLAIM_SPLITS,
-            n_permutations=CLAIM_PERMUTATIONS,
-            n_bootstrap=CLAIM_BOOTSTRAP,
-            seed=work.study.seed,
-        )
-    except MeasurementError:  # nothing differs between the classes: the statistic is undefined
-        undefined = {
-            "value": None,
-            "ci95": None,
-            "chance": None,
-            "p": None,
-            "n_unique": int((test.labels == emotion).sum()),
-        }
-        return Claim.model_validate(common | undefined)
-    return Claim.model_validate(
-        common
-        | {
-            "value": found.value,
-            "ci95": (found.interval.low, found.interval.high),
-            "chance": found.null_mean,
-            "floors": {"label_permutation_97.5_percent": found.null_high},
-            "p": found.p,
-            "n_unique": found.n_groups,
-            "smallest_detectable": smallest_from_se(found.standard_error),
-        }
+            values, test.labels, test.scenarios, emotion,
+            n_splits=CLAIM_SPLITS, n_permutations=CLAIM_PERMUTATIONS, n_bootstrap=CLAIM_BOOTSTRAP, seed=work.study.seed,
+        )  # fmt: skip
+    except MeasurementError:
+        why = "Nothing differs between the classes at this layer: the statistic is undefined"
+        n = int((test.labels == emotion).sum())
+        return untested("rq1.stability", model_label(name), emotion, STABILITY, why, n_unique=n, evidence=evidence[0])
+    return Claim.beside(
+        [null_from("permuted labels", found.null_mean, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)],
+        id="rq1.stability",
+        question="RQ1",
+        model=model_label(name),
+        emotion=emotion,
+        layer=layer,
+        statistic=STABILITY,
+        value=found.value,
+        ci95=(found.interval.low, found.interval.high),
+        ceiling=1.0,
+        n_unique=found.n_groups,
+        unit="scenarios",
+        evidence=evidence,
+        effect_of_interest=work.plan(EffectsOfInterest).stability,
     )

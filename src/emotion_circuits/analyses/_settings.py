@@ -62,21 +62,24 @@ class AnalysisPlan(BaseModel):
 
 
 class EffectsOfInterest(AnalysisPlan):
-    """The smallest effects a study cares to see; a claim that could not have seen one is `underpowered`."""
+    """The smallest gains that a study cares to see, over the strongest of a claim's nulls and floors. A claim that is
+    not supported is `not supported` if its interval excludes such a gain, else `underpowered`."""
 
-    separability: Effect = 0.7
+    separability: Effect = 0.1
     """AUROC on implicit texts."""
     stability: Effect = 0.2
-    """Split-half cosine above its permutation null."""
+    """Split-half cosine."""
     steering: Effect = 2.0
     """Slope of own word-set log-odds, in nats per unit of dose (.2 nats at a dose of .1)."""
 
     shared: Effect = 0.2
     """Corrected overlap S* of one model's mapped subspace with another's own."""
     alignment: Effect = 0.1
-    """Mapped-to-own cosine, trained minus best untrained."""
+    """Cosine of a mapped direction with the model's own."""
+    transfer: Effect = 0.1
+    """AUROC of a mapped direction on implicit texts."""
     circuit: Effect = 0.2
-    """CPR above that of random circuits: a fifth of the emotion's effect more, averaged over sizes."""
+    """CPR: a fifth of the emotion's effect more, averaged over sizes."""
 
 
 Plan = TypeVar("Plan", bound=AnalysisPlan)

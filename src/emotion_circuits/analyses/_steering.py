@@ -39,7 +39,7 @@ from emotion_circuits.statistics import (
     Measure,
     grouped_bootstrap,
     measures_table,
-    smallest_from_se,
+    null_of,
     untested,
 )
 
@@ -105,7 +105,7 @@ class SteerTest:
 def _controls(
     work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: Any, choice: Choice
 ) -> list[ControlSlopes]:
-    """Slopes of every kind of control that can be drawn; the first kind is the one p is taken from."""
+    """Slopes of every kind of control that can be drawn."""
     plan, seed = work.plan(SteeringPlan), work.study.seed
     source = controls_of(work, name, lm, directions)
     wanted = {
@@ -174,9 +174,10 @@ def _claim(
     perplexity_ratio: float,
     evidence: Path,
 ) -> Claim:
-    null = controls[0].for_emotion(emotion)
-    p, mean, _, _ = against_controls(boot.value, null)
-    return Claim(
+    # Controls come as ±v: their mean slope is 0 in every context, so the gain's interval is the value's.
+    nulls = [null_of(f"{c.kind} directions", boot.value, c.for_emotion(emotion), boot.interval) for c in controls]
+    return Claim.beside(
+        nulls,
         id="rq3.steering",
         question="RQ3",
         model=model_label(name),
@@ -185,17 +186,10 @@ def _claim(
         statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
         value=boot.value,
         ci95=(boot.interval.low, boot.interval.high),
-        chance=mean,
         ceiling=None,
-        floors={
-            f"{c.kind.replace('-', '_')}_97.5_percent": against_controls(boot.value, c.for_emotion(emotion))[3]
-            for c in controls
-        },
-        null=f"directions of the same size with the covariance of generic text, {len(null)} of them",
-        p=p,
         n_unique=n_contexts,
+        unit="contexts",
         evidence=(evidence.as_posix(),),
-        smallest_detectable=smallest_from_se(boot.standard_error),
         effect_of_interest=work.plan(EffectsOfInterest).steering,
         side_conditions={"perplexity_ratio": perplexity_ratio},
     )

@@ -33,12 +33,16 @@ from emotion_circuits.geometry import (
     corrected,
     cosine_gain,
     mapped_contrasts,
-    overlap,
+    resampled_overlaps,
 )
+from emotion_circuits.statistics import Rival, floor_of, paired_gain
 
 DEVELOPMENT, TEST = "development", "test"
 FloatArray = NDArray[np.float64]
 NewAligner = Callable[[], Aligner]
+Resampled = Callable[[FloatArray], FloatArray]
+"""From (B, G) weights of scenarios to (B,)."""
+FLOOR_BOOTSTRAP = 1000
 
 
 class Arm(NamedTuple):
@@ -49,7 +53,7 @@ class Arm(NamedTuple):
         row_a, row_b: chosen rows, 0 is `embed`.
         development: (La, Lb) mean own cosine on development scenarios.
         contrasts: mapped and own contrasts of the test scenarios.
-        overlap: corrected overlap S* of mapped and own subspaces on test scenarios.
+        overlap: S of mapped and own subspaces on test scenarios, from their weights.
         aligner: the map at the chosen rows.
     """
 
@@ -59,7 +63,7 @@ class Arm(NamedTuple):
     row_b: int
     development: FloatArray
     contrasts: MappedContrasts
-    overlap: float
+    overlap: Resampled
     aligner: Aligner
 
 
@@ -77,7 +81,10 @@ class PairAlignment:
         layers: every pair of rows on test scenarios, with all nulls.
         arms: untrained arms.
         gains: trained minus best untrained cosine at the chosen rows, per emotion and, last, their mean.
+        over_embedding: the same over the map between the embeddings; none where those were not tried.
+        embedding: the map between the embeddings; None where those were not tried.
         shared: overlap of the mapped with the own between-class subspace at the chosen rows.
+        shared_floors: S* of untrained arms and of the embeddings, and what `shared` gains over each.
         aligner: the map at the chosen rows.
     """
 
@@ -93,7 +100,10 @@ class PairAlignment:
     layers: LayerAlignment
     arms: tuple[Arm, ...]
     gains: tuple[GainResult, ...]
+    over_embedding: tuple[GainResult, ...]
+    embedding: Arm | None
     shared: OverlapResult
+    shared_floors: tuple[Rival, ...]
     aligner: Aligner
 
     @property
@@ -114,27 +124,6 @@ class PairAlignment:
     def at(self) -> tuple[int, int]:
         """Index of the chosen rows in `layers`."""
         return self.rows_a.index(self.row_a), self.rows_b.index(self.row_b)
-
-    @property
-    def embedding_at(self) -> tuple[int, int] | None:
-        """Index of the embedding layers in `layers`, where those were tried."""
-        if 0 not in self.rows_a or 0 not in self.rows_b:
-            return None
-        return self.rows_a.index(0), self.rows_b.index(0)
-
-    @property
-    def shared_floors(self) -> dict[str, float]:
-        """S* of what could explain `shared` more simply."""
-        layers = self.layers
-        floors = {"untrained": max(arm.overlap for arm in self.arms)}
-        if self.embedding_at is not None:
-            floors["embedding"] = float(layers.overlap_corrected[self.embedding_at])
-        return floors | {
-            f"{null.name.replace(' ', '_')}_97.5_percent": float(
-                corrected(null.overlap.high[self.at], layers.overlap_chance)
-            )
-            for null in layers.nulls
-        }
 
 
 def align_pair(
@@ -199,20 +188,28 @@ def align_pair(
         aligner = _fitted(a, b, row_a, row_b, new)
         pairs = [(twin, b) for twin in twins_a] + [(a, twin) for twin in twins_b]
         arms = tuple(_arm(one, two, developed(one, two), chosen_a, chosen_b, new) for one, two in pairs)
+        embedding = _arm_at(a, b, 0, 0, development, new) if 0 in chosen_a and 0 in chosen_b else None
         layers = _aligned(a, b, chosen_a, chosen_b, TEST, new, n_draws, n_bootstrap, seed, n_jobs)
         step()
         trained = _contrasts(aligner, a, b, row_a, row_b)
-        contrasts = [arm.contrasts for arm in arms]
-        gains = tuple(
-            cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
-            for emotion in (*trained.emotions, None)
-        )
+
+        def gains_over(others: Sequence[Arm]) -> tuple[GainResult, ...]:
+            contrasts = [arm.contrasts for arm in others]
+            return tuple(
+                cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
+                for emotion in (*trained.emotions, None)
+            )
+
+        floors = {"untrained": arms} | ({"embedding": (embedding,)} if embedding else {})
         shared = _shared(aligner, a, b, row_a, row_b, max(n_draws, 99), n_bootstrap, seed)
+        own = _overlap_of_weights(aligner, a, b, row_a, row_b)
+        shared_floors = tuple(_shared_floor(name, own, some, shared, seed) for name, some in floors.items())
         step()
         return PairAlignment(
             a=a, b=b, method=method, fit_set=a.fit.data.name.removeprefix("fit-"), rows_a=chosen_a, rows_b=chosen_b,
-            row_a=row_a, row_b=row_b, development=development, layers=layers, arms=arms, gains=gains, shared=shared,
-            aligner=aligner,
+            row_a=row_a, row_b=row_b, development=development, layers=layers, arms=arms, gains=gains_over(arms),
+            over_embedding=gains_over([embedding]) if embedding else (), embedding=embedding, shared=shared,
+            shared_floors=shared_floors, aligner=aligner,
         )  # fmt: skip
 
 
@@ -282,11 +279,34 @@ def _arm(
     a: Side, b: Side, development: FloatArray, rows_a: Sequence[int], rows_b: Sequence[int], new: NewAligner
 ) -> Arm:
     row_a, row_b = _best(development, rows_a, rows_b)
+    return _arm_at(a, b, row_a, row_b, development, new)
+
+
+def _arm_at(a: Side, b: Side, row_a: int, row_b: int, development: FloatArray, new: NewAligner) -> Arm:
     aligner = _fitted(a, b, row_a, row_b, new)
-    mapped, own = _shared_space(aligner, a, b, row_a, row_b)
-    bases = [BetweenClassSubspace().fit_table(table).basis_ for table in (mapped, own)]
-    found = float(overlap(*bases).corrected)
-    return Arm(a, b, row_a, row_b, development, _contrasts(aligner, a, b, row_a, row_b), found, aligner)
+    contrasts = _contrasts(aligner, a, b, row_a, row_b)
+    return Arm(a, b, row_a, row_b, development, contrasts, _overlap_of_weights(aligner, a, b, row_a, row_b), aligner)
+
+
+def _overlap_of_weights(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: int) -> Resampled:
+    tables = _shared_space(aligner, a, b, row_a, row_b)
+    k = BetweenClassSubspace().default_components(tables[0])
+    estimator = BetweenClassSubspace(n_components=k)
+    found = resampled_overlaps((estimator, tables[0]), (estimator, tables[1]), (k,))
+    return lambda weights: found(weights)[:, 0]
+
+
+def _shared_floor(name: str, own: Resampled, arms: Sequence[Arm], shared: OverlapResult, seed: int) -> Rival:
+    """S* of the best of these arms in every draw, and what the trained map's gains over it."""
+
+    def best(weights: FloatArray) -> FloatArray:
+        return np.asarray(np.max([arm.overlap(weights) for arm in arms], axis=0))
+
+    def gain(weights: FloatArray) -> FloatArray:
+        return (own(weights) - best(weights)) / (1 - shared.chance)
+
+    level = float(corrected(best(np.ones((1, shared.n_scenarios)))[0], shared.chance))
+    return floor_of(name, level, paired_gain(gain, shared.n_scenarios, n_draws=FLOOR_BOOTSTRAP, seed=seed))
 
 
 def _shared(

@@ -93,14 +93,14 @@ def chosen_rows(pair: PairAlignment) -> list[PairMeasure]:
     for gain in pair.gains:
         rows.append(
             at(
-                GAIN, gain.value, gain.interval.low, gain.interval.high, 1 - gain.untrained, gain.n_scenarios,
-                emotion=gain.emotion or ALL, null="best untrained", chance=0.0, p=gain.p,
+                GAIN, gain.gain.value, *gain.gain.interval[:2], 1 - gain.best_other, gain.n_scenarios,
+                emotion=gain.emotion or ALL, null="best untrained", chance=0.0, p=gain.gain.p,
             )
         )  # fmt: skip
         rows.append(
             at(
-                OWN_COSINE, gain.trained, np.nan, np.nan, 1.0, gain.n_scenarios, emotion=gain.emotion or ALL,
-                null="best untrained", chance=gain.untrained,
+                OWN_COSINE, gain.trained, *gain.interval[:2], 1.0, gain.n_scenarios, emotion=gain.emotion or ALL,
+                null="best untrained", chance=gain.best_other,
             )
         )  # fmt: skip
     shared = pair.shared
@@ -114,8 +114,8 @@ def chosen_rows(pair: PairAlignment) -> list[PairMeasure]:
             )
         )  # fmt: skip
     rows += [
-        at(OVERLAP, value, np.nan, np.nan, 1.0, shared.n_scenarios, arm=f"floor: {name.replace('_', ' ')}", chance=0.0)
-        for name, value in pair.shared_floors.items()
+        at(OVERLAP, floor.level, np.nan, np.nan, 1.0, shared.n_scenarios, arm=f"floor: {floor.name}", chance=0.0)
+        for floor in pair.shared_floors
     ]
     return rows
 

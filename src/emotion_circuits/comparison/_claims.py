@@ -7,74 +7,69 @@ from emotion_circuits.comparison._alignment_rows import shared_ceiling
 from emotion_circuits.comparison._rows import pair_name
 from emotion_circuits.comparison._transfer import Detection
 from emotion_circuits.geometry import corrected
-from emotion_circuits.statistics import Claim, smallest_auroc, smallest_from_se
+from emotion_circuits.statistics import Claim, floor_of, null_from, null_of
 
-ALIGNMENT = "mapped-to-own cosine minus the best untrained one"
+ALIGNMENT = "cosine of the mapped with the model's own direction"
 TRANSFER = "AUROC of the mapped direction on implicit texts"
-NORMAL_95 = 1.959963984540054
 
 
 def shared_claim(pair: PairAlignment, effect: float, evidence: str) -> Claim:
-    """`rq2.shared`: S* of A's mapped with B's own between-class subspace, against the strictest of its nulls."""
-    found = pair.shared
+    """`rq2.shared`: S* of A's mapped with B's own between-class subspace, against all its nulls and floors."""
+    found, layers = pair.shared, pair.layers
     interval = found.corrected_interval
-    star = {n.name: float(corrected(n.high, found.chance)) for n in found.nulls}
-    links = {null.name: float(null.overlap.p[pair.at]) for null in pair.layers.nulls}
-    p = max([found.p, *links.values()])
-    return Claim(
+    bands = [*found.nulls, *(link.overlap.at(link.name, link.n_draws, pair.at) for link in layers.nulls)]
+    nulls = []
+    for band in bands:
+        mean, high = (float(corrected(point, found.chance)) for point in (band.mean, band.high))
+        nulls.append(null_from(band.name, mean, high, band.p, band.n_draws, interval))
+    return Claim.beside(
+        [*nulls, *pair.shared_floors],
         id="rq2.shared",
         question="RQ2",
         model=pair_name(pair.a.name, pair.b.name),
         emotion=None,
         layer=pair.row_b - 1,
         statistic=f"aligned overlap S* of the emotions' subspaces (k = {found.k})",
+        note=_source(pair),
         value=found.corrected,
         ci95=(interval.low, interval.high),
-        chance=0.0,
         ceiling=shared_ceiling(pair),
-        floors=pair.shared_floors | {f"{name}_97.5_percent": value for name, value in star.items()},
-        null=f"the strictest of {', '.join([*star, *links])}; {_source(pair)}",
-        p=p,
         n_unique=found.n_scenarios,
+        unit="scenarios",
         evidence=(evidence,),
-        smallest_detectable=smallest_from_se((interval.high - interval.low) / (2 * NORMAL_95)),
         effect_of_interest=effect,
     )
 
 
 def alignment_claims(pair: PairAlignment, effect: float, evidence: str) -> list[Claim]:
-    """`rq5.alignment` per emotion: mapped-to-own cosine, trained minus the best untrained arm."""
-    found = []
-    for place, gain in enumerate(pair.gains[:-1]):
-        floors = {
-            f"{null.name.replace(' ', '_')}_97.5_percent": float(null.own.high[(*pair.at, place)]) - gain.untrained
-            for null in pair.layers.nulls
-        }
-        if pair.embedding_at is not None:
-            floors["embedding"] = float(pair.layers.own[(*pair.embedding_at, place)]) - gain.untrained
-        found.append(
-            Claim(
+    """`rq5.alignment` per emotion: mapped-to-own cosine, beside untrained arms, the embeddings and broken links."""
+    claims = []
+    for place, found in enumerate(pair.gains[:-1]):
+        bands = [link.own.at(link.name, link.n_draws, (*pair.at, place)) for link in pair.layers.nulls]
+        rivals = [null_from(b.name, b.mean, b.high, b.p, b.n_draws, found.interval) for b in bands]
+        rivals.append(floor_of("untrained", found.best_other, found.gain))
+        for over in pair.over_embedding[place : place + 1]:
+            rivals.append(floor_of("embedding", over.best_other, over.gain))
+        claims.append(
+            Claim.beside(
+                rivals,
                 id="rq5.alignment",
                 question="RQ5",
                 model=pair_name(pair.a.name, pair.b.name),
-                emotion=gain.emotion,
+                emotion=found.emotion,
                 layer=pair.row_b - 1,
                 statistic=ALIGNMENT,
-                value=gain.value,
-                ci95=(gain.interval.low, gain.interval.high),
-                chance=0.0,
-                ceiling=1 - gain.untrained,
-                floors=floors,
-                null=f"paired bootstrap over scenarios, best of {len(pair.arms)} untrained arms in every draw; "
-                + _source(pair),
-                p=gain.p,
-                n_unique=gain.n_scenarios,
+                note=_source(pair),
+                value=found.trained,
+                ci95=(found.interval.low, found.interval.high),
+                ceiling=1.0,
+                n_unique=found.n_scenarios,
+                unit="scenarios",
                 evidence=(evidence,),
-                smallest_detectable=smallest_from_se(gain.standard_error),
                 effect_of_interest=effect,
             )
         )
-    return found
+    return claims
 
 
 def _source(pair: PairAlignment) -> str:
@@ -88,32 +83,23 @@ def transfer_claims(pair: PairAlignment, found: tuple[Detection, ...], effect: f
     Detection carries the claim, because a thousand shuffled maps cost one matrix product there; steering, where each
     costs two forward passes for every context, stands beside it with a band.
     """
-    claims = []
-    for one in found:
-        high = sorted(one.shuffled.tolist())[int(0.975 * (len(one.shuffled) - 1))]
-        floors = {"shuffled_maps_97.5_percent": high}
-        if one.untrained == one.untrained:
-            floors["untrained"] = one.untrained
-        n = one.mapped.n_texts
-        claims.append(
-            Claim(
-                id="rq5.transfer",
-                question="RQ5",
-                model=pair_name(pair.a.name, pair.b.name),
-                emotion=one.emotion,
-                layer=pair.row_b - 1,
-                statistic=TRANSFER,
-                value=one.mapped.value,
-                ci95=(one.mapped.interval.low, one.mapped.interval.high),
-                chance=float(one.shuffled.mean()),
-                ceiling=max(one.native.value, one.mapped.value),
-                floors=floors,
-                null=f"shuffled maps, {len(one.shuffled)} draws; {_source(pair)}",
-                p=one.p,
-                n_unique=one.mapped.n_groups,
-                evidence=(evidence,),
-                smallest_detectable=smallest_auroc(one.mapped.n_positive, n - one.mapped.n_positive),
-                effect_of_interest=effect,
-            )
+    return [
+        Claim.beside(
+            [null_of("shuffled maps", one.mapped.value, one.shuffled, one.mapped.interval), *one.floors],
+            id="rq5.transfer",
+            question="RQ5",
+            model=pair_name(pair.a.name, pair.b.name),
+            emotion=one.emotion,
+            layer=pair.row_b - 1,
+            statistic=TRANSFER,
+            note=_source(pair),
+            value=one.mapped.value,
+            ci95=(one.mapped.interval.low, one.mapped.interval.high),
+            ceiling=max(one.native.value, one.mapped.value),
+            n_unique=one.mapped.n_groups,
+            unit="scenarios",
+            evidence=(evidence,),
+            effect_of_interest=effect,
         )
-    return claims
+        for one in found
+    ]

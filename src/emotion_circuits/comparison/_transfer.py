@@ -14,7 +14,7 @@ from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.comparison._align import PairAlignment
 from emotion_circuits.comparison._rows import Route
 from emotion_circuits.comparison._sides import Side
-from emotion_circuits.directions import Activations, DirectionSet, compared
+from emotion_circuits.directions import Activations, DirectionSet, compared, gain_over_floors
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.geometry import Aligner, remove_all_ones
@@ -24,6 +24,7 @@ from emotion_circuits.scoring import SlotTask
 from emotion_circuits.statistics import (
     AurocResult,
     Bootstrap,
+    Rival,
     auroc,
     exceedance_p,
     grouped_auroc,
@@ -80,7 +81,8 @@ class Detection:
     Attributes:
         emotion: which.
         mapped, native: AUROC of the mapped direction and of B's own, each with interval and label null.
-        untrained: AUROC of the best direction mapped from an untrained twin of A.
+        floors: AUROC of the best direction mapped from an untrained twin of A, and of the one mapped between the
+            embeddings; and what the mapped direction gains over each, paired over scenarios.
         shuffled: (draws,) AUROCs under shuffled maps.
         p: share of shuffled maps that do as well.
     """
@@ -88,9 +90,14 @@ class Detection:
     emotion: str
     mapped: AurocResult
     native: AurocResult
-    untrained: float
+    floors: tuple[Rival, ...]
     shuffled: FloatArray
     p: float
+
+    @property
+    def untrained(self) -> float:
+        """The level of that floor; NaN where no twin of A was mapped."""
+        return next((floor.level for floor in self.floors if floor.name == "untrained"), np.nan)
 
     @property
     def share(self) -> float:
@@ -160,7 +167,7 @@ def map_directions(
 def detect(
     pair: PairAlignment, target: DirectionSet, implicit: Activations, *, n_draws: int = 1000, seed: int = 0
 ) -> tuple[MappedDirections, tuple[Detection, ...]]:
-    """Rank B's implicit texts by each mapped direction, beside B's own, untrained twins and shuffled maps.
+    """Rank B's implicit texts by each mapped direction, beside B's own, floors and shuffled maps.
 
     Args:
         pair: the map and its layers.
@@ -175,13 +182,13 @@ def detect(
     test = implicit.select(split="test")
     if not len(test.data):
         raise InputError("There are no implicit test texts to detect emotions in.", found=implicit.source.model)
-    untrained = []
-    for arm in pair.arms:
-        if arm.b is pair.b:
-            route = Route(arm.a.name, arm.b.name, arm.row_a - 1, arm.row_b - 1, pair.method, pair.fit_set)
-            there = map_directions(arm.aligner, arm.a, route, target, n_draws=1, seed=seed)
-            texts = test.at(target.position)[arm.row_b].astype(np.float64)
-            untrained.append([texts @ vector for vector in there.mapped])
+    simpler: dict[str, list[list[FloatArray]]] = {}
+    arms = [("untrained", arm) for arm in pair.arms if arm.b is pair.b]
+    for name, arm in [*arms, *([("embedding", pair.embedding)] if pair.embedding else [])]:
+        route = Route(arm.a.name, arm.b.name, arm.row_a - 1, arm.row_b - 1, pair.method, pair.fit_set)
+        there = map_directions(arm.aligner, arm.a, route, target, n_draws=1, seed=seed)
+        texts = test.at(target.position)[arm.row_b].astype(np.float64)
+        simpler.setdefault(name, []).append([texts @ vector for vector in there.mapped])
     values = test.at(target.position)[pair.row_b].astype(np.float64)
     null_scores = mapped.shuffled @ values.T
     found = []
@@ -192,10 +199,11 @@ def detect(
             grouped_auroc((values @ vector)[kept], labels, groups, seed=seed) for vector in (mapped.mapped[place], own)
         ]
         shuffled = auroc(null_scores[:, place, kept], labels)
-        by_twins = [float(auroc(scores[place][kept], labels)) for scores in untrained]
+        own_floors = {name: [scores[place] for scores in versions] for name, versions in simpler.items()}
+        floors = gain_over_floors(values @ mapped.mapped[place], test.data, emotion, own_floors, seed=seed)
         found.append(
             Detection(
-                emotion, results[0], results[1], max(by_twins, default=np.nan), shuffled,
+                emotion, results[0], results[1], tuple(floors), shuffled,
                 exceedance_p(results[0].value, shuffled),
             )
         )  # fmt: skip

@@ -38,7 +38,15 @@ from emotion_circuits.directions._export import (
     to_repeng,
 )
 from emotion_circuits.directions._fit import RELATIVE_NORM, SPLIT_HALF, directions_of, fit_with_layers, stability_rows
-from emotion_circuits.directions._floors import bag_of_words_floor, floor_rows, untrained_floor
+from emotion_circuits.directions._floors import (
+    FloorScores,
+    UntrainedTwin,
+    bag_of_words_scores,
+    floor_rows,
+    floor_scores,
+    gain_over_floors,
+    judged_scores,
+)
 from emotion_circuits.directions._foils import (
     EXPLICIT_OVER_FOILS,
     FOIL_RATE,
@@ -113,6 +121,7 @@ __all__ = [
     "EvaluationTexts",
     "ExportedVector",
     "FisherDirection",
+    "FloorScores",
     "GenericStatistics",
     "LogisticProbe",
     "MatchedContrast",
@@ -122,7 +131,8 @@ __all__ = [
     "Source",
     "SpecificContrast",
     "TokenPositions",
-    "bag_of_words_floor",
+    "UntrainedTwin",
+    "bag_of_words_scores",
     "centroid_accuracy",
     "check_position",
     "choose_layers",
@@ -140,10 +150,13 @@ __all__ = [
     "fit_directions",
     "fit_with_layers",
     "floor_rows",
+    "floor_scores",
     "foil_rows",
+    "gain_over_floors",
     "generic_statistics",
     "generic_tokens",
     "intensity_rows",
+    "judged_scores",
     "load_activations",
     "load_directions",
     "load_generic",
@@ -159,7 +172,6 @@ __all__ = [
     "stability_rows",
     "to_repeng",
     "token_positions",
-    "untrained_floor",
 ]
 
 callable_room(__name__, "directions_of")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,19 @@ from emotion_circuits.directions._quality import (
 )
 from emotion_circuits.directions._sets import fit_directions
 from emotion_circuits.prompts import NEUTRAL, Dataset
-from emotion_circuits.statistics import EMBED_LAYER, AurocResult, Measure, grouped_auroc
+from emotion_circuits.statistics import (
+    EMBED_LAYER,
+    AurocResult,
+    Measure,
+    Rival,
+    WeightedAuroc,
+    floor_of,
+    grouped_auroc,
+    paired_gain,
+    weighted_auroc,
+)
 
+FloatArray = NDArray[np.float64]
 BAG_OF_WORDS = "floor: bag of words"
 
 
@@ -34,7 +45,80 @@ def word_classifier() -> Any:
     return make_pipeline(CountVectorizer(lowercase=True), LogisticRegression(max_iter=1000, class_weight="balanced"))
 
 
-def _judge(scores: NDArray[np.float64], data: Dataset, emotion: str, seed: int) -> AurocResult:
+class FloorScores(NamedTuple):
+    """What a floor says of the texts that are judged.
+
+    Attributes:
+        name: `bag_of_words` or `untrained`; several twins share a name, and the best of them is the floor.
+        kind: the same in tables, with the twin's number.
+        emotion: which.
+        layer: of the twin; -1 where there is none.
+        scores: (n,) of all texts.
+    """
+
+    name: str
+    kind: str
+    emotion: str
+    layer: int
+    scores: FloatArray
+
+
+def bag_of_words_scores(explicit: Dataset, judged_on: Dataset, emotion: str) -> FloatArray:
+    """(n,) scores of a logistic regression on word counts, trained on the explicit texts."""
+    model = word_classifier().fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
+    return np.asarray(model.decision_function([t.text for t in judged_on]), dtype=np.float64)
+
+
+class UntrainedTwin:
+    """An untrained twin by the same recipe: directions from its explicit texts, layers chosen on its implicit
+    development texts.
+
+    Without cleaning: its generic text was not recorded, and it has no dominant components.
+
+    Args:
+        explicit, implicit: all texts of each kind in the twin.
+        position: where they are read.
+    """
+
+    def __init__(self, explicit: Activations, implicit: Activations, position: str):
+        values = explicit.at(position)
+        # Only ranks matter here, so any offset and scale will do.
+        own = GenericStatistics(
+            values.mean(axis=1).astype(np.float32), np.ones(len(values), dtype=np.float32), (), (), len(explicit.data)
+        )
+        self.directions = fit_directions(explicit, position, own, ("specific",), share=0)
+        self.layers = choose_layers(implicit.select(split="development"), self.directions)
+        if set(self.directions.emotions) - set(self.layers):
+            within = choose_layers_within(explicit.select(split="development"), position, own, 0)
+            self.layers = within | self.layers
+
+    def scores(self, judged_on: Activations, emotion: str) -> FloatArray:
+        """(n,) projections of texts recorded in the twin."""
+        return project(judged_on, self.directions, emotion, "specific", self.layers[emotion] + 1)
+
+
+def floor_scores(
+    explicit: Dataset, judged_on: Dataset, twins: Sequence[tuple[UntrainedTwin, Activations]]
+) -> list[FloorScores]:
+    """What each floor says of texts, for every emotion that they have.
+
+    Args:
+        explicit: what the bag of words learns from.
+        judged_on: the texts.
+        twins: untrained twins, each with its activations of these texts.
+    """
+    found = []
+    for emotion in (name for name in explicit.classes if name != NEUTRAL and name in judged_on.classes):
+        scores = bag_of_words_scores(explicit, judged_on, emotion)
+        found.append(FloorScores("bag_of_words", BAG_OF_WORDS, emotion, EMBED_LAYER, scores))
+        for k, (twin, texts) in enumerate(twins):
+            kind, layer = f"floor: untrained {k}", twin.layers[emotion]
+            found.append(FloorScores("untrained", kind, emotion, layer, twin.scores(texts, emotion)))
+    return found
+
+
+def judged_scores(scores: FloatArray, data: Dataset, emotion: str, seed: int = 0) -> AurocResult:
+    """AUROC of (n,) scores of texts for one emotion against the other classes (see `compared`)."""
     kept, positive, groups = compared(data, emotion)
     return grouped_auroc(
         scores[kept], positive, groups,
@@ -42,72 +126,58 @@ def _judge(scores: NDArray[np.float64], data: Dataset, emotion: str, seed: int) 
     )  # fmt: skip
 
 
-def bag_of_words_floor(explicit: Dataset, judged_on: Dataset, emotion: str, seed: int = 0) -> AurocResult:
-    """AUROC of a logistic regression on word counts, trained on the explicit texts."""
-    model = word_classifier().fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
-    scores = model.decision_function([t.text for t in judged_on])
-    return _judge(np.asarray(scores, dtype=np.float64), judged_on, emotion, seed)
-
-
-def untrained_floor(
-    explicit: Activations, implicit: Activations, judged_on: Activations, position: str, emotion: str, seed: int = 0
-) -> tuple[int, AurocResult]:
-    """Layer and AUROC of an untrained twin, by the same recipe: directions from its explicit texts, its layer chosen
-    on its implicit development texts.
-
-    Without cleaning: its generic text was not recorded, and it has no dominant components.
-
-    Args:
-        explicit, implicit: all texts of each kind in the twin.
-        judged_on: the texts that count.
-    """
-    values = explicit.at(position)
-    # Only ranks matter here, so any offset and scale will do.
-    own = GenericStatistics(
-        values.mean(axis=1).astype(np.float32), np.ones(len(values), dtype=np.float32), (), (), len(explicit.data)
-    )
-    directions = fit_directions(explicit, position, own, ("specific",), share=0)
-    layers = choose_layers(implicit.select(split="development"), directions)
-    if emotion not in layers:
-        layers = choose_layers_within(explicit.select(split="development"), position, own, 0)
-    layer = layers[emotion]
-    scores = project(judged_on, directions, emotion, "specific", layer + 1)
-    return layer, _judge(scores, judged_on.data, emotion, seed)
-
-
 def floor_rows(
-    model: str,
-    position: str,
-    explicit: Dataset,
-    judged_on: Sequence[tuple[str, Activations]],
-    twins: Sequence[tuple[Activations, Activations, Sequence[Activations]]],
-    seed: int = 0,
+    model: str, position: str, statistic: str, judged_on: Dataset, floors: Sequence[FloorScores], seed: int = 0
 ) -> list[Measure]:
-    """One row per emotion, set of texts that has it, and floor, beside its own interval and null.
+    """One row per floor and emotion, beside its own interval and null.
 
     Args:
         model: whose floors these are.
         position: where texts are read in the twins.
-        explicit: what the bag of words learns from.
-        judged_on: (statistic, the model's activations of the texts), as in the quality table.
-        twins: per untrained twin its explicit and implicit activations, and those of each set in `judged_on`.
+        statistic: its name in the quality table.
+        judged_on, floors: the texts and what each floor says of them.
     """
     rows = []
-    for emotion in (name for name in explicit.classes if name != NEUTRAL):
-        for k, (statistic, texts) in enumerate(judged_on):
-            if emotion not in texts.labels:
-                continue
-            found = bag_of_words_floor(explicit, texts.data, emotion, seed)
-            rows.append(_row(model, emotion, position, EMBED_LAYER, BAG_OF_WORDS, statistic, found))
-            for number, (own_explicit, own_implicit, own_sets) in enumerate(twins):
-                layer, found = untrained_floor(own_explicit, own_implicit, own_sets[k], position, emotion, seed)
-                rows.append(_row(model, emotion, position, layer, f"floor: untrained {number}", statistic, found))
+    for floor in floors:
+        found = judged_scores(floor.scores, judged_on, floor.emotion, seed)
+        rows.append(
+            Measure(
+                model=model, emotion=floor.emotion, position=position, layer=floor.layer, kind=floor.kind,
+                statistic=statistic, value=found.value, ci_low=found.interval.low, ci_high=found.interval.high,
+                chance=found.chance, null_low=found.null_low, null_high=found.null_high, ceiling=1.0, p=found.p,
+                n_unique=found.n_groups,
+            )
+        )  # fmt: skip
     return rows
 
 
-def _row(model: str, emotion: str, position: str, layer: int, kind: str, statistic: str, found: AurocResult) -> Measure:
-    return Measure(
-        model=model, emotion=emotion, position=position, layer=layer, kind=kind, statistic=statistic,
-        value=found.value, ci_low=found.interval.low, ci_high=found.interval.high, chance=found.chance,
-        null_low=found.null_low, null_high=found.null_high, ceiling=1.0, p=found.p, n_unique=found.n_groups,
-    )  # fmt: skip
+def gain_over_floors(
+    scores: FloatArray, data: Dataset, emotion: str, floors: Mapping[str, Sequence[FloatArray]], *,
+    n_draws: int = 2000, seed: int = 0,
+) -> list[Rival]:  # fmt: skip
+    """What scores gain in AUROC over each floor, paired over scenarios.
+
+    Args:
+        scores: (n,) of all texts.
+        data, emotion: the texts, and the class that is told from the others.
+        floors: name → (n,) scores of each version of it; in every draw the best version counts.
+        n_draws, seed: of the bootstrap.
+    """
+    kept, positive, groups = compared(data, emotion)
+
+    def of_weights(one: FloatArray) -> WeightedAuroc:
+        return weighted_auroc(one[kept], positive, groups)
+
+    own, rivals = of_weights(scores), []
+    for name, versions in floors.items():
+        others = [of_weights(one) for one in versions]
+
+        def best(weights: FloatArray, others: list[WeightedAuroc] = others) -> FloatArray:
+            return np.asarray(np.max([np.asarray(other.of_weights(weights)) for other in others], axis=0))
+
+        def gain(weights: FloatArray, best: Callable[[FloatArray], FloatArray] = best) -> FloatArray:
+            return np.asarray(own.of_weights(weights)) - best(weights)
+
+        level = float(best(np.ones((1, own.n_groups)))[0])
+        rivals.append(floor_of(name, level, paired_gain(gain, own.n_groups, n_draws=n_draws, seed=seed)))
+    return rivals

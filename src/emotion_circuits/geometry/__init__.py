@@ -30,7 +30,7 @@ from emotion_circuits.geometry._aligners import (
 from emotion_circuits.geometry._alignment_eval import align_all_layers, evaluate_alignment
 from emotion_circuits.geometry._alignment_results import AlignmentReport, Band, LayerAlignment, LayerNull
 from emotion_circuits.geometry._check_aligner import check_aligner
-from emotion_circuits.geometry._comparison import NullBand, OverlapResult, compare_subspaces, split_half_overlap
+from emotion_circuits.geometry._comparison import NullBand, OverlapResult, compare_subspaces, resampled_overlaps
 from emotion_circuits.geometry._gain import (
     GainResult,
     LayerGain,
@@ -136,9 +136,9 @@ __all__ = [
     "reduce_texts",
     "register_aligner",
     "remove_all_ones",
+    "resampled_overlaps",
     "rotation_null",
     "rsa",
     "save_aligner",
     "self_overlap",
-    "split_half_overlap",
 ]

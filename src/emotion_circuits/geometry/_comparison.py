@@ -143,11 +143,7 @@ def compare_subspaces(
     ceilings = np.sqrt(self_a * self_b)
     across = (overlaps(first_half, second_half).mean(axis=0) + overlaps(second_half, first_half).mean(axis=0)) / 2
 
-    def resampled(weights: FloatArray) -> FloatArray:
-        stepped = Draws(rescaled_weights(weights))
-        return rescaled_shares(values, overlaps(stepped, stepped))
-
-    remembered = _remember(resampled)
+    remembered = _remember(resampled_overlaps((one, a), (two, b), ks))
     results = []
     for i, k in enumerate(ks):
         boot = weighted_bootstrap(
@@ -179,11 +175,18 @@ def _result(
     )  # fmt: skip
 
 
-def split_half_overlap(table: ScenarioTable, estimator: SubspaceEstimator, *, n_splits: int = 100, seed: Seed) -> float:
-    """S of a model with itself between random halves of the scenarios, mean over splits: the ceiling of any overlap."""
-    k = estimator.n_components or estimator.default_components(table)
-    first, second = halves(table, n_splits, substream(seed, 5))
-    return float(_self_overlap(estimator, table, (k,), first, second)[0])
+def resampled_overlaps(
+    first: tuple[SubspaceEstimator, ScenarioTable], second: tuple[SubspaceEstimator, ScenarioTable], ks: tuple[int, ...]
+) -> Callable[[FloatArray], FloatArray]:
+    """(B, G) weights of scenarios → (B, K) S of two subspaces, with shortened steps (see `rescaled_weights`)."""
+    basis_a, basis_b = (one.bases(table, observed(table)) for one, table in (first, second))
+    values = nested_overlaps(basis_a, basis_b, ks)[0]
+
+    def resampled(weights: FloatArray) -> FloatArray:
+        stepped = Draws(rescaled_weights(weights))
+        return rescaled_shares(values, overlaps_of_draws((*first, stepped), (*second, stepped), ks))
+
+    return resampled
 
 
 def overlaps_of_draws(

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.statistics import Interval, exceedance_p, weighted_bootstrap
+from emotion_circuits.statistics import Gain, Interval, paired_gain, weighted_bootstrap
 
 from ._aligner import Aligner
 from ._alignment_results import LayerAlignment
-from ._inputs import FloatArray, ScenarioTable, Seed, generator, require_same_design
+from ._inputs import FloatArray, ScenarioTable, Seed, require_same_design
 from ._judging import ContrastKind, Design, Resampled, Space, own_cosines
 
 
@@ -43,33 +43,33 @@ class MappedContrasts:
 
 @dataclass(frozen=True)
 class GainResult:
-    """Trained minus best untrained cosine.
+    """Trained minus best other cosine.
 
     Attributes:
         emotion: the emotion, or None for the mean over them.
-        value, interval: the difference, and its paired bootstrap over scenarios (BCa); in every draw it is the best
-            untrained arm *of that draw* that is subtracted.
-        p: share of draws in which the difference is not above 0, as (b + 1)/(m + 1).
-        standard_error: bootstrap.
-        trained, untrained: the cosines, of untrained ones the best.
-        untrained_all: all of them.
+        gain: the difference, paired over scenarios; in every draw it is the best other arm *of that draw* that is
+            subtracted.
+        trained, interval: the trained cosine and its interval over scenarios (BCa).
+        others: the other arms' cosines.
         n_scenarios: count.
     """
 
     emotion: str | None
-    value: float
-    interval: Interval
-    p: float
-    standard_error: float
+    gain: Gain
     trained: float
-    untrained: float
-    untrained_all: tuple[float, ...]
+    interval: Interval
+    others: tuple[float, ...]
     n_scenarios: int
+
+    @property
+    def best_other(self) -> float:
+        """The highest of the other arms' cosines."""
+        return max(self.others)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerGain:
-    """`GainResult` for every pair of layers: (La, Lb, E) arrays and, for the mean over emotions, (La, Lb)."""
+    """The same differences for every pair of layers: (La, Lb, E) arrays and, for the mean over emotions, (La, Lb)."""
 
     own: FloatArray
     own_low: FloatArray
@@ -103,28 +103,28 @@ def mapped_contrasts(
 
 def cosine_gain(
     trained: MappedContrasts,
-    untrained: Sequence[MappedContrasts],
+    others: Sequence[MappedContrasts],
     *,
     emotion: str | None = None,
     n_draws: int = 2000,
     seed: Seed,
     level: float = 0.95,
 ) -> GainResult:
-    """Paired bootstrap over scenarios of the trained cosine minus the best untrained one.
+    """What the trained cosine gains over the best other one, paired over scenarios (see `paired_gain`).
 
     Args:
         trained: the map between trained models.
-        untrained: maps with an untrained model on one side or both, fitted and judged on the same texts; they may have
-            layers and seeds of their own.
+        others: maps with an untrained model on one side or both, or between embeddings, fitted and judged on the same
+            texts; they may have layers and seeds of their own.
         emotion: one emotion, or None for the mean over them.
         n_draws, seed, level: draws, their seed, nominal coverage.
 
     Raises:
-        InputError: no untrained arm, another design, or an unknown emotion.
+        InputError: no other arm, another design, or an unknown emotion.
     """
-    if not untrained:
+    if not others:
         raise InputError("There is no untrained arm to compare with.", accepted="one or more, by custom five seeds")
-    for arm in untrained:
+    for arm in others:
         if (arm.emotions, arm.scenarios) != (trained.emotions, trained.scenarios):
             raise InputError("Trained and untrained arms differ in scenarios or emotions.")
     if emotion is not None and emotion not in trained.emotions:
@@ -134,24 +134,18 @@ def cosine_gain(
         cosines = arm.cosines(weights)
         return np.asarray(cosines.mean(axis=1) if emotion is None else cosines[:, arm.emotions.index(emotion)])
 
-    def gain(weights: FloatArray) -> FloatArray:
-        best = np.max([chosen(arm, weights) for arm in untrained], axis=0)
+    def difference(weights: FloatArray) -> FloatArray:
+        best = np.max([chosen(arm, weights) for arm in others], axis=0)
         return np.asarray(chosen(trained, weights) - best)
 
-    n = len(trained.scenarios)
-    boot = weighted_bootstrap(gain, n, n_draws=n_draws, seed=seed, level=level)
-    draws = gain(generator(seed, 1).multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64))
-    whole = np.ones((1, n))
-    arms = [float(chosen(arm, whole)[0]) for arm in untrained]
+    n, whole = len(trained.scenarios), np.ones((1, len(trained.scenarios)))
+    own = weighted_bootstrap(lambda weights: chosen(trained, weights), n, n_draws=n_draws, seed=seed, level=level)
     return GainResult(
         emotion=emotion,
-        value=boot.value,
-        interval=boot.interval,
-        p=exceedance_p(0.0, -draws),
-        standard_error=boot.standard_error,
-        trained=float(chosen(trained, whole)[0]),
-        untrained=max(arms),
-        untrained_all=tuple(arms),
+        gain=paired_gain(difference, n, n_draws=n_draws, seed=seed, level=level),
+        trained=own.value,
+        interval=own.interval,
+        others=tuple(float(chosen(arm, whole)[0]) for arm in others),
         n_scenarios=n,
     )
 

@@ -17,11 +17,12 @@ from emotion_circuits.report._words import (
     floor_name,
     ids_of,
     question_of,
-    strongest_floor,
     verdict_sentence,
 )
 from emotion_circuits.statistics import Claim, Verdict
 
+BELOW = 0.22
+"""How far below its value a claim's null is drawn, in lines."""
 _FLOOR_MARKERS = ("x", "D", "+", "v", "*", "s", "^", "p", "h")
 
 
@@ -44,18 +45,18 @@ def claims_table(claims: Sequence[Claim]) -> str:
             body += [_claim_line(claim), [_reason(claim)]]
     return table(
         "All claims. Unfold the line below a claim to see why it has its verdict.",
-        ("Model", "Emotion", "Layer ", "Value [95 % interval]", "Chance ", "Strongest floor", "p, adjusted ", "n ",
-         "Verdict"),
+        ("Model", "Emotion", "Layer ", "Value [95 % interval]", "Chance ", "Gain [95 % interval]", "over",
+         "p, adjusted ", "n ", "Verdict"),
         body, "Claims",
     )  # fmt: skip
 
 
 def _claim_line(claim: Claim) -> list[str]:
-    floor = strongest_floor(claim)
     return [
         escape(claim.model), escape(claim.emotion or "all"), layer_name(claim.layer),
         with_interval(number(claim.value), interval(*(claim.ci95 or (None, None)))), number(claim.chance),
-        "none" if floor is None else f"{number(floor[1])} <small>{escape(floor_name(floor[0]))}</small>",
+        with_interval(number(claim.gain), interval(*(claim.gain_ci95 or (None, None)))),
+        escape(floor_name(claim.gain_over or "")),
         p_value(claim.p_adjusted), str(claim.n_unique), badge(claim.verdict or "not tested"),
     ]  # fmt: skip
 
@@ -63,14 +64,17 @@ def _claim_line(claim: Claim) -> list[str]:
 def _reason(claim: Claim) -> str:
     facts = [claim.why]
     if claim.null:
-        facts.append(f"Null: {claim.null}; p before adjusting {p_value(claim.p)}.")
+        facts.append(f"Nulls: {claim.null}; p before adjusting {p_value(claim.p)}, the largest against any of them.")
     if claim.floors:
         facts.append(f"Floors: {', '.join(f'{floor_name(k)} {number(v)}' for k, v in sorted(claim.floors.items()))}.")
     if claim.ceiling is not None:
         facts.append(f"Ceiling: {number(claim.ceiling)}.")
     facts += [f"{floor_name(name).capitalize()}: {number(v)}." for name, v in (claim.side_conditions or {}).items()]
-    if claim.smallest_detectable is not None:
-        facts.append(f"Smallest effect detectable with 80 % power: {number(claim.smallest_detectable)}.")
+    if claim.p_against:
+        against = ", ".join(f"{floor_name(k)} {p_value(v)}" for k, v in sorted(claim.p_against.items()))
+        facts.append(f"p against each: {against}.")
+    if claim.effect_of_interest is not None:
+        facts.append(f"A gain of {number(claim.effect_of_interest)} would matter.")
     text = "".join(map(paragraph, facts))
     if claim.evidence:
         text += "<p>Evidence: " + ", ".join(f"<code>{escape(e)}</code>" for e in claim.evidence) + "</p>"
@@ -97,7 +101,9 @@ def question_sections(question: str, place: int, claims: Sequence[Claim], result
 def forest(claims: Sequence[Claim], looks: Looks) -> Chart:
     """One line per claim: value and interval, chance, floors, and the verdict in words."""
     floors = dict(zip(sorted({name for c in claims for name in c.floors}), _FLOOR_MARKERS, strict=False))
-    values = [v for c in claims for v in (c.value, c.chance, *(c.ci95 or ()), *c.floors.values()) if v is not None]
+    levels_of = [(c.value, c.chance, *(c.ci95 or ()), *c.floors.values()) for c in claims]
+    values = [v for own in levels_of for v in own if v is not None]
+    values += [null.high for c in claims for null in c.nulls.values()]
     series: list[Series] = []
     notes, levels = [], []
     for row, claim in enumerate(claims):
@@ -111,7 +117,10 @@ def forest(claims: Sequence[Claim], looks: Looks) -> Chart:
             Label(-row, f"{BADGES[verdict].symbol} {verdict}" if verdict else ""),
         ]
         series += _signs(claim, float(-row), role, floors)
-    keys = [Key("value, 95 % interval", "ink", line=2.0), Key("chance", "null", "|", 9.0)]
+    keys = [
+        Key("value, 95 % interval", "ink", line=2.0),
+        Key("chance, up to 97.5 % of the null's draws", "null", "|", 9.0),
+    ]
     keys += [Key(f"floor: {floor_name(name)}", "muted", marker, hollow=True) for name, marker in floors.items()]
     x_axis = Axis(claims[0].statistic, *finite_range(values, min(values), max(values)))
     y_axis = Axis("", 0.4 - len(claims), 0.6, ())
@@ -125,7 +134,9 @@ def _signs(claim: Claim, y: float, role: str, floors: Mapping[str, str]) -> Iter
         return
     if claim.chance is not None:
         said = (f"{number(claim.chance)}\n{claim.null}",)
-        yield Series("chance", (claim.chance,), (y,), colour="null", width=0.0, marker="|", size=14.0, hover=said)
+        high = max([claim.chance, *(null.high for null in claim.nulls.values())])
+        yield Series("chance", (claim.chance,), (y - BELOW,), left=(claim.chance,), right=(high,), colour="null",
+                     width=0.0, marker="|", size=9.0, hover=said)  # fmt: skip
     for name in (name for name in floors if name in claim.floors):
         value = claim.floors[name]
         yield Series(f"floor: {floor_name(name)}", (value,), (y,), colour="muted", width=0.0, marker=floors[name],
@@ -147,5 +158,5 @@ def _short(name: str) -> str:
 
 def _caption(claims: Sequence[Claim]) -> str:
     floors = any(c.floors for c in claims)
-    beyond = "the grey tick of chance and every floor's mark" if floors else "the grey tick of chance"
-    return f"Every claim of this kind: a claim needs its whole 95 % interval to the right of {beyond}."
+    beyond = "the grey line of the null and every floor's mark" if floors else "the grey line of the null"
+    return f"Every claim of this kind: to be supported, it has to gain over {beyond}, scenario by scenario."

@@ -23,13 +23,14 @@ BADGES: dict[Verdict, Badge] = {
     "supported": Badge(
         "✓",
         "yes",
-        "significant after Holm's correction, the whole interval above chance and floors, and text not damaged",
+        "significant against every null and floor after Holm's correction, the gain's whole interval above 0, and "
+        "text not damaged",
     ),
-    "not supported": Badge("✗", "no", "one of these conditions does not hold"),
+    "not supported": Badge("✗", "no", "not supported, and a gain that would matter is excluded"),
     "underpowered": Badge(
         "?",
         "weak",
-        "not supported, but an effect of the size of interest could have been missed, or the null has too few draws",
+        "neither: a gain that would matter is not excluded; the reason says how much more text would decide it",
     ),
     "not tested": Badge("–", "none", "the statistic is undefined here"),
 }
@@ -38,12 +39,14 @@ BADGES: dict[Verdict, Badge] = {
 TERMS = {
     "value": "the number itself, from test scenarios or contexts that chose nothing; brackets hold its 95 % interval",
     "chance": "what the same computation gives when the link it measures is broken, for example by permuting labels",
-    "floor": "what something simpler reaches: counting words, the embedding layer, an untrained model, or the best "
-    "2.5 % of control directions; a claim must beat the strongest",
+    "floor": "what something simpler reaches: counting words, the embedding layer, an untrained model; a claim must "
+    "beat all of them, and all nulls",
+    "gain": "the value minus the strongest of chance and floors, on the same scenarios, with its 95 % interval",
     "ceiling": "the largest value that could have been reached, where there is one",
     "dose": "how much of a direction is added, in multiples of the layer's median residual norm on generic text",
     "layer": "a block's output, counted from 0; embed is what enters block 0",
-    "p, adjusted": "the probability of so much by chance, after Holm's correction over all claims of the question",
+    "p, adjusted": "the largest of the p-values against every null and floor, after Holm's correction over all claims "
+    "of the question",
     "n": "scenarios or contexts behind the number, each counted once",
 }
 
@@ -98,12 +101,12 @@ _CLAIMS = {
     "rq5.alignment": (
         "alignment",
         "A map fitted on neutral text carries an emotion's direction onto the other model's own, closer than maps "
-        "between untrained twins do; the value is the difference to the best of them.",
+        "between untrained twins, between the embeddings, or through shuffled texts do.",
     ),
     "rq5.transfer": (
         "transfer",
         "The direction that was mapped from another model detects the emotion in texts that never name it, better than "
-        "directions that came through maps of shuffled texts or from an untrained twin.",
+        "directions that came through maps of shuffled texts, from an untrained twin or between the embeddings.",
     ),
     "rq3.steering": (
         "steering",
@@ -127,12 +130,7 @@ def claim_meaning(identifier: str) -> str:
 
 def floor_name(name: str) -> str:
     """A floor's name in words."""
-    return name.replace("_", " ").replace("97.5 percent", "97.5 % point")
-
-
-def strongest_floor(claim: Claim) -> tuple[str, float] | None:
-    """The highest floor; on ties the first name."""
-    return max(sorted(claim.floors.items()), key=lambda item: item[1], default=None)
+    return name.replace("_", " ")
 
 
 def question_of(name: str) -> Question:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from emotion_circuits.directions import POSITIONS, bag_of_words_floor, detection
+from emotion_circuits.directions import POSITIONS, bag_of_words_scores, detection, judged_scores
 from emotion_circuits.scoring import score_texts
 from emotion_circuits.selftest._bank import EMOTIONS
 from emotion_circuits.selftest._bench import UNMARKED, WHERE, Bench, Subject
@@ -91,7 +91,9 @@ def detected(bench: Bench) -> Iterator[SelftestCheck]:
     test = bank.implicit.select(split="test")
     yield check(
         "AUROC of a bag of words on implicit texts",
-        *around_chance(subject, [bag_of_words_floor(bank.explicit, test, e).value for e in EMOTIONS]),
+        *around_chance(
+            subject, [judged_scores(bag_of_words_scores(bank.explicit, test, e), test, e).value for e in EMOTIONS]
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 The unit everywhere is the group (the scenario). Everything is deterministic given its seed.
 """
 
-from ._auroc import AurocResult, DifferenceResult, auroc, auroc_difference, grouped_auroc
+from ._auroc import AurocResult, WeightedAuroc, auroc, grouped_auroc, weighted_auroc
 from ._blocks import Blocks, ContrastKind, Pairs
 from ._claims import (
     ALPHA,
@@ -16,6 +16,7 @@ from ._claims import (
     untested,
     write_claims,
 )
+from ._gain import Gain, Rival, floor_of, null_from, null_of, paired_gain
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table, rows_table
 from ._multiple import benjamini_hochberg, holm
@@ -43,20 +44,22 @@ __all__ = [
     "Bootstrap",
     "Claim",
     "ContrastKind",
-    "DifferenceResult",
+    "Gain",
     "Interval",
     "MapTest",
     "Measure",
     "Pairs",
     "PermutationResult",
+    "Rival",
     "SequentialResult",
     "SplitHalfResult",
     "Verdict",
+    "WeightedAuroc",
     "auroc",
-    "auroc_difference",
     "benjamini_hochberg",
     "claims_json",
     "exceedance_p",
+    "floor_of",
     "grouped_auroc",
     "grouped_bootstrap",
     "hanley_mcneil_se",
@@ -64,6 +67,9 @@ __all__ = [
     "judge",
     "max_t",
     "measures_table",
+    "null_from",
+    "null_of",
+    "paired_gain",
     "permute_within_groups",
     "read_claims",
     "rows_table",
@@ -78,6 +84,7 @@ __all__ = [
     "split_half_from_gram",
     "substream",
     "untested",
+    "weighted_auroc",
     "weighted_bootstrap",
     "write_claims",
 ]

@@ -24,6 +24,7 @@ from ._resampling import (
     FloatArray,
     Interval,
     Seed,
+    WeightStatistic,
     batch_length,
     finite_array,
     require_level,
@@ -66,15 +67,6 @@ class AurocResult:
     n_groups: int
     groups: npt.NDArray[Any]
     placements: FloatArray
-
-
-class DifferenceResult(NamedTuple):
-    """Difference of two AUROCs on the same texts, first minus second."""
-
-    value: float
-    interval: Interval
-    standard_error: float
-    p: float
 
 
 class _Table(NamedTuple):
@@ -192,44 +184,19 @@ def grouped_auroc(
     )
 
 
-def auroc_difference(
-    scores_a: npt.ArrayLike,
-    scores_b: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    groups: npt.ArrayLike | None,
-    *,
-    n_bootstrap: int = 2000,
-    seed: Seed,
-    level: float = 0.95,
-) -> DifferenceResult:
-    """AUROC of `scores_a` minus that of `scores_b` on the same texts.
+class WeightedAuroc(NamedTuple):
+    """An AUROC as a function of how often each group counts, for `paired_gain`: scorers of the same texts have the same
+    groups in the same order."""
 
-    The interval is a paired bootstrap over groups (BCa); where all draws agree, because both are at 0 or 1, it spans
-    the two exact bounds. p is two-sided by DeLong's test with groups as units, on G − 1 degrees of freedom. Arguments
-    and errors are those of `grouped_auroc`.
-    """
-    require_level(level)
-    first, second = finite_array(scores_a, "The scores", (1,)), finite_array(scores_b, "The scores", (1,))
-    if first.shape != second.shape:
-        raise InputError("The two scorers differ in number of texts.", found=f"{first.shape} and {second.shape}")
-    positive, codes = _positive(labels, len(first)), group_codes(groups, len(first))
-    a, b = _table(first, positive, codes), _table(second, positive, codes)
-    boot = weighted_bootstrap(
-        lambda weights: a.auroc(weights) - b.auroc(weights),
-        len(a.positives),
-        n_draws=n_bootstrap,
-        seed=seed,
-        level=level,
-    )
-    interval = boot.interval
-    if interval.method == "degenerate" and not np.array_equal(a.wins, b.wins):
-        low_a, high_a, _, _ = _interval(a, n_bootstrap, seed, level)
-        low_b, high_b, _, _ = _interval(b, n_bootstrap, seed, level)
-        interval = Interval(low_a - high_b, high_a - low_b, level, "difference of exact bounds")
-    error = _standard_error(a.influences() - b.influences())
-    difference = a.value - b.value
-    p = 2 * float(stats.t.sf(abs(difference) / error, len(a.positives) - 1)) if error > 0 else 1.0
-    return DifferenceResult(difference, interval, error, p)
+    of_weights: WeightStatistic
+    n_groups: int
+
+
+def weighted_auroc(scores: npt.ArrayLike, labels: npt.ArrayLike, groups: npt.ArrayLike | None) -> WeightedAuroc:
+    """The AUROC of `grouped_auroc` from weights of the groups. Arguments and errors are those of `grouped_auroc`."""
+    values = finite_array(scores, "The scores", (1,))
+    table = _table(values, _positive(labels, len(values)), group_codes(groups, len(values)))
+    return WeightedAuroc(table.auroc, len(table.positives))
 
 
 def _positive(labels: npt.ArrayLike, n_texts: int) -> BoolArray:

@@ -12,21 +12,25 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from scipy import stats
 
 from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
 
+from ._gain import Rival
 from ._multiple import holm
 
 ALPHA = 0.05
 SIGNIFICANT_DIGITS = 4
+MOST_UNITS = 1e6
+"""More units than anybody would write."""
 # What must also hold, as "at most". A steering effect bought with broken text is none.
 SIDE_CONDITION_LIMITS = {"perplexity_ratio": 1.5}
 # Claims that cannot be supported without a side condition, by id.
 REQUIRED_SIDE_CONDITIONS = {"rq3.steering": ("perplexity_ratio",)}
 
 # Left out of the file where they are not set.
-OPTIONAL_FIELDS = ("smallest_detectable", "effect_of_interest", "smallest_p", "side_conditions")
+OPTIONAL_FIELDS = ("smallest_p", "side_conditions")
 
 Verdict = Literal["supported", "underpowered", "not supported", "not tested"]
 
@@ -39,15 +43,26 @@ Number = Annotated[FiniteFloat | None, BeforeValidator(_nan_is_undefined)]
 Probability = Annotated[Annotated[FiniteFloat, Field(ge=0, le=1)] | None, BeforeValidator(_nan_is_undefined)]
 
 
+class Null(BaseModel):
+    """A null of a claim: mean and 97.5 % point of its draws, and how many there were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: FiniteFloat
+    high: FiniteFloat
+    n_draws: int = Field(ge=1)
+
+
 class Claim(BaseModel):
     """One answer to one question for one model and emotion. In statistics of claims, higher always means more.
 
-    None stands for what is undefined; NaN becomes None. `floors` are the same statistic from what could explain it more
-    simply (a bag of words, an untrained model). `chance` is its expectation under `null`. `smallest_detectable` and
-    `effect_of_interest` share one unit (both the statistic's value, or both its distance from chance). `smallest_p` is
-    the smallest p that so many draws of the null can give; None where more draws would change nothing.
-    `side_conditions` hold measured values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`;
-    a claim that cannot be tested may say why itself.
+    None stands for what is undefined; NaN becomes None. `nulls` and `floors` are what could explain the value more
+    simply (see `Rival`): draws under a broken link, and the same statistic from something simpler; `chance` is the
+    highest mean of `nulls`. `p_against` holds the p of each, `p` the largest of them. `gain` is the value minus the
+    strongest of nulls and floors, `gain_over`; `effect_of_interest` is the gain that would matter. `smallest_p` is the
+    smallest p that so many draws can give; None where more draws would change nothing. `side_conditions` hold measured
+    values of `SIDE_CONDITION_LIMITS`. `judge` fills `p_adjusted`, `verdict` and `why`; what cannot be tested says why
+    itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,34 +78,78 @@ class Claim(BaseModel):
     chance: Number
     ceiling: Number
     floors: dict[str, FiniteFloat]
+    nulls: dict[str, Null] = {}
+    gain: Number = None
+    gain_ci95: tuple[FiniteFloat, FiniteFloat] | None = None
+    gain_over: str | None = None
+    effect_of_interest: Annotated[FiniteFloat, Field(gt=0)] | None = None
     null: str
     p: Probability
+    p_against: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]] = {}
     p_adjusted: Probability = None
     n_unique: int = Field(ge=0)
+    unit: str = Field("units", min_length=1)
     verdict: Verdict | None = None
     why: str = ""
     evidence: tuple[str, ...]
-    smallest_detectable: Number = None
-    effect_of_interest: Number = None
     smallest_p: Probability = None
     side_conditions: dict[str, Number] | None = None
+
+    @classmethod
+    def beside(cls, rivals: Sequence[Rival], *, value: float, note: str = "", **fields: Any) -> Claim:
+        """A claim about a value beside all that could explain it more simply.
+
+        Args:
+            rivals: nulls and floors, at least one null.
+            value: the statistic.
+            note: what `null` says besides the nulls and their draws.
+            fields: all others but `chance`, `nulls`, `floors`, `null`, `p`, `p_against`, `smallest_p` and what is about
+                the gain, which follow from the rivals.
+
+        Raises:
+            InputError: no null.
+        """
+        nulls = [rival for rival in rivals if rival.n_draws is not None]
+        if not nulls:
+            raise InputError("A claim needs a null.", found=", ".join(rival.name for rival in rivals) or "no rivals")
+        strongest = max(rivals, key=lambda rival: rival.level)
+        least = [rival.smallest_p for rival in nulls if rival.smallest_p is not None]
+        return cls(
+            value=value,
+            chance=max(rival.level for rival in nulls),
+            floors={rival.name: rival.level for rival in rivals if rival.n_draws is None},
+            nulls={r.name: Null.model_validate({"mean": r.level, "high": r.high, "n_draws": r.n_draws}) for r in nulls},
+            null="; ".join([*(f"{rival.name}, {rival.n_draws} draws" for rival in nulls), *([note] if note else [])]),
+            p=max(rival.p for rival in rivals),
+            p_against={rival.name: rival.p for rival in rivals},
+            smallest_p=max(least, default=None),
+            gain=value - strongest.level,
+            gain_ci95=strongest.gain,
+            gain_over=strongest.name,
+            **fields,
+        )
 
     @model_validator(mode="before")
     @classmethod
     def _undefined_interval(cls, data: Any) -> Any:
         """An interval with an undefined end is undefined."""
-        if isinstance(data, dict) and isinstance(data.get("ci95"), (tuple, list)):
-            bounds = list(data["ci95"])[:2]  # an Interval carries level and method behind its ends
-            undefined = any(bound is None or _nan_is_undefined(bound) is None for bound in bounds)
-            return {**data, "ci95": None if undefined else bounds}
-        return data
+        if not isinstance(data, dict):
+            return data
+        intervals = {}
+        for name in ("ci95", "gain_ci95"):
+            if isinstance(data.get(name), (tuple, list)):
+                bounds = list(data[name])[:2]  # an Interval carries level and method behind its ends
+                undefined = any(bound is None or _nan_is_undefined(bound) is None for bound in bounds)
+                intervals[name] = None if undefined else bounds
+        return {**data, **intervals}
 
     @model_validator(mode="after")
     def _consistent(self) -> Claim:
         if self.id.partition(".")[0] != self.question.lower():
             raise ValueError(f"id {self.id!r} does not belong to question {self.question!r}")
-        if self.ci95 is not None and self.ci95[0] > self.ci95[1]:
-            raise ValueError(f"ci95 {self.ci95} is upside down")
+        for name, bounds in (("ci95", self.ci95), ("gain_ci95", self.gain_ci95)):
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise ValueError(f"{name} {bounds} is upside down")
         if self.p is not None and self.smallest_p is not None and self.p < self.smallest_p:
             raise ValueError(f"p {self.p:g} is below the smallest possible, {self.smallest_p:g}")
         for name in (self.model, *self.evidence):
@@ -100,11 +159,6 @@ class Claim(BaseModel):
         if unknown:
             raise ValueError(f"unknown side condition {unknown[0]!r}; known: {', '.join(SIDE_CONDITION_LIMITS)}")
         return self
-
-
-class _Floor(NamedTuple):
-    name: str
-    value: float
 
 
 class _Condition(NamedTuple):
@@ -117,13 +171,12 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
 
     Holm runs over all claims of one question, whatever their model and emotion; undefined p-values do not count. Then:
 
-    * "not tested" where the value, its interval, its p or any level to compare with is undefined, for the reason that
-      the claim gives or this one;
-    * "supported" where the adjusted p is below .05, the interval lies above the strongest of chance and floors, and
-      every side condition holds;
-    * "underpowered" where it is not supported and the smallest effect detectable with 80 % power exceeds the effect of
-      interest, or the null has too few draws for any p after Holm to be below .05;
-    * "not supported" otherwise.
+    * "not tested" where the value, its interval, its p or its gain is undefined, for the reason that the claim gives or
+      this one;
+    * "supported" where the adjusted p is below .05, the gain's interval lies above 0, and every side condition holds;
+    * "not supported" where a side condition is broken, or the gain's whole interval lies below the effect of interest:
+      an effect that would matter is excluded;
+    * "underpowered" otherwise; the reason says how many units, or that more draws, would decide it.
 
     Pass all claims of a question at once, unrounded.
 
@@ -144,54 +197,84 @@ def judge(claims: Sequence[Claim]) -> tuple[Claim, ...]:
             smallest = claims[index].smallest_p
             if smallest is not None and p_adjusted is not None:
                 smallest = holm([*own[:place], smallest, *own[place + 1 :]])[place]
-            verdict, why = _verdict(claims[index], p_adjusted, smallest, len([p for p in adjusted if p is not None]))
+            verdict, why = _verdict(claims[index], p_adjusted, smallest, sum(p is not None for p in adjusted))
             update = {"p_adjusted": p_adjusted, "verdict": verdict, "why": why}
             judged[index] = claims[index].model_copy(update=update)
     return tuple(judged)
 
 
-def untested(id: str, model: str, emotion: str | None, statistic: str, why: str) -> Claim:
-    """A declared claim that cannot be tested, which says why. It does not count in Holm."""
+def untested(
+    id: str, model: str, emotion: str | None, statistic: str, why: str, *, n_unique: int = 0, evidence: str = ""
+) -> Claim:
+    """A declared claim that cannot be tested, which says why. It does not count in Holm.
+
+    Args:
+        n_unique, evidence: units and file of what was measured all the same.
+    """
     return Claim(
         id=id, question=id.partition(".")[0].upper(), model=model, emotion=emotion, layer=None, statistic=statistic,
-        value=None, ci95=None, chance=None, ceiling=None, floors={}, null="", p=None, n_unique=0, evidence=(),
-        why=f"{why}.",
+        value=None, ci95=None, chance=None, ceiling=None, floors={}, null="", p=None, n_unique=n_unique,
+        evidence=(evidence,) if evidence else (), why=f"{why}.",
     )  # fmt: skip
 
 
-def _strongest(claim: Claim) -> _Floor | None:
-    """The highest of chance and floors; on ties chance, then the first name."""
-    levels = [] if claim.chance is None else [_Floor("chance", claim.chance)]
-    levels += [_Floor(f"the floor {name}", value) for name, value in sorted(claim.floors.items())]
-    return max(levels, key=lambda level: level.value, default=None)
-
-
 def _verdict(claim: Claim, p_adjusted: float | None, smallest_p: float | None, n_claims: int) -> tuple[Verdict, str]:
-    strongest = _strongest(claim)
-    if claim.value is None or claim.ci95 is None or p_adjusted is None or strongest is None:
-        needed = {"value": claim.value, "interval": claim.ci95, "p": p_adjusted, "chance level": strongest}
-        missing = ", ".join(name for name, found in needed.items() if found is None)
+    gain, bounds, over, wanted = claim.gain, claim.gain_ci95, claim.gain_over, claim.effect_of_interest
+    if claim.value is None or claim.ci95 is None or p_adjusted is None or gain is None or bounds is None:
+        needed = {
+            "value": claim.value,
+            "interval": claim.ci95,
+            "p": p_adjusted,
+            "gain": gain,
+            "gain's interval": bounds,
+        }
+        missing = ", ".join(name for name, part in needed.items() if part is None)
         return "not tested", claim.why or f"{claim.statistic} has no defined {missing}."
-    low, high = claim.ci95
-    above, significant = low > strongest.value, p_adjusted < ALPHA
-    conditions = _side_conditions(claim)
-    result = f"{claim.statistic} is {_short(claim.value)} [{_short(low)}, {_short(high)}], n = {claim.n_unique}"
-    beyond = f"lies {'above' if above else 'not above'} {strongest.name} ({_short(strongest.value)})"
-    holm_p = (
+    low, high = bounds
+    significant, conditions = p_adjusted < ALPHA, _side_conditions(claim)
+    sentence = (
+        f"{claim.statistic} is {_short(claim.value)} [{', '.join(map(_short, claim.ci95))}], n = {claim.n_unique}: "
+        f"above {over or 'chance'} ({_short(claim.value - gain)}) by {_short(gain)} [{_short(low)}, {_short(high)}], "
         f"p = {_short(p_adjusted)} after Holm over {n_claims} is {'below' if significant else 'not below'} {ALPHA:g}"
     )
-    sentence = f"{result}: the interval {beyond}, {holm_p}"
+    if not significant and claim.p_against:
+        name, largest = max(claim.p_against.items(), key=lambda item: item[1])
+        sentence += f" (largest against {name}: {_short(largest)})"
     sentence += "".join(f", {condition.words}" for condition in conditions)
-    if above and significant and all(condition.holds for condition in conditions):
+    if not all(condition.holds for condition in conditions):
+        return "not supported", sentence + "."
+    if significant and low > 0:
         return "supported", sentence + "."
-    smallest, wanted = claim.smallest_detectable, claim.effect_of_interest
-    if smallest is not None and wanted is not None and smallest > wanted:
-        power = f"the smallest effect detectable with 80 % power, {_short(smallest)}, exceeds the one of interest"
-        return "underpowered", f"{sentence}; {power}, {_short(wanted)}."
+    if wanted is None:
+        return "not supported", f"{sentence}; no effect of interest is declared."
+    if high < wanted:
+        return "not supported", f"{sentence}; a gain of {_short(wanted)}, which would matter, is excluded."
+    return "underpowered", f"{sentence}; {_what_would_decide(claim, gain, bounds, wanted, p_adjusted, smallest_p)}."
+
+
+def _what_would_decide(
+    claim: Claim, gain: float, bounds: tuple[float, float], wanted: float, p_adjusted: float, smallest_p: float | None
+) -> str:
+    """How many units would decide a claim if its gain stayed what it is: intervals shrink with the root of n, and z
+    grows with it."""
     if smallest_p is not None and smallest_p >= ALPHA:
-        few = f"with so few draws of the null no p after Holm could be below {_short(smallest_p)}"
-        return "underpowered", f"{sentence}; {few}."
-    return "not supported", sentence + "."
+        return f"with so few draws of the null no p after Holm could be below {_short(smallest_p)}"
+    factors = []
+    if gain > 0 and claim.p is not None and claim.p < 0.5:
+        # Holm multiplies by the claim's place, which stays.
+        z, z_needed = (
+            stats.norm.isf([claim.p, claim.p * min(ALPHA / p_adjusted, 1.0)]) if p_adjusted > ALPHA else (1, 1)
+        )
+        factors.append(max(((gain - bounds[0]) / gain) ** 2, (z_needed / z) ** 2))
+    if gain < wanted:
+        factors.append(((bounds[1] - gain) / (wanted - gain)) ** 2)
+    units = claim.n_unique * min(factors, default=math.inf)
+    if not units < MOST_UNITS:
+        return f"no number of {claim.unit} that could be had would decide it"
+    # Never as many as there are: these did not decide it.
+    return (
+        f"about {max(math.ceil(units), claim.n_unique + 1)} {claim.unit} would decide it if the gain stayed what it is"
+    )
 
 
 def _side_conditions(claim: Claim) -> list[_Condition]:
@@ -231,7 +314,8 @@ def claims_json(claims: Sequence[Claim]) -> str:
     rows = []
     for claim in sorted(claims, key=_order):
         row = claim.model_dump(mode="json")
-        row["floors"] = dict(sorted(claim.floors.items()))
+        for name in ("floors", "nulls", "p_against"):
+            row[name] = dict(sorted(row[name].items()))
         rows.append(
             {name: _rounded(value) for name, value in row.items() if value is not None or name not in OPTIONAL_FIELDS}
         )
