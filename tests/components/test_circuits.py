@@ -21,11 +21,11 @@ from emotion_circuits.components import (
     circuit_gaps,
     circuit_means,
     faithfulness,
-    halves,
     judged_circuit,
     matched_circuits,
     n_circuits,
     ranked_circuits,
+    ranking_and_judging,
     rankings_by,
 )
 from emotion_circuits.engine import Point, count_hooks
@@ -183,7 +183,7 @@ def test_random_circuits_at_some_sizes_only(case, means):
 
 def test_rankings_are_made_on_one_half_and_judged_on_the_other(case, means):
     lm, pairs, _ = case
-    ranking, judging = halves(pairs)
+    ranking, judging = ranking_and_judging(pairs)
     assert {*ranking.scenarios} | {*judging.scenarios} == {*pairs.scenarios}
     assert not {*ranking.scenarios} & {*judging.scenarios}
     asked = []
@@ -201,7 +201,7 @@ def test_rankings_are_made_on_one_half_and_judged_on_the_other(case, means):
     with pytest.raises(InputError, match="ranking by"):
         rankings_by(lm, outcome(ranking), "beauty")
     with pytest.raises(InputError, match="too few pairs"):
-        halves(replace(pairs, pairs=pairs.pairs[:3]))
+        ranking_and_judging(replace(pairs, pairs=pairs.pairs[:3]))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from emotion_circuits.components import (
     circuits_as_values,
     draw_until_clear,
     faithfulness,
-    halves,
     n_circuits,
+    ranking_and_judging,
     rankings_by,
 )
 from emotion_circuits.models import LoadedModel, model_label
@@ -66,7 +66,7 @@ class JoinCircuits:
         joined = []
         without: dict[str, str] = {}
         for pairs in pairs_of_emotions(work, name, lm, "circuit", without):
-            ranking, judging = (outcome_on(work, lm, half) for half in halves(pairs))
+            ranking, judging = (outcome_on(work, lm, half) for half in ranking_and_judging(pairs))
             unit = None if directions is None else directions[pairs.emotion].unit
             rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
             draws = affordable_draws(lm, judging, plan)

@@ -9,12 +9,15 @@ from emotion_circuits.analyses._work import Workshop, one_line
 from emotion_circuits.components import (
     PairSet,
     WordSetOutcome,
-    halves,
     matched_pairs,
+    ranking_and_judging,
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import where_told
+
+PAIRS_PROFILE = "extended"
+"""Whatever the profile of directions: pairs are of equal length in tokens, so that not every scenario has one."""
 
 
 def outcome_on(work: Workshop, lm: LoadedModel, pairs: PairSet) -> WordSetOutcome:
@@ -34,11 +37,11 @@ def pairs_of_emotions(
 ) -> Iterator[PairSet]:
     """The pairs of every emotion that has words, and enough pairs under this tokenizer; `left_out` takes the reasons of
     the others."""
-    texts = work.bank.profile(work.study.profile)
+    texts = work.bank.profile(PAIRS_PROFILE)
     for emotion in work.bank.emotions:
         try:
             pairs = matched_pairs(lm, texts, emotion)
-            for part in (pairs, *halves(pairs)):
+            for part in (pairs, *ranking_and_judging(pairs)):
                 outcome_on(work, lm, part)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             if left_out is not None:

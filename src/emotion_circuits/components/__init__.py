@@ -14,7 +14,13 @@ from emotion_circuits.components._attribution import Attribution, attribute
 from emotion_circuits.components._both_screens import BothScreens, both_screens
 from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_clear
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
-from emotion_circuits.components._circuit_study import RANKINGS, RankBy, halves, judged_circuit, rankings_by
+from emotion_circuits.components._circuit_study import (
+    RANKINGS,
+    RankBy,
+    judged_circuit,
+    ranking_and_judging,
+    rankings_by,
+)
 from emotion_circuits.components._circuit_values import circuits_as_values
 from emotion_circuits.components._circuits import (
     Circuits,
@@ -234,7 +240,6 @@ __all__ = [
     "faithfulness",
     "gap_is_clear",
     "generic_values",
-    "halves",
     "head_examples",
     "head_functions",
     "head_functions_table",
@@ -257,6 +262,7 @@ __all__ = [
     "push_sizes",
     "random_sets",
     "ranked_circuits",
+    "ranking_and_judging",
     "rankings_by",
     "read_depths",
     "read_head_examples",

@@ -27,6 +27,7 @@ from emotion_circuits.components._pairs import MIN_PAIRS, PairSet
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
+from emotion_circuits.prompts import SPLITS
 
 RankBy = Literal["attribution", "path attribution", "direct effect", "random"]
 RANKINGS: tuple[RankBy, ...] = get_args(RankBy)
@@ -34,11 +35,12 @@ RANKINGS: tuple[RankBy, ...] = get_args(RankBy)
 PATH_STEPS = 5
 
 
-def halves(pairs: PairSet) -> tuple[PairSet, PairSet]:
-    """Every second pair, and the others: one half ranks components, the other judges the circuit.
+def ranking_and_judging(pairs: PairSet) -> tuple[PairSet, PairSet]:
+    """Pairs that rank components and pairs that judge the circuit: those of development and of test scenarios; where
+    either are too few, every second pair and the others.
 
     Raises:
-        InputError: fewer than two pairs in a half.
+        InputError: fewer than two pairs in a part.
     """
     if len(pairs) < 2 * MIN_PAIRS:
         raise InputError(
@@ -47,7 +49,10 @@ def halves(pairs: PairSet) -> tuple[PairSet, PairSet]:
             accepted=f"{2 * MIN_PAIRS} or more",
             next_step="give more scenarios; of the bundled texts --profile extended has most",
         )
-    return replace(pairs, pairs=pairs.pairs[::2]), replace(pairs, pairs=pairs.pairs[1::2])
+    parts = [tuple(p for p in pairs.pairs if p.split == split) for split in SPLITS]
+    if min(map(len, parts)) < MIN_PAIRS:
+        parts = [pairs.pairs[::2], pairs.pairs[1::2]]
+    return replace(pairs, pairs=parts[0]), replace(pairs, pairs=parts[1])
 
 
 def rankings_by(
@@ -114,7 +119,8 @@ def judged_circuit(
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_circuits: Callable[[int], None] | None = None,
 ) -> Faithfulness:
-    """Rank components on one half of the pairs, and measure the circuits that this gives on the other.
+    """Rank components on some of the pairs, and measure the circuits that this gives on the others (see
+    `ranking_and_judging`).
 
     Args:
         lm: the model.
@@ -123,7 +129,7 @@ def judged_circuit(
         by, unit, seed, batch_tokens: as for `rankings_by`.
         means, sizes, declared, n_random, n_dropped, on_circuits: as for `faithfulness`.
     """
-    ranking, judging = halves(pairs)
+    ranking, judging = ranking_and_judging(pairs)
     rankings = rankings_by(lm, outcome(ranking), by, unit=unit, seed=seed, batch_tokens=batch_tokens)
     return faithfulness(
         lm, outcome(judging), rankings, means, sizes=sizes, declared=declared, n_random=n_random,

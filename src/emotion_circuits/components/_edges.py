@@ -161,7 +161,7 @@ def circuit_edges(
 
     Args:
         lm: the model.
-        outcome: on the pairs that judge, `halves(pairs)[1]`: those that chose the members would favour them.
+        outcome: on the pairs that judge (see `ranking_and_judging`): those that chose the members would favour them.
         found: the circuit; its `best` members count, each kind in the ranking's order.
         most_heads, most_units: how many of these.
         steps, batch_tokens, on_pass: as for `edges`.

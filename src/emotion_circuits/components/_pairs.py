@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from emotion_circuits.errors import InputError
@@ -113,6 +114,7 @@ def matched_pairs(
 ) -> PairSet:
     """The scenarios whose texts of two classes have equally many tokens under this model, bridge included.
 
+    Where texts name other words for their marked one, the earliest are taken that make both equally long.
     Pairs whose first token differs are left out too: what the first token carries is never edited.
 
     Args:
@@ -130,13 +132,11 @@ def matched_pairs(
     pairs: list[Pair] = []
     found: tuple[dict[str, tuple[int, ...]], ...] = ({}, {})
     for scenario in shared:
-        a, b = sides[0][scenario], sides[1][scenario]
-        encoded = lm.encode([a.text + bridge.text, b.text + bridge.text])
-        for side, one in zip(found, encoded, strict=True):
-            side[scenario] = one.ids
-        pair = _pair(a, b, encoded, bridge)
+        pair, prompts = _best_pair(lm, sides[0][scenario].variants, sides[1][scenario].variants, bridge)
         if pair is not None:
             pairs.append(pair)
+        for side, ids in zip(found, prompts, strict=True):
+            side[scenario] = ids
     if len(pairs) < MIN_PAIRS:
         raise InputError(
             f"Too few scenarios have texts of {emotion} and {reference} with equally many tokens in {lm.name}.",
@@ -145,6 +145,20 @@ def matched_pairs(
             next_step="give more scenarios; of the bundled texts --profile extended has most",
         )
     return PairSet(emotion, reference, bridge, tuple(pairs), len(shared), *found)
+
+
+def _best_pair(
+    lm: LoadedModel, first: Sequence[Text], second: Sequence[Text], bridge: Bridge
+) -> tuple[Pair | None, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The earliest variants that make a pair, and the tokens of both prompts: the first variants' where none do."""
+    encoded = lm.encode([text.text + bridge.text for text in (*first, *second)])
+    of_first, of_second = encoded[: len(first)], encoded[len(first) :]
+    places = sorted(product(range(len(first)), range(len(second))), key=lambda place: (sum(place), place))
+    for i, j in places:
+        pair = _pair(first[i], second[j], (of_first[i], of_second[j]), bridge)
+        if pair is not None:
+            return pair, (pair.ids_a, pair.ids_b)
+    return None, (of_first[0].ids, of_second[0].ids)
 
 
 def _pair(a: Text, b: Text, encoded: Sequence[Encoded], bridge: Bridge) -> Pair | None:

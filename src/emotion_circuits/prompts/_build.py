@@ -89,6 +89,7 @@ def _dataset_file(texts: Dataset, *, bundled: bool) -> str:
     language = {"lang": "en"} if bundled else {}  # of a user's texts it is not known
     rows = (
         {"text": t.text, "emotion": t.emotion, **language, "scenario": t.scenario, "split": t.split, "span": t.span}
+        | ({"also": t.also} if t.also else {})
         for t in texts
     )
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -69,6 +69,8 @@ class _Row(BaseModel):
     id: int | str
     text: StrictStr
     split: Literal["development", "test"] | None = None
+    also: tuple[Word, ...] = ()
+    """Other words for the marked one."""
 
 
 class _SeriesRow(BaseModel):
@@ -146,11 +148,13 @@ def _base(file: ClassFile) -> EmotionClass:
 
 
 class Splits(NamedTuple):
-    """How many items at the front of a bundled collection are for development; all else is test."""
+    """Which items of a bundled collection are for development; all else is test."""
 
     explicit: frozenset[str]
-    implicit: int
-    utterances: int
+    """Scenarios."""
+    implicit: frozenset[int]
+    """Places in the file, from 0."""
+    utterances: frozenset[int]
 
 
 def read_bundled(folder: Path, splits: Splits) -> EmotionClass:
@@ -171,14 +175,14 @@ def read_bundled(folder: Path, splits: Splits) -> EmotionClass:
     explicit, implicit, foils, utterances = [], [], [], []
     for row, where in rows("explicit.jsonl"):
         split = "development" if str(row.id) in splits.explicit else "test"
-        explicit.append(_text(row.text, name, str(row.id), split, where, spans=range(1, 2)))
+        explicit.append(replace(_text(row.text, name, str(row.id), split, where, spans=range(1, 2)), also=row.also))
     for number, (row, where) in enumerate(rows("implicit.jsonl")):
-        split = "development" if number < splits.implicit else "test"
+        split = "development" if number in splits.implicit else "test"
         implicit.append(_text(row.text, name, str(row.id), split, where, spans=range(1)))
     for row, where in rows("foils.jsonl"):
         foils.append(_text(row.text, name, str(row.id), row.split or "test", where, spans=range(1, 2)))
     for number, (row, where) in enumerate(rows("utterances.jsonl")):
-        split = "development" if number < splits.utterances else "test"
+        split = "development" if number in splits.utterances else "test"
         utterances.append(_utterance(row.text, name, str(row.id), split, where))
     return replace(
         base,

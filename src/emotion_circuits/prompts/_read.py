@@ -30,6 +30,7 @@ class _TextRow(BaseModel):
     scenario: int | str | None = None
     split: Split | None = None
     span: tuple[int, int] | None = None
+    also: tuple[StrictStr, ...] = ()
 
 
 class _ClassFile(BaseModel):
@@ -47,10 +48,11 @@ class _ClassPath(NamedTuple):
 def read_dataset(path: Path | str, profile: str | None = None) -> Dataset:
     """Reads a data set from JSON lines or a table (see `read_rows`), a folder of class files, or one class file.
 
-    A line is `{"text", "emotion"}`, optionally with `"scenario"`, `"split"` and `"span"` (start and
-    end in characters); other fields are ignored. A class file is `{emotion}_prompts.json` with `{"prompts": [..]}`,
-    optionally with parallel `"scenarios"`, `"spans"` and `"splits"`; of a folder, `profile` chooses these
-    (`baseline`) or the files `{emotion}_prompts_extended.json` (`extended`); without it the former, if there are any.
+    A line is `{"text", "emotion"}`, optionally with `"scenario"`, `"split"`, `"span"` (start and end in characters)
+    and `"also"` (other words for the span); other fields are ignored. A class file is `{emotion}_prompts.json` with
+    `{"prompts": [..]}`, optionally with parallel `"scenarios"`, `"spans"` and `"splits"`; of a folder, `profile`
+    chooses these (`baseline`) or the files `{emotion}_prompts_extended.json` (`extended`); without it the former, if
+    there are any.
 
     Where no scenarios are given: if all classes have equally many texts, the i-th text of each class is scenario i;
     otherwise each text is a scenario of its own, and methods that compare texts of one scenario refuse the data set.
@@ -138,7 +140,8 @@ def _from_rows(path: Path) -> list[Text]:
             raise InputError(f'{where}: "scenario" must be given in every line or in none')
         if texts and (parsed.split is None) != (texts[0].split == _UNSET):
             raise InputError(f'{where}: "split" must be given in every line or in none')
-        texts.append(_text(where, parsed.text, parsed.emotion, parsed.scenario, parsed.split, parsed.span))
+        text = _text(where, parsed.text, parsed.emotion, parsed.scenario, parsed.split, parsed.span)
+        texts.append(replace(text, also=parsed.also))
     return _with_scenarios(texts)
 
 
@@ -179,7 +182,7 @@ def _text(
             found=list(span),
             accepted=f"[start, end] with 0 ≤ start < end ≤ {len(text)}",
         )
-    return Text(text, emotion, _UNSET if scenario is None else str(scenario), split or _UNSET, span, where)
+    return Text(text, emotion, _UNSET if scenario is None else str(scenario), split or _UNSET, span, where=where)
 
 
 def _with_scenarios(texts: list[Text]) -> list[Text]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
@@ -53,6 +53,9 @@ class Text:
     """`development` (layers and doses are chosen there) or `test` (values are reported from there)."""
     span: Span | None = None
     """Characters of the emotion word (in a neutral text, of the word in the same slot); None where none is marked."""
+    also: tuple[str, ...] = ()
+    """Other words that fit the span as well: pairs of texts take those that make both equally long in a model's
+    tokens. The data set's hash is that of its texts, without these."""
     where: str = field(default="", compare=False, repr=False)
     """What errors call a text of a user's file: the file and the line."""
 
@@ -60,6 +63,18 @@ class Text:
     def marked_word(self) -> str | None:
         """The characters inside the span."""
         return None if self.span is None else self.text[slice(*self.span)]
+
+    @property
+    def variants(self) -> tuple[Text, ...]:
+        """This text, and the same with every other word in its span."""
+        if self.span is None:
+            return (self,)
+        (start, end), text = self.span, self.text
+        others = (
+            replace(self, text=text[:start] + word + text[end:], span=(start, start + len(word)), also=())
+            for word in self.also
+        )
+        return (self, *others)
 
 
 @dataclass(frozen=True)
