@@ -16,7 +16,8 @@ PLANS: dict[str, Any] = {
     "generic_texts": 16,
     "steering": SteeringPlan(
         depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, text_tokens=6,
+        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, control_contexts=8,
+        text_tokens=6,
     ),
     "interchange": InterchangePlan(depths=1, places=("word", "last")),
     "components": ComponentsPlan(exact=1, examples=1, ranking="attribution", random_sizes=(0.2,), draws=2, dropped=1),

@@ -10,7 +10,7 @@ from emotion_circuits.analyses._settings import (
     AnalysisPlan,
     Settings,
 )
-from emotion_circuits.analyses._sweep import read_choice
+from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
 from emotion_circuits.analyses._work import Workshop, compared, slug
 from emotion_circuits.comparison import (
     FIT_POSITION,
@@ -19,6 +19,7 @@ from emotion_circuits.comparison import (
     steer,
     steering_rows,
 )
+from emotion_circuits.interventions import balanced_contexts
 from emotion_circuits.scoring import slot_task, where_told
 from emotion_circuits.statistics import rows_table
 
@@ -37,7 +38,8 @@ class SteerMapped:
         study = work.study
         lm = work.model(target)
         directions = work.directions(target, FIT_POSITION)
-        slots, _ = where_told(lambda words: slot_task(lm, prompts.contexts("test"), words), work.bank.word_sets())
+        few = balanced_contexts(prompts.contexts("test"), work.plan(SteeringPlan).control_contexts)
+        slots, _ = where_told(lambda words: slot_task(lm, few, words), work.bank.word_sets())
         dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
         rows = []
         for source in compared(study):

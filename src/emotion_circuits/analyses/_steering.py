@@ -21,29 +21,35 @@ from emotion_circuits.analyses._work import (
 )
 from emotion_circuits.directions import DirectionSet, generic_tokens
 from emotion_circuits.interventions import (
+    ENOUGH_CONTROLS,
     WORD_SET,
     Choice,
     Controls,
     ControlSlopes,
     SweepResult,
     against_controls,
+    balanced_contexts,
     control_slopes,
     few_continuations,
     sweep,
 )
 from emotion_circuits.models import LoadedModel, model_label
-from emotion_circuits.scoring import continuation_task, slot_task, where_told
+from emotion_circuits.scoring import SlotTask, continuation_task, slot_task, where_told
 from emotion_circuits.statistics import (
     Bootstrap,
     Claim,
     Measure,
+    Rival,
+    SequentialResult,
     grouped_bootstrap,
     measures_table,
-    null_of,
+    null_from,
     untested,
 )
 
 SLOPE = "slope of own word-set log-odds"
+DECLARED = ("covariance", "shuffled-label")
+"""The kinds of controls that a claim has to beat; isotropic ones, which are easier, stand beside."""
 
 
 @analysis(
@@ -62,10 +68,11 @@ class SteerTest:
         lm, seed = work.model(name), work.study.seed
         directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
-        contexts = prompts.contexts("test")
+        contexts = list(prompts.contexts("test"))
+        few = balanced_contexts(contexts, plan.control_contexts)
         slots, untold = where_told(lambda words: slot_task(lm, contexts, words), work.bank.word_sets())
         continuations = continuation_task(
-            lm, openings(contexts), few_continuations(work.bank, "test", plan.continuations_per_class)
+            lm, openings(few), few_continuations(work.bank, "test", plan.continuations_per_class)
         )
         table, slopes_table = (patching_path(work, name, f"{what}.parquet") for what in ("steering", "controls"))
         without = joined_reasons(work, untold, prompts.WORDS)
@@ -85,26 +92,32 @@ class SteerTest:
             emotions=emotions,
             batch_tokens=work.study.batch_tokens,
         )
-        controls = _controls(work, name, lm, directions, slots, choice)
         own = result.own_log_odds()[0]
         slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
+        at = [contexts.index(context) for context in few]
+        observed = {emotion: float(of_contexts[at].mean()) for emotion, of_contexts in slopes.items()}
+        controls = _controls(work, name, lm, directions, slots.only(lm, few), choice, observed)
         rows = result.measures(seed)
         for i, (emotion, per_context) in enumerate(slopes.items()):
             boot = grouped_bootstrap(per_context, seed=seed)
-            rows += [_slope_row(result, emotion, choice, per_context, boot, c) for c in controls]
+            tests = [c.beyond(emotion, observed[emotion]) for c in controls]
+            for c, test in zip(controls, tests, strict=True):
+                rows.append(_slope_row(result, emotion, choice, per_context, boot, c, test.p))
             if emotion in without:
                 continue
-            ratio = float(result.perplexity_ratios()[0, i].max())
-            evidence = table.relative_to(work.folder)
-            claims.append(_claim(work, name, emotion, choice, boot, len(per_context), controls, ratio, evidence))
+            declared = [pair for pair in zip(controls, tests, strict=True) if pair[0].kind in DECLARED]
+            nulls = [_null(c, test, emotion, boot) for c, test in declared]
+            claims.append(_claim(work, name, emotion, choice, boot, nulls, (len(few), len(per_context)), table,
+                                 float(result.perplexity_ratios()[0, i].max())))  # fmt: skip
         write_table(table, measures_table(rows))
         write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
         return Measures(files=[table, slopes_table], claims=claims)
 
 
 def _controls(
-    work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: Any, choice: Choice
-) -> list[ControlSlopes]:
+    work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: SlotTask, choice: Choice,
+    observed: dict[str, float],
+) -> list[ControlSlopes]:  # fmt: skip
     """Slopes of every kind of control that can be drawn."""
     plan, seed = work.plan(SteeringPlan), work.study.seed
     source = controls_of(work, name, lm, directions)
@@ -124,7 +137,7 @@ def _controls(
             found.append(
                 control_slopes(
                     lm, directions, slots, choice, kind, vectors,
-                    batch_tokens=work.study.batch_tokens, on_variants=add, parts=work.parts,
+                    batch_tokens=work.study.batch_tokens, on_variants=add, parts=work.parts, observed=observed,
                 )
             )  # fmt: skip
     return found
@@ -141,9 +154,10 @@ def controls_of(work: Workshop, name: str, lm: LoadedModel, directions: Directio
 
 
 def _slope_row(
-    result: SweepResult, emotion: str, choice: Choice, slopes: np.ndarray, boot: Bootstrap, controls: ControlSlopes
-) -> Measure:
-    p, mean, low, high = against_controls(boot.value, controls.for_emotion(emotion))
+    result: SweepResult, emotion: str, choice: Choice, slopes: np.ndarray, boot: Bootstrap, controls: ControlSlopes,
+    p: float,
+) -> Measure:  # fmt: skip
+    _, mean, low, high = against_controls(boot.value, controls.for_emotion(emotion))
     return Measure(
         model=result.model,
         emotion=emotion,
@@ -164,18 +178,10 @@ def _slope_row(
 
 
 def _claim(
-    work: Workshop,
-    name: str,
-    emotion: str,
-    choice: Choice,
-    boot: Bootstrap,
-    n_contexts: int,
-    controls: list[ControlSlopes],
-    perplexity_ratio: float,
-    evidence: Path,
-) -> Claim:
-    # Controls come as ±v: their mean slope is 0 in every context, so the gain's interval is the value's.
-    nulls = [null_of(f"{c.kind} directions", boot.value, c.for_emotion(emotion), boot.interval) for c in controls]
+    work: Workshop, name: str, emotion: str, choice: Choice, boot: Bootstrap, nulls: list[Rival],
+    n_contexts: tuple[int, int], evidence: Path, perplexity_ratio: float,
+) -> Claim:  # fmt: skip
+    """`n_contexts` are those of controls and of the slope."""
     return Claim.beside(
         nulls,
         id="rq3.steering",
@@ -186,13 +192,23 @@ def _claim(
         statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
         value=boot.value,
         ci95=(boot.interval.low, boot.interval.high),
+        note=f"on {n_contexts[0]} of the contexts",
         ceiling=None,
-        n_unique=n_contexts,
+        n_unique=n_contexts[1],
         unit="contexts",
-        evidence=(evidence.as_posix(),),
+        evidence=(evidence.relative_to(work.folder).as_posix(),),
         effect_of_interest=work.plan(EffectsOfInterest).steering,
         side_conditions={"perplexity_ratio": perplexity_ratio},
     )
+
+
+def _null(controls: ControlSlopes, test: SequentialResult, emotion: str, boot: Bootstrap) -> Rival:
+    """Controls of one kind as a null of the slope. They come as ±v: their mean slope is 0 in every context, so the
+    gain's interval is the value's."""
+    slopes = controls.for_emotion(emotion)
+    high = float(np.quantile(slopes, 0.975))
+    null = null_from(f"{controls.kind} directions", 0.0, high, test.p, test.n_drawn, boot.interval)
+    return null._replace(smallest_p=None) if test.n_exceeding >= ENOUGH_CONTROLS else null
 
 
 def _controls_frame(name: str, emotions: tuple[str, ...], choice: Choice, controls: list[ControlSlopes]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import field_validator
@@ -40,6 +41,8 @@ from emotion_circuits.statistics import (
     measures_table,
 )
 
+MOST_READ = 16
+"""Development contexts whose openings are read with continuations."""
 FULL_DOSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
@@ -57,11 +60,13 @@ class SteeringPlan(AnalysisPlan):
     continuations_per_class: Count = 2
     """Teacher-forced continuations of every class that the sweep and the test read."""
     covariance_controls: Draws = 1000
-    """Control slopes at the chosen layer and dose, which p is taken from; v and −v are two of them."""
+    """Directions with the covariance of generic text, at the chosen layer and dose; v and −v are two of them."""
+    shuffled_controls: Draws = 1000
+    """Directions of texts with labels shuffled within their scenarios; claims have to beat both kinds."""
     isotropic_controls: Draws = 100
-    """Random directions without any preference."""
-    shuffled_controls: Draws = 100
-    """Directions of texts with labels shuffled within their scenarios."""
+    """Random directions without any preference, for a band beside them."""
+    control_contexts: Draws = 24
+    """Test contexts that controls are tried on, and texts are written after; the slope is measured on all."""
     text_tokens: Count = 30
     """Of every continuation that is written."""
 
@@ -99,7 +104,9 @@ class SweepDevelopment:
         for emotion, why in untold.items():
             work.tell(f"{name}: no steering of {emotion}: {why}")
         continuations = continuation_task(
-            lm, openings(contexts), few_continuations(work.bank, "development", plan.continuations_per_class)
+            lm,
+            openings(balanced_contexts(contexts, MOST_READ)),
+            few_continuations(work.bank, "development", plan.continuations_per_class),
         )
         emotions = tuple(e for e in directions.emotions if e in slots.classes)
         table, chosen = patching_path(work, name, "sweep.parquet"), patching_path(work, name, "choice.json")
@@ -143,7 +150,7 @@ def read_choice(path: Path) -> Choice:
         raise InputError(f"{path} does not hold a layer and a dose.", found=found) from error
 
 
-def openings(contexts: tuple[Context, ...]) -> list[Context]:
+def openings(contexts: Sequence[Context]) -> list[Context]:
     """The contexts that open a text."""
     return [c for c in contexts if c.slot == "opening"]
 

@@ -11,7 +11,7 @@ from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._steering import controls_of
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
 from emotion_circuits.analyses._work import Workshop, patching_path
-from emotion_circuits.interventions import Controls, text_arms
+from emotion_circuits.interventions import Controls, balanced_contexts, text_arms
 from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
 
 SCORERS = ("markers", "vader", "offline")
@@ -30,7 +30,8 @@ class WriteAndScore:
         lm = work.model(name)
         directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
-        openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
+        few = balanced_contexts(prompts.contexts("test"), plan.control_contexts)
+        openings = [c.text for c in few if c.slot == "opening"]
         source = controls_of(work, name, lm, directions)
         random = best_random(work, name, source, choice.layer)
         n_texts = len(openings) * (1 + 3 * len(random))
@@ -57,7 +58,6 @@ def best_random(work: Workshop, name: str, source: Controls, layer: int) -> dict
     found = found[found["kind"] == "covariance"]
     n = -(-work.plan(SteeringPlan).covariance_controls // 2)
     units = source.units("covariance", layer, n, "", work.study.seed)
-    # The table holds the slopes of v for all controls, then those of −v.
-    both = np.concatenate([units, -units])
+    both = np.stack([units, -units], axis=1).reshape(-1, units.shape[1])  # in the order of the table
     slopes = {str(emotion): own["slope"].to_numpy() for emotion, own in found.groupby("emotion", sort=False)}
     return {emotion: both[int(own.argmax())] for emotion, own in slopes.items()}

@@ -16,6 +16,7 @@ from emotion_circuits.interventions._bands import Bands, control_bands, with_ban
 from emotion_circuits.interventions._controls import (
     CONTROL_KINDS,
     DRAWN,
+    ENOUGH_CONTROLS,
     Controls,
     ControlSlopes,
     against_controls,
@@ -66,6 +67,7 @@ __all__ = [
     "CONTINUATIONS",
     "CONTROL_KINDS",
     "DRAWN",
+    "ENOUGH_CONTROLS",
     "GAP",
     "GROUPS",
     "OTHER_REQUESTS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -18,7 +18,14 @@ from emotion_circuits.interventions._steer import slot_outcomes
 from emotion_circuits.interventions._sweep import Choice
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import SlotTask, column_of
-from emotion_circuits.statistics import EMBED_LAYER, Blocks, exceedance_p, permute_within_groups
+from emotion_circuits.statistics import (
+    EMBED_LAYER,
+    Blocks,
+    SequentialResult,
+    exceedance_p,
+    permute_within_groups,
+    sequential_p,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +35,9 @@ DRAWN = ("isotropic", "covariance", "shuffled-label")
 FIXED = ("other-emotion", "sign-flipped", "embedding")
 """Kinds of which there are as many as there are."""
 CONTROL_KINDS = (*DRAWN, *FIXED)
-CONTROLS_AT_ONCE = 100
+CONTROLS_AT_ONCE = 50
+ENOUGH_CONTROLS = 20
+"""Controls at least as good after which no more are drawn (Besag and Clifford 1991)."""
 
 
 class Controls:
@@ -157,7 +166,10 @@ def slopes(log_odds: ArrayLike, dose: float) -> FloatArray:
 
 
 class ControlSlopes(NamedTuple):
-    """Slopes of control directions: kind, classes, and (controls, contexts, classes) in nats per unit of dose."""
+    """Slopes of control directions: kind, classes, and (controls, contexts, classes) in nats per unit of dose.
+
+    Controls are v, −v, w, −w, … in the order they were drawn.
+    """
 
     kind: str
     classes: tuple[str, ...]
@@ -167,6 +179,13 @@ class ControlSlopes(NamedTuple):
         """(controls,) mean slope of an emotion's own log-odds over contexts."""
         result: FloatArray = self.slopes[:, :, column_of(self.classes, emotion)].mean(axis=1)
         return result
+
+    def beyond(self, emotion: str, observed: float) -> SequentialResult:
+        """p of an emotion's own mean slope on the same contexts, one-sided."""
+        controls = self.for_emotion(emotion)
+        return sequential_p(
+            observed, lambda first, n: controls[first : first + n], len(controls), stop_after=ENOUGH_CONTROLS
+        )
 
 
 def control_slopes(
@@ -180,6 +199,7 @@ def control_slopes(
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     on_variants: Callable[[int], None] | None = None,
     parts: Parts | None = None,
+    observed: Mapping[str, float] | None = None,
 ) -> ControlSlopes:
     """Steer along ± every control vector and give the slopes of both signs: v and −v are two controls.
 
@@ -190,7 +210,9 @@ def control_slopes(
 
     Args:
         units: (n, d) unit vectors.
-        parts: keeps every hundred controls as soon as they are done.
+        parts: keeps every fifty vectors as soon as they are done.
+        observed: emotion → its own mean slope on these contexts. Once `ENOUGH_CONTROLS` controls are as good for every
+            emotion, no more are tried; None tries all.
     """
 
     def outcomes(some: FloatArray) -> dict[str, FloatArray]:
@@ -199,13 +221,17 @@ def control_slopes(
         [odds] = slot_outcomes(lm, slots, [pushes], batch_tokens=batch_tokens, on_variants=on_variants)
         return {"slopes": slopes(odds.reshape(len(some), 2, *odds.shape[1:]), choice.dose)}
 
-    chunks = [units[start : start + CONTROLS_AT_ONCE] for start in range(0, len(units), CONTROLS_AT_ONCE)]
-    if parts is None:
-        made = [outcomes(some) for some in chunks]
-    else:
-        made = [parts.kept(f"{kind}-{k}", partial(outcomes, some)) for k, some in enumerate(chunks)]
-    found = np.concatenate([part["slopes"] for part in made])
-    return ControlSlopes(kind, slots.classes, np.concatenate([found, -found]))
+    made: list[FloatArray] = []
+    for k, start in enumerate(range(0, len(units), CONTROLS_AT_ONCE)):
+        some = partial(outcomes, units[start : start + CONTROLS_AT_ONCE])
+        found = (some() if parts is None else parts.kept(f"{kind}-{k}", some))["slopes"]
+        made.append(np.stack([found, -found], axis=1).reshape(-1, *found.shape[1:]))
+        if observed and all(
+            sum((part[:, :, slots.column(e)].mean(axis=1) >= value).sum() for part in made) >= ENOUGH_CONTROLS
+            for e, value in observed.items()
+        ):
+            break
+    return ControlSlopes(kind, slots.classes, np.concatenate(made))
 
 
 def against_controls(observed: float, controls: FloatArray) -> tuple[float, float, float, float]:

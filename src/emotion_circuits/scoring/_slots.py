@@ -195,13 +195,21 @@ class SlotTask:
         tokens = self.tokens if logits.shape[-1] == len(self.tokens) else None
         return log_odds(logits, [self.slots[i] for i in batch.texts], tokens)
 
+    @cached_property
+    def ids(self) -> tuple[tuple[int, ...], ...]:
+        """The tokens of each context."""
+        found = {i: ids for batch in self.batches for i, ids in zip(batch.texts, batch.ids, strict=True)}
+        return tuple(found[i] for i in range(len(self.contexts)))
+
     def plain_batches(self) -> tuple[Batch, ...]:
         """The same contexts, one to a row and rows of one length, as keys and values of a prefix need them."""
-        ids: list[tuple[int, ...]] = [()] * len(self.contexts)
-        for batch in self.batches:
-            for text, tokens in zip(batch.texts, batch.ids, strict=True):
-                ids[text] = tokens
-        return plan_batches(ids, packed=False)
+        return plan_batches(self.ids, packed=False)
+
+    def only(self, lm: LoadedModel, contexts: Sequence[Context]) -> SlotTask:
+        """Some of the contexts, in the order given, read by the same words."""
+        at = [self.contexts.index(context) for context in contexts]
+        batches = plan_batches([self.ids[i] for i in at], packed=lm.packing)
+        return SlotTask(tuple(contexts), batches, tuple(self.slots[i] for i in at))
 
 
 def column_of(classes: Sequence[str], emotion: str) -> int:
