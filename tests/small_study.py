@@ -19,8 +19,10 @@ PLANS: dict[str, Any] = {
         covariance_controls=20, isotropic_controls=4, shuffled_controls=10, control_contexts=8,
         text_tokens=6,
     ),
-    "interchange": InterchangePlan(depths=1, places=("word", "last")),
-    "components": ComponentsPlan(exact=1, examples=1, ranking="attribution", random_sizes=(0.2,), draws=2, dropped=1),
+    "interchange": InterchangePlan(depths=1, places=("word", "last"), pairs=8),
+    "components": ComponentsPlan(
+        pairs=8, exact=1, examples=1, ranking="attribution", random_sizes=(0.2,), draws=2, dropped=1
+    ),
 }  # fmt: skip
 
 

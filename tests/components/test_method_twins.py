@@ -160,20 +160,18 @@ def test_random_swaps_bring_another_scenario_of_the_same_class(tiny_gpt2_lm):
     setting = GREEDY._replace(layer=lm.n_layers - 1, max_tokens=1)
     directions = direction_set(lm)
     two = np.eye(lm.d_model)[:2]
-    texts_of = {
-        s: text for s, text in ((t.scenario, t.text) for t in prompts.bank().profile("baseline").select("neutral"))
-    }
-    emotional = {
-        s: text for s, text in ((t.scenario, t.text) for t in prompts.bank().profile("baseline").select(EMOTION))
-    }
-    for way, side, bare in (("raise", 1, texts_of), ("lower", 0, emotional)):
+    plain, emotional = (
+        [one.text for t in prompts.bank().profile("baseline").select(c) for one in t.variants]
+        for c in ("neutral", EMOTION)
+    )
+    for way, side, bare in (("raise", 1, plain), ("lower", 0, emotional)):
         texts = method_texts(lm, directions, pairs, way, two, setting)
         assert len(texts) == n_texts(pairs, way, 2, setting)
         drawn = 0
         for pair in pairs.pairs:
             own_ids = pair.ids_b if side else pair.ids_a
             donors = pairs.donors(pair, side)[:2]
-            known = {lm.encode([text + pairs.bridge.text])[0].ids: text for text in bare.values()}
+            known = {lm.encode([text + pairs.bridge.text])[0].ids: text for text in bare}
             assert all(len(d) == len(own_ids) and d != own_ids and d in known for d in donors)
             expected = [generate(lm, lm.encode([known[d] + pairs.bridge.text]), max_tokens=1)[0] for d in donors]
             own_text = pair.text_b if side else pair.text_a

@@ -20,7 +20,9 @@ from tiny_models import direction_set
 CLASSES = bank().names
 EMOTIONS = bank().emotions
 
-CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
+CONTEXTS = tuple(
+    c for slot in prompts.SLOTS for c in [x for x in prompts.contexts("development") if x.slot == slot][:2]
+)
 
 
 @pytest.fixture(scope="module", params=["gpt2", "gpt-neox", "gpt-neo"])

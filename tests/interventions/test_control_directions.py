@@ -124,18 +124,38 @@ def test_control_slopes_equal_a_slow_loop_and_come_in_pairs_of_signs(reference, 
     choice = Choice(4, 0.3)
     found = control_slopes(lm, directions, task, choice, "isotropic", units)
     assert found.kind == "isotropic" and found.slopes.shape == (6, 3, 4)
-    np.testing.assert_array_equal(found.slopes[3:], -found.slopes[:3])
+    np.testing.assert_array_equal(found.slopes[1::2], -found.slopes[::2])
     scale = float(directions.generic.norm[5])
     for n, unit in enumerate(units):
         for k, (context, slot) in enumerate(zip(contexts, task.slots, strict=True)):
             up, down = (word_odds(lm, context, slot, 4, s * 0.3 * scale * unit) for s in (1, -1))
-            np.testing.assert_allclose(found.slopes[n, k], (up - down) / 0.6, atol=1e-3)
+            np.testing.assert_allclose(found.slopes[2 * n, k], (up - down) / 0.6, atol=1e-3)
     for emotion in EMOTIONS:
         own = found.for_emotion(emotion)
         np.testing.assert_allclose(own, found.slopes[:, :, CLASSES.index(emotion)].mean(axis=1))
         assert own.shape == (6,) and abs(own.mean()) < 1e-12
     again = control_slopes(lm, directions, task, choice, "isotropic", -units)
-    np.testing.assert_allclose(again.slopes[:3], found.slopes[3:], atol=1e-3)
+    np.testing.assert_allclose(again.slopes[::2], found.slopes[1::2], atol=1e-3)
+
+
+def test_no_more_controls_are_tried_than_it_takes(reference, monkeypatch):
+    """Plainly not significant for every emotion: the first controls give p, and it is that of Besag and Clifford."""
+    from emotion_circuits.interventions import _controls
+
+    monkeypatch.setattr(_controls, "CONTROLS_AT_ONCE", 4)
+    monkeypatch.setattr(_controls, "ENOUGH_CONTROLS", 3)
+    lm = reference("gpt2")
+    task, directions = slot_task(lm, prompts.contexts("development")[:2], prompts.bank().word_sets()), direction_set(lm)
+    units = isotropic_directions(12, lm.d_model, centred=True, seed=0)
+    everything = control_slopes(lm, directions, task, Choice(4, 0.3), "isotropic", units)
+    low = dict.fromkeys(EMOTIONS, -100.0)
+    few = control_slopes(lm, directions, task, Choice(4, 0.3), "isotropic", units, observed=low)
+    assert len(few.slopes) == 8 < len(everything.slopes) == 24
+    np.testing.assert_array_equal(few.slopes, everything.slopes[:8])
+    assert few.beyond("anger", -100.0)[:2] == (1.0, 3)  # three of the first three are as good
+    one_high = {**low, "anger": 100.0}
+    all_of_them = control_slopes(lm, directions, task, Choice(4, 0.3), "isotropic", units, observed=one_high)
+    assert all_of_them.beyond("anger", 100.0) == (1 / 25, 24, 0)
 
 
 def test_the_p_of_a_slope_counts_controls_and_names_their_band():

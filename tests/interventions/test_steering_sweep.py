@@ -35,7 +35,9 @@ from tiny_models import direction_set
 CLASSES = bank().names
 EMOTIONS = bank().emotions
 
-CONTEXTS = (*prompts.contexts("development")[:2], *prompts.contexts("development")[-2:])
+CONTEXTS = tuple(
+    c for slot in prompts.SLOTS for c in [x for x in prompts.contexts("development") if x.slot == slot][:2]
+)
 OPENINGS = tuple(c for c in CONTEXTS if c.slot == "opening")
 SAID = tuple(next(c for c in prompts.bank().continuations("development") if c.emotion == e) for e in CLASSES)
 DOSES, LAYERS = (-0.4, 0.7), (1, 5)

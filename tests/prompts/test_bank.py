@@ -15,6 +15,7 @@ from emotion_circuits.prompts._duplicates import exact_duplicates, near_duplicat
 from emotion_circuits.prompts._nuisance import span_place
 
 BANK = bank()
+ALL = bank(prompts.bundled_emotions())
 CLASSES, EMOTIONS = BANK.names, BANK.emotions
 emotion_words = BANK.emotion_words
 
@@ -25,13 +26,13 @@ CARD = Path(__file__).parents[2] / "docs" / "data-card.md"
 
 def test_sizes_and_splits():
     baseline = BANK.profile("baseline")
-    assert (len(baseline), len(EXPLICIT), len(IMPLICIT)) == (280, 400, 160)
+    assert (len(baseline), len(EXPLICIT), len(IMPLICIT)) == (280, 400, 640)
     assert baseline.texts == EXPLICIT.texts[:280]
     assert EXPLICIT.scenarios == tuple(str(i) for i in range(1, 101))
     development = {str(i) for i in (*range(1, 31), *range(71, 81))}
     assert set(EXPLICIT.select(split="development").scenarios) == development
     assert set(EXPLICIT.select(split="test").scenarios) == set(EXPLICIT.scenarios) - development
-    assert IMPLICIT.select(split="development").scenarios == tuple(f"i{i}" for i in range(1, 17))
+    assert IMPLICIT.select(split="development").scenarios == tuple(f"i{i}" for i in (*range(1, 17), *range(41, 65)))
     assert baseline.is_matched and EXPLICIT.is_matched and IMPLICIT.is_matched
 
 
@@ -56,21 +57,34 @@ def test_a_scenario_s_texts_differ_in_little_but_the_emotion():
         assert len({span_place(t).third for t in texts}) == 1
 
 
+def test_other_words_for_the_marked_one_fit_as_well():
+    for own in ALL.profile("extended"):
+        assert len({v.marked_word.lower() for v in own.variants}) == len(own.also) + 1
+        for other in own.variants[1:]:
+            start, end = other.span
+            assert (other.text[:start], other.text[end:]) == (own.text[: own.span[0]], own.text[own.span[1] :])
+            assert other.marked_word[0].isupper() == own.marked_word[0].isupper() and " " not in other.marked_word
+            named = {(word.emotion, start <= word.start < end) for word in ALL.emotion_words(other.text)}
+            assert named == (set() if own.emotion == "neutral" else {(own.emotion, True)}), other
+            article = other.text[:start].split()[-1].lower() if start else ""
+            assert article not in ("a", "an") or (other.marked_word[0] in "aeiou") == (article == "an"), other
+
+
 def test_implicit_texts_and_contexts_name_no_emotion():
     assert not [t for t in IMPLICIT if emotion_words(t.text)]
     assert not [c for c in prompts.contexts() if emotion_words(c.text)]
 
 
 def test_contexts_and_their_splits():
-    assert len(prompts.contexts()) == 40
-    for split, per_slot in (("development", 8), ("test", 12)):
+    assert len(prompts.contexts()) == 120
+    for split, per_slot in (("development", 12), ("test", 48)):
         assert Counter(c.slot for c in prompts.contexts(split)) == {"opening": per_slot, "adjective": per_slot}
     with pytest.raises(InputError):
         prompts.contexts("train")
 
 
 def test_continuations_and_what_they_mask():
-    for split, per_class in (("development", 12), ("test", 18)):
+    for split, per_class in (("development", 32), ("test", 48)):
         assert Counter(c.emotion for c in BANK.continuations(split)) == dict.fromkeys(CLASSES, per_class)
     for c in BANK.continuations():
         assert c.text == c.text.strip()

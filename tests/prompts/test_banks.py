@@ -27,7 +27,7 @@ def test_every_bundled_emotion_has_all_that_analyses_need():
     for emotion in ALL.emotions:
         own = ALL[emotion]
         counts = own.counts
-        assert (counts["explicit"], counts["implicit"], counts["utterances"], counts["words"]) == (100, 40, 30, 20)
+        assert (counts["explicit"], counts["implicit"], counts["utterances"], counts["words"]) == (100, 160, 80, 20)
         assert counts["foils"] == 20 and own.request and own.colour and own.marker and own.label_in("ja") != emotion
     assert len({ALL[e].colour for e in ALL.emotions}) == len({ALL[e].marker for e in ALL.emotions}) == len(ALL.emotions)
 
@@ -35,7 +35,7 @@ def test_every_bundled_emotion_has_all_that_analyses_need():
 def test_scenarios_hold_every_class_once_in_any_bank():
     for emotions in (None, ["joy", "fear"], bundled_emotions()):
         own = bank(emotions)
-        for texts, n in ((own.profile("extended"), 100), (own.implicit(), 40)):
+        for texts, n in ((own.profile("extended"), 100), (own.implicit(), 160)):
             assert texts.is_matched and texts.classes == own.names and len(texts.scenarios) == n
 
 

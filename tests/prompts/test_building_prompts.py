@@ -30,7 +30,7 @@ def test_the_written_files_hold_the_profile(tmp_path, profile, suffix, scenarios
             ("prompts", "scenarios", "spans", "splits"), scenarios
         )
     lines = [json.loads(line) for line in (folder / names[-1]).read_text().splitlines()]
-    assert list(lines[0]) == ["text", "emotion", "lang", "scenario", "split", "span"]
+    assert list(lines[0]) == ["text", "emotion", "lang", "scenario", "split", "span", "also"]
     assert len(json.loads((folder / "real_world_samples.json").read_text())["prompts"]) == 35
 
 
@@ -40,6 +40,7 @@ def test_what_is_built_reads_back_as_the_same_data_set(tmp_path, profile, suffix
     expected = prompts.bank().profile(profile).hash
     assert read_dataset(tmp_path / f"emotion_dataset{suffix}.jsonl").hash == expected
     assert read_dataset(tmp_path, profile).hash == expected
+    assert read_dataset(tmp_path / f"emotion_dataset{suffix}.jsonl").texts == prompts.bank().profile(profile).texts
 
 
 def test_building_again_changes_nothing(tmp_path):

@@ -32,9 +32,9 @@ SMALL = {
         "covariance_controls": 10, "isotropic_controls": 2, "shuffled_controls": 2, "control_contexts": 8,
         "text_tokens": 4,
     },
-    "interchange": {"depths": 1, "places": "last"},
+    "interchange": {"depths": 1, "places": "last", "pairs": 4},
     "components": {
-        "exact": 1, "examples": 1, "ranking": "attribution", "random_sizes": 0.2, "draws": 2, "dropped": 1
+        "pairs": 4, "exact": 1, "examples": 1, "ranking": "attribution", "random_sizes": 0.2, "draws": 2, "dropped": 1
     },
 }  # fmt: skip
 

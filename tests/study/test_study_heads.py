@@ -43,7 +43,11 @@ def test_every_head_and_unit_has_a_row_beside_its_chance_level(small: Small, und
                 (x, y) for x in range(N_LAYERS) for y in range(count)
             }
         assert np.isfinite(table[["score", "p", "q", "gap", "direct", "untrained"]]).all(axis=None)
-        assert (table["n_pairs"] < table["n_scenarios"]).all() and table["p"].between(1e-4, 1).all()
+        assert (
+            (table["n_pairs"] == 2 * PLAN.pairs).all()
+            and (table["n_scenarios"] == 100).all()
+            and table["p"].between(1e-4, 1).all()
+        )
         # An untrained twin's largest score is the floor; the same for all components of an emotion.
         assert (table.groupby("emotion")["untrained"].nunique() == 1).all() and (table["untrained"] > 0).all()
 

@@ -18,7 +18,7 @@ from emotion_circuits.statistics import rows_table
 from emotion_circuits.study import MethodsPlan, Study, keys_of, plan_study, run_study, study_from_mapping
 from small_study import Small
 
-TINY = MethodsPlan(doses=(0.3,), samples=1, controls=2, text_tokens=3, circuit=False)
+TINY = MethodsPlan(pairs=4, doses=(0.3,), samples=1, controls=2, text_tokens=3, circuit=False)
 
 
 @pytest.fixture(scope="module")

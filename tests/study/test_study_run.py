@@ -18,17 +18,22 @@ from emotion_circuits.analyses._text import best_random
 from emotion_circuits.cli import main
 from emotion_circuits.directions import load_directions
 from emotion_circuits.errors import InputError, MeasurementError
-from emotion_circuits.interventions import control_slopes
+from emotion_circuits.interventions import balanced_contexts, control_slopes
 from emotion_circuits.models import ModelName, model_label
-from emotion_circuits.prompts import bank
+from emotion_circuits.prompts import Context, bank
 from emotion_circuits.report._results import read_results
 from emotion_circuits.report._texts import read_texts
 from emotion_circuits.scoring import slot_task
 from emotion_circuits.statistics import Claim, read_claims, write_claims
 from emotion_circuits.study import plan_study, run_study
-from small_study import Small
+from small_study import PLANS, Small
 
 EMOTIONS = bank().emotions
+
+
+def few_contexts() -> list[Context]:
+    """Those that controls are tried on."""
+    return balanced_contexts(prompts.contexts("test"), PLANS["steering"].control_contexts)
 
 
 def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
@@ -49,7 +54,7 @@ def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:
 def test_every_arm_writes_after_every_test_opening_and_is_scored(small: Small, undisturbed: Path) -> None:
     written = read_texts(undisturbed, small.slug)
     assert written is not None
-    openings = [c.text for c in prompts.contexts("test") if c.slot == "opening"]
+    openings = [c.text for c in few_contexts() if c.slot == "opening"]
     cells = [(t.arm, t.emotion) for t in written.texts]
     wanted = {("clean", None)} | {(arm, e) for arm in ("steered", "random", "prompted") for e in EMOTIONS}
     assert set(cells) == wanted and all(cells.count(cell) == len(openings) for cell in wanted)
@@ -70,7 +75,7 @@ def test_the_random_arm_is_the_control_that_raised_the_words_most(small: Small, 
     directions = load_directions(undisturbed / "emotion_vectors" / f"{small.slug}_mean.safetensors")
     choice = read_choice(undisturbed / "patching" / f"{small.slug}_choice.json")
     unit = best_random(work, small.model, controls_of(work, small.model, lm, directions), choice.layer)["anger"]
-    slots = slot_task(lm, prompts.contexts("test"), prompts.bank().word_sets())
+    slots = slot_task(lm, few_contexts(), prompts.bank().word_sets())
     again = control_slopes(lm, directions, slots, choice, "covariance", unit[None]).for_emotion("anger")
     table = read_table(undisturbed / "patching" / f"{small.slug}_controls.parquet")
     largest = table[(table["kind"] == "covariance") & (table["emotion"] == "anger")]["slope"].max()

@@ -25,7 +25,6 @@ from emotion_circuits.components import (
     draw_until_clear,
     faithfulness,
     n_circuits,
-    ranking_and_judging,
     rankings_by,
 )
 from emotion_circuits.models import LoadedModel, model_label
@@ -42,11 +41,11 @@ EDGE_STEPS = 3
 class JoinCircuits:
     """Join heads and units into circuits, and measure what each carries alone.
 
-    Components are ranked on every second pair of prompts; the others judge. A circuit is kept while every other head
-    and unit has its mean value on generic text. Faithfulness is the share of the emotion's effect that is left: 1 is
-    all. Chance are random circuits with as many heads and units in every layer. CPR is the area under the curve, CMD
-    the distance from 1 along it. The circuit of the declared size is drawn too, with the direct effects of its best
-    members on each other.
+    Components are ranked on pairs of development scenarios; those of test scenarios judge. A circuit is kept while
+    every other head and unit has its mean value on generic text. Faithfulness is the share of the emotion's effect that
+    is left: 1 is all. Chance are random circuits with as many heads and units in every layer. CPR is the area under the
+    curve, CMD the distance from 1 along it. The circuit of the declared size is drawn too, with the direct effects of
+    its best members on each other.
     """
 
     Plan = ComponentsPlan
@@ -65,13 +64,14 @@ class JoinCircuits:
         found: list[DrawnCurves] = []
         joined = []
         without: dict[str, str] = {}
-        for pairs in pairs_of_emotions(work, name, lm, "circuit", without):
-            ranking, judging = (outcome_on(work, lm, half) for half in ranking_and_judging(pairs))
-            unit = None if directions is None else directions[pairs.emotion].unit
+        for parts in pairs_of_emotions(work, name, lm, "circuit", plan.pairs, without):
+            ranking, judging = (outcome_on(work, lm, part) for part in parts)
+            emotion = parts[0].emotion
+            unit = None if directions is None else directions[emotion].unit
             rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
             draws = affordable_draws(lm, judging, plan)
             most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
-            with work.counting(f"{name}: circuits, {pairs.emotion}", most) as add:
+            with work.counting(f"{name}: circuits, {emotion}", most) as add:
                 curves = faithfulness(
                     lm, judging, rankings, means, declared=plan.size, n_random=0, random_sizes=plan.random_sizes,
                     n_dropped=plan.dropped, batch_tokens=budget, on_circuits=add,

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 
 from emotion_circuits._files import write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
-from emotion_circuits.analyses._pairs import outcome_on, pairs_of_emotions
-from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Several
+from emotion_circuits.analyses._pairs import ALL_PAIRS, joined, outcome_on, pairs_of_emotions
+from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Draws, Several
 from emotion_circuits.analyses._work import Workshop, slug, twin_names
 from emotion_circuits.components import (
     DECLARED_SIZE,
@@ -37,6 +37,8 @@ POSITION = "mean"
 class ComponentsPlan(AnalysisPlan):
     """How heads and units are screened and joined into circuits."""
 
+    pairs: Draws = 24
+    """Pairs of prompts of each emotion that rank, and that judge, at most."""
     exact: CountOrNone = 8
     """Best heads that are patched, besides those of layers 0 and 1; of units half as many."""
     examples: Count = 3
@@ -74,7 +76,7 @@ class ComponentsPlan(AnalysisPlan):
             raise ValueError(f"sizes out of {', '.join(f'{size:g}' for size in below_one)}")
         return sizes
 
-    FULL = {"draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
+    FULL = {"pairs": ALL_PAIRS, "draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
 
 
 @analysis("heads", question="RQ4", command="", needs=("directions",), plan_key="components", reads=("untrained_seeds",))
@@ -87,7 +89,7 @@ class ScreenComponents:
     def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
         lm, budget = work.model(name), work.study.batch_tokens
         directions = work.directions(name, POSITION)
-        sets = list(pairs_of_emotions(work, name, lm, "screen"))
+        sets = [joined(*parts) for parts in pairs_of_emotions(work, name, lm, "screen", plan.pairs)]
         if not sets:
             return Measures()
         screens: list[Screen] = []

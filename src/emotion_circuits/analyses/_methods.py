@@ -12,7 +12,7 @@ from emotion_circuits import prompts
 from emotion_circuits._files import write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._pairs import outcome_on
-from emotion_circuits.analyses._settings import AnalysisPlan, Count, Effect, Layer, Several, Share
+from emotion_circuits.analyses._settings import AnalysisPlan, Count, Draws, Effect, Layer, Several, Share
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
 from emotion_circuits.analyses._work import Workshop, one_line, patching_path
 from emotion_circuits.components import (
@@ -46,6 +46,8 @@ class MethodsPlan(AnalysisPlan):
 
     doses: Several[Share] = (0.1, 0.2, 0.4)
     """Added when raising, taken away when lowering; between 0 and 1."""
+    pairs: Draws = 12
+    """Pairs of prompts of each emotion, at most; as many more rank its circuit."""
     samples: Count = 3
     """Continuations of each prompt."""
     ways: Several[Way] = WAYS
@@ -114,7 +116,7 @@ class CompareMethods:
         lines: list[str] = []
         for emotion in directions.emotions:
             try:
-                pairs = matched_pairs(lm, work.bank.profile(study.profile), emotion, split="test")
+                pairs = matched_pairs(lm, work.bank.profile(study.profile), emotion, split="test").at_most(plan.pairs)
             except InputError as error:  # a tokenizer under which hardly any two texts are equally long
                 work.tell(f"{name}: no comparison of methods for {emotion}: {one_line(error)}")
                 continue
@@ -145,7 +147,8 @@ class CompareMethods:
 def _circuit(work: Workshop, lm: LoadedModel, emotion: str, plan: MethodsPlan) -> Modulation | None:
     """The emotion's circuit, ranked on development scenarios; None, said, where there are too few pairs of them."""
     try:
-        pairs = matched_pairs(lm, work.bank.profile(work.study.profile), emotion, split="development")
+        texts = work.bank.profile(work.study.profile)
+        pairs = matched_pairs(lm, texts, emotion, split="development").at_most(plan.pairs)
         outcome = outcome_on(work, lm, pairs)
     except InputError as error:
         work.tell(f"{lm.name}: no circuit of {emotion} to modulate: {one_line(error)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from emotion_circuits import prompts
 from emotion_circuits.analyses._work import Workshop, one_line
@@ -16,6 +17,8 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.scoring import where_told
 
+ALL_PAIRS = 1000
+"""More than there are."""
 PAIRS_PROFILE = "extended"
 """Whatever the profile of directions: pairs are of equal length in tokens, so that not every scenario has one."""
 
@@ -33,19 +36,24 @@ def outcome_on(work: Workshop, lm: LoadedModel, pairs: PairSet) -> WordSetOutcom
 
 
 def pairs_of_emotions(
-    work: Workshop, name: str, lm: LoadedModel, what: str, left_out: dict[str, str] | None = None
-) -> Iterator[PairSet]:
-    """The pairs of every emotion that has words, and enough pairs under this tokenizer; `left_out` takes the reasons of
-    the others."""
+    work: Workshop, name: str, lm: LoadedModel, what: str, most: int, left_out: dict[str, str] | None = None
+) -> Iterator[tuple[PairSet, PairSet]]:
+    """Pairs that rank and pairs that judge, at most so many of each, of every emotion that has words, and enough pairs
+    under this tokenizer; `left_out` takes the reasons of the others."""
     texts = work.bank.profile(PAIRS_PROFILE)
     for emotion in work.bank.emotions:
         try:
-            pairs = matched_pairs(lm, texts, emotion)
-            for part in (pairs, *ranking_and_judging(pairs)):
+            ranking, judging = (part.at_most(most) for part in ranking_and_judging(matched_pairs(lm, texts, emotion)))
+            for part in (ranking, judging):
                 outcome_on(work, lm, part)
         except InputError as error:  # a tokenizer under which hardly any two texts are equally long
             if left_out is not None:
                 left_out[emotion] = one_line(error)
             work.tell(f"{name}: no {what} of {emotion}: {one_line(error)}")
             continue
-        yield pairs
+        yield ranking, judging
+
+
+def joined(ranking: PairSet, judging: PairSet) -> PairSet:
+    """Both parts, for what chooses nothing."""
+    return replace(ranking, pairs=(*ranking.pairs, *judging.pairs))

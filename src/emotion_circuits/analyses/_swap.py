@@ -6,8 +6,8 @@ from typing import Literal
 
 from emotion_circuits._files import write_table
 from emotion_circuits.analyses._analysis import Measures, analysis
-from emotion_circuits.analyses._pairs import outcome_on
-from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, CountOrNone, Layer, Several
+from emotion_circuits.analyses._pairs import ALL_PAIRS, PAIRS_PROFILE, outcome_on
+from emotion_circuits.analyses._settings import ALL_LAYERS, AnalysisPlan, Count, CountOrNone, Draws, Layer, Several
 from emotion_circuits.analyses._work import Workshop, one_line, patching_path
 from emotion_circuits.components import (
     interchange,
@@ -34,8 +34,10 @@ class InterchangePlan(AnalysisPlan):
     """The emotion's values into the neutral run, or the other way."""
     donors: CountOrNone = 1
     """Other scenarios' prompts that give chance."""
+    pairs: Draws = 24
+    """Pairs of prompts of each emotion, at most."""
     FULL = {  # noqa: RUF012
-        "depths": ALL_LAYERS, "places": ("before", "word", "after", "bridge", "last", "all"),
+        "depths": ALL_LAYERS, "pairs": ALL_PAIRS, "places": ("before", "word", "after", "bridge", "last", "all"),
     }  # fmt: skip
 
 
@@ -46,19 +48,19 @@ class SwapPairs:
     Prompts are pairs of one scenario, an emotion's and a neutral one, with equally many tokens. The share of their
     difference that follows says where the emotion stands: denoising puts the emotion's values into the neutral run
     (1 is all, 0 nothing), noising the neutral ones into the emotion's (0 is all, 1 nothing). Donors say what the values
-    of any other such prompt do. Nothing is chosen on the pairs, so all scenarios take part.
+    of any other such prompt do. Nothing is chosen on the pairs, so that scenarios of both splits take part.
     """
 
     Plan = InterchangePlan
 
     def run(self, work: Workshop, plan: InterchangePlan, name: str) -> Measures:
         lm = work.model(name)
-        texts = work.bank.profile(work.study.profile)
+        texts = work.bank.profile(PAIRS_PROFILE)
         layers = plan.layers or relative_layers(lm.n_layers, plan.depths)
         rows: list[Measure] = []
         for emotion in work.bank.emotions:
             try:
-                pairs = matched_pairs(lm, texts, emotion)
+                pairs = matched_pairs(lm, texts, emotion).at_most(plan.pairs)
                 outcome = outcome_on(work, lm, pairs)
             except InputError as error:  # a tokenizer under which hardly any two texts are equally long
                 work.tell(f"{name}: no interchange for {emotion}: {one_line(error)}")

@@ -7,7 +7,7 @@ has equally many tokens, and how many scenarios have none is part of the result.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -91,6 +91,10 @@ class PairSet:
     def scenarios(self) -> tuple[str, ...]:
         """Of the pairs, in order."""
         return tuple(pair.scenario for pair in self.pairs)
+
+    def at_most(self, n: int) -> PairSet:
+        """The first pairs. Bundled scenarios are numbered at random: the first are as good as any."""
+        return replace(self, pairs=self.pairs[:n])
 
     def donors(self, pair: Pair, side: int) -> list[tuple[int, ...]]:
         """Tokens of other scenarios' prompts of a class (0 the emotion's, 1 the neutral one) that have as many as the
