@@ -19,6 +19,7 @@ from emotion_circuits.interventions import (
     against_controls,
     control_slopes,
     isotropic_directions,
+    share_in_span,
     shuffled_label_directions,
     slopes,
 )
@@ -95,6 +96,14 @@ def test_the_true_labels_give_the_direction_itself(monkeypatch):
     [unit] = shuffled_label_directions(made, directions, 0, 1, seed=0)
     first = sorted(EMOTIONS)[0]
     np.testing.assert_allclose(unit, directions.direction(first, 0).unit, atol=1e-5)
+
+
+def test_how_much_of_controls_lies_among_the_emotions():
+    _, directions = material()
+    own = np.stack([directions.direction(e, 0).unit for e in EMOTIONS])
+    assert share_in_span(own, directions, 0) == pytest.approx(1)
+    drawn = isotropic_directions(20_000, 12, centred=False, seed=0)
+    assert share_in_span(drawn, directions, 0) == pytest.approx(np.linalg.matrix_rank(own) / 12, abs=0.01)
 
 
 def test_incomplete_scenarios_are_refused():

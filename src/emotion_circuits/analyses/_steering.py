@@ -31,6 +31,7 @@ from emotion_circuits.interventions import (
     balanced_contexts,
     control_slopes,
     few_continuations,
+    share_in_span,
     sweep,
 )
 from emotion_circuits.models import LoadedModel, model_label
@@ -48,6 +49,8 @@ from emotion_circuits.statistics import (
 )
 
 SLOPE = "slope of own word-set log-odds"
+SPAN_DRAWS = 200
+"""Shuffled-label directions from which their share in the span of the emotions is known to a hundredth."""
 DECLARED = ("covariance", "shuffled-label")
 """The kinds of controls that a claim has to beat; isotropic ones, which are easier, stand beside."""
 
@@ -96,7 +99,14 @@ class SteerTest:
         slopes = {e: (own[i, 1] - own[i, 0]) / (2 * choice.dose) for i, e in enumerate(result.layout.emotions)}
         at = [contexts.index(context) for context in few]
         observed = {emotion: float(of_contexts[at].mean()) for emotion, of_contexts in slopes.items()}
-        controls = _controls(work, name, lm, directions, slots.only(lm, few), choice, observed)
+        source = controls_of(work, name, lm, directions)
+        controls = _controls(work, name, lm, source, slots.only(lm, few), choice, observed)
+        share = share_in_span(
+            source.units("shuffled-label", choice.layer, SPAN_DRAWS, "", seed), directions, choice.layer
+        )
+        note = (
+            f"on {len(few)} of the contexts; {share:.2f} of shuffled-label directions lies in the span of the emotions"
+        )
         rows = result.measures(seed)
         for i, (emotion, per_context) in enumerate(slopes.items()):
             boot = grouped_bootstrap(per_context, seed=seed)
@@ -107,7 +117,7 @@ class SteerTest:
                 continue
             declared = [pair for pair in zip(controls, tests, strict=True) if pair[0].kind in DECLARED]
             nulls = [_null(c, test, emotion, boot) for c, test in declared]
-            claims.append(_claim(work, name, emotion, choice, boot, nulls, (len(few), len(per_context)), table,
+            claims.append(_claim(work, name, emotion, choice, boot, nulls, len(per_context), note, table,
                                  float(result.perplexity_ratios()[0, i].max())))  # fmt: skip
         write_table(table, measures_table(rows))
         write_table(slopes_table, _controls_frame(name, result.layout.emotions, choice, controls))
@@ -115,12 +125,11 @@ class SteerTest:
 
 
 def _controls(
-    work: Workshop, name: str, lm: LoadedModel, directions: DirectionSet, slots: SlotTask, choice: Choice,
+    work: Workshop, name: str, lm: LoadedModel, source: Controls, slots: SlotTask, choice: Choice,
     observed: dict[str, float],
 ) -> list[ControlSlopes]:  # fmt: skip
     """Slopes of every kind of control that can be drawn."""
     plan, seed = work.plan(SteeringPlan), work.study.seed
-    source = controls_of(work, name, lm, directions)
     wanted = {
         "covariance": plan.covariance_controls,
         "isotropic": plan.isotropic_controls,
@@ -136,7 +145,7 @@ def _controls(
         with work.counting(f"{name}: {kind} controls", 2 * len(vectors) * len(slots.batches)) as add:
             found.append(
                 control_slopes(
-                    lm, directions, slots, choice, kind, vectors,
+                    lm, source.directions, slots, choice, kind, vectors,
                     batch_tokens=work.study.batch_tokens, on_variants=add, parts=work.parts, observed=observed,
                 )
             )  # fmt: skip
@@ -179,9 +188,8 @@ def _slope_row(
 
 def _claim(
     work: Workshop, name: str, emotion: str, choice: Choice, boot: Bootstrap, nulls: list[Rival],
-    n_contexts: tuple[int, int], evidence: Path, perplexity_ratio: float,
+    n_contexts: int, note: str, evidence: Path, perplexity_ratio: float,
 ) -> Claim:  # fmt: skip
-    """`n_contexts` are those of controls and of the slope."""
     return Claim.beside(
         nulls,
         id="rq3.steering",
@@ -192,9 +200,9 @@ def _claim(
         statistic=f"{WORD_SET} per unit of dose, from doses ±{choice.dose:g}",
         value=boot.value,
         ci95=(boot.interval.low, boot.interval.high),
-        note=f"on {n_contexts[0]} of the contexts",
+        note=note,
         ceiling=None,
-        n_unique=n_contexts[1],
+        n_unique=n_contexts,
         unit="contexts",
         evidence=(evidence.relative_to(work.folder).as_posix(),),
         effect_of_interest=work.plan(EffectsOfInterest).steering,

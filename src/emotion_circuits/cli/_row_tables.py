@@ -17,7 +17,8 @@ STATISTIC = "statistic"
 HEADS = {
     "id": "claim",
     "ci_low": "95 % interval", "null_low": "by chance, 95 %", "p_random": "p over chance", "n_unique": "n",
-    "layer_a": "layer", "layer_b": "layer in the other", "ci95": "95 % interval",
+    "layer_a": "layer", "layer_b": "layer in the other", "ci95": "95 % interval", "gain_ci95": "its 95 % interval",
+    "gain_over": "over",
 }  # fmt: skip
 """Fields that the screen calls by another name than the file; the others lose their underscores only."""
 
@@ -109,7 +110,7 @@ def _cell(record: Mapping[str, Any], name: str) -> str:
         return "–"
     if name.startswith("layer") and isinstance(value, int):
         return layer_name(value)
-    if isinstance(value, tuple) and len(value) == 2 and name == "ci95":
+    if isinstance(value, tuple) and len(value) == 2 and name in ("ci95", "gain_ci95"):
         return _interval(*value)
     return p_cell(value) if name in ("p", "q") or name.startswith("p_") else format_cell(value, DIGITS)
 

@@ -86,19 +86,12 @@ def _plain(result: StudyResult) -> dict[str, Any]:
     }
 
 
-SHOWN = ("id", "model", "emotion", "layer", "value", "ci95", "chance")
+SHOWN = ("id", "model", "emotion", "layer", "value", "ci95", "chance", "gain", "gain_ci95", "gain_over", "p_adjusted",
+         "n_unique", "verdict")  # fmt: skip
 
 
 def claims_table(result: StudyResult) -> Table:
-    """Every claim with its interval, chance, strongest floor, n and verdict; then where the report lies."""
-    rows = []
-    for claim in result.claims:
-        floor = max(claim.floors.items(), key=lambda item: item[1], default=None)
-        told = "" if floor is None else f"{floor[1]:.2f} {floor[0].replace('_', ' ')}"
-        rows.append({
-            **{name: getattr(claim, name) for name in SHOWN},
-            "highest floor": told, "p_adjusted": claim.p_adjusted, "n_unique": claim.n_unique,
-            "verdict": claim.verdict,
-        })  # fmt: skip
+    """Every claim with its interval, chance, gain, n and verdict; then where the report lies."""
+    rows = [{name: getattr(claim, name) for name in SHOWN} for claim in result.claims]
     did = f"{len(result.computed)} stages computed, {len(result.kept)} kept, {result.seconds:.1f} s"
     return row_table(rows, title="Claims", notes=(did, f"Report: {result.report}"), most=len(rows))

@@ -23,6 +23,7 @@ from emotion_circuits.interventions._controls import (
     control_slopes,
     covariance_directions,
     isotropic_directions,
+    share_in_span,
     shuffled_label_directions,
     slopes,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "pushes_along",
     "relative_layers",
     "seconds_for",
+    "share_in_span",
     "shuffled_label_directions",
     "side_by_side",
     "slopes",

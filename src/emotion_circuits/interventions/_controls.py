@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
 
 from emotion_circuits._parts import Parts
 from emotion_circuits.directions import Activations, DirectionSet, cleaned_values
@@ -156,6 +157,15 @@ def shuffled_label_directions(
     drawn = weights @ values
     unit: FloatArray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit
+
+
+def share_in_span(units: FloatArray, directions: DirectionSet, layer: int) -> float:
+    """How much of (n, d) unit vectors lies in the span of the emotions' specific directions at a layer: mean squared
+    length of their projections. 1 is all, k/d what random vectors have."""
+    # Specific directions of several emotions may depend on each other.
+    own = np.stack([directions.direction(e, layer).unit for e in directions.emotions], axis=1)
+    basis = linalg.orth(own, rcond=1e-5)
+    return float(((units @ basis) ** 2).sum(axis=1).mean())
 
 
 def slopes(log_odds: ArrayLike, dose: float) -> FloatArray:
