@@ -44,7 +44,7 @@ def test_every_head_and_unit_has_a_row_beside_its_chance_level(small: Small, und
             }
         assert np.isfinite(table[["score", "p", "q", "gap", "direct", "untrained"]]).all(axis=None)
         assert (
-            (table["n_pairs"] == 2 * PLAN.pairs).all()
+            (table["n_pairs"] == PLAN.pairs).all()
             and (table["n_scenarios"] == 100).all()
             and table["p"].between(1e-4, 1).all()
         )

@@ -70,7 +70,7 @@ class JoinCircuits:
             unit = None if directions is None else directions[emotion].unit
             rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
             draws = affordable_draws(lm, judging, plan)
-            most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes) + 1)
+            most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes))
             with work.counting(f"{name}: circuits, {emotion}", most) as add:
                 curves = faithfulness(
                     lm, judging, rankings, means, declared=plan.size, n_random=0, random_sizes=plan.random_sizes,

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from emotion_circuits._files import write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
-from emotion_circuits.analyses._pairs import ALL_PAIRS, joined, outcome_on, pairs_of_emotions
+from emotion_circuits.analyses._pairs import ALL_PAIRS, outcome_on, pairs_of_emotions
 from emotion_circuits.analyses._settings import AnalysisPlan, Count, CountOrNone, Draws, Several
 from emotion_circuits.analyses._work import Workshop, slug, twin_names
 from emotion_circuits.components import (
@@ -81,15 +81,15 @@ class ComponentsPlan(AnalysisPlan):
 
 @analysis("heads", question="RQ4", command="", needs=("directions",), plan_key="components", reads=("untrained_seeds",))
 class ScreenComponents:
-    """Every head and unit, the best exactly; what the best heads look at; profiles over depth. Nothing is chosen here,
-    so all scenarios take part."""
+    """Every head and unit, the best exactly; what the best heads look at; profiles over depth, on pairs of test
+    scenarios."""
 
     Plan = ComponentsPlan
 
     def run(self, work: Workshop, plan: ComponentsPlan, name: str) -> Measures:
         lm, budget = work.model(name), work.study.batch_tokens
         directions = work.directions(name, POSITION)
-        sets = [joined(*parts) for parts in pairs_of_emotions(work, name, lm, "screen", plan.pairs)]
+        sets = [judging for _, judging in pairs_of_emotions(work, name, lm, "screen", plan.pairs)]
         if not sets:
             return Measures()
         screens: list[Screen] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from emotion_circuits import prompts
 from emotion_circuits.analyses._work import Workshop, one_line
@@ -52,8 +51,3 @@ def pairs_of_emotions(
             work.tell(f"{name}: no {what} of {emotion}: {one_line(error)}")
             continue
         yield ranking, judging
-
-
-def joined(ranking: PairSet, judging: PairSet) -> PairSet:
-    """Both parts, for what chooses nothing."""
-    return replace(ranking, pairs=(*ranking.pairs, *judging.pairs))

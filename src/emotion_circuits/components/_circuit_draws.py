@@ -67,14 +67,18 @@ def draw_until_clear(
     none = replace(found, random=np.zeros((0, *found.kept.shape)))
     if not found.tested:
         return DrawnCurves(none, None)
-    claimed = found.circuits.rows(list(found.areas_over))
+    # With everything kept any circuit is the whole model: nothing to run.
+    whole = [i for i in found.areas_over if found.sizes[i] == 1]
+    at = [i for i in found.areas_over if i not in whole]
+    claimed = found.circuits.rows(at)
     seen: list[FloatArray] = []
 
     def draw(first: int, count: int) -> FloatArray:
         drawn = joined_circuits([matched_circuits(claimed, 1, (seed, 8, k)) for k in range(first, first + count)])
         gaps = circuit_gaps(lm, outcome, drawn, means, batch_tokens=batch_tokens, on_circuits=on_circuits)
         curves = np.full((count, *found.kept.shape), np.nan)
-        curves[:, found.areas_over] = gaps.reshape(count, len(claimed), -1)
+        curves[:, at] = gaps.reshape(count, len(claimed), -1)
+        curves[:, whole] = found.kept[whole]
         seen.append(curves)
         return found.area(found.share(curves))
 

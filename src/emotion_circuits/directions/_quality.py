@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -88,17 +88,26 @@ def detection(
 
 
 def choose_layers(development: Activations, directions: DirectionSet, kind: str = "specific") -> dict[str, int]:
-    """For each emotion that has texts the layer whose AUROC on development texts is highest; ties go to the lower one.
+    """For each emotion that has texts the layer around which the AUROC on development texts is highest.
 
-    `embed` is not a candidate: it is a floor.
+    `embed` is not a candidate: it is a floor. See `best_layer`.
     """
     chosen = {}
     for emotion in directions.emotions:
         if emotion not in development.labels:
             continue
         values = [_ranking(development, directions, emotion, kind, layer) for layer in range(directions.n_layers)]
-        chosen[emotion] = int(np.argmax(np.round(values, 10)))
+        chosen[emotion] = best_layer(values)
     return chosen
+
+
+def best_layer(values: Sequence[float | np.floating]) -> int:
+    """The layer whose value is highest, averaged with those of the layers before and after it; ties go to the lower.
+
+    One layer's maximum over few texts is often chance: what a model knows, neighbouring layers know too.
+    """
+    padded = np.pad(np.asarray(values, dtype=np.float64), 1, constant_values=np.nan)
+    return int(np.argmax(np.round(np.nanmean([padded[:-2], padded[1:-1], padded[2:]], axis=0), 10)))
 
 
 def _ranking(texts: Activations, directions: DirectionSet, emotion: str, kind: str, layer: int) -> float:
@@ -139,7 +148,7 @@ def choose_layers_within(
             )
             for layer in range(generic.mean.shape[0] - 1)
         ]
-        chosen[emotion] = int(np.argmax(np.round(values, 10)))
+        chosen[emotion] = best_layer(values)
     return chosen
 
 
