@@ -57,7 +57,7 @@ def generic(seed=0):
 
 
 def test_the_layer_with_the_signal_is_chosen_either_way():
-    explicit, implicit = activations(signal=6.0), activations(signal=6.0, seed=1)
+    explicit, implicit = activations(60, signal=6.0), activations(60, signal=6.0, seed=1)
     for found in (
         fit_with_layers(explicit, "mean", generic()),
         fit_with_layers(explicit, "mean", generic(), implicit=implicit),

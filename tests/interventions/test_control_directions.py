@@ -103,7 +103,8 @@ def test_how_much_of_controls_lies_among_the_emotions():
     own = np.stack([directions.direction(e, 0).unit for e in EMOTIONS])
     assert share_in_span(own, directions, 0) == pytest.approx(1)
     drawn = isotropic_directions(20_000, 12, centred=False, seed=0)
-    assert share_in_span(drawn, directions, 0) == pytest.approx(np.linalg.matrix_rank(own) / 12, abs=0.01)
+    # Specific directions are differences from their common mean, so one of them follows from the others.
+    assert share_in_span(drawn, directions, 0) == pytest.approx((len(EMOTIONS) - 1) / 12, abs=0.01)
 
 
 def test_incomplete_scenarios_are_refused():

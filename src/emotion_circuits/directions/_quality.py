@@ -102,12 +102,14 @@ def choose_layers(development: Activations, directions: DirectionSet, kind: str 
 
 
 def best_layer(values: Sequence[float | np.floating]) -> int:
-    """The layer whose value is highest, averaged with those of the layers before and after it; ties go to the lower.
+    """The layer whose value is highest, averaged with those of the layers before and after it, itself counting twice;
+    ties go to the lower one.
 
     One layer's maximum over few texts is often chance: what a model knows, neighbouring layers know too.
     """
     padded = np.pad(np.asarray(values, dtype=np.float64), 1, constant_values=np.nan)
-    return int(np.argmax(np.round(np.nanmean([padded[:-2], padded[1:-1], padded[2:]], axis=0), 10)))
+    around = np.nanmean([padded[:-2], padded[1:-1], padded[1:-1], padded[2:]], axis=0)
+    return int(np.argmax(np.round(around, 10)))
 
 
 def _ranking(texts: Activations, directions: DirectionSet, emotion: str, kind: str, layer: int) -> float:
