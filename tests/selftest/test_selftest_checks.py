@@ -231,7 +231,7 @@ def circuits_judged_where_they_were_ranked(patch: pytest.MonkeyPatch) -> Bench:
     """The halves are one, and the twin holds a plant."""
     from emotion_circuits.components import _circuit_study
 
-    patch.setattr(_circuit_study, "halves", lambda pairs: (pairs, pairs))
+    patch.setattr(_circuit_study, "ranking_and_judging", lambda pairs: (pairs, pairs))
     return spoilt()
 
 

@@ -69,7 +69,7 @@ def test_random_circuits_have_different_sizes_of_the_curve_below_the_whole_model
     with pytest.raises(InputError, match=r"components\.random_sizes") as error:
         read_study(write(tmp_path / "s.yaml", f"components: {{random_sizes: {sizes}}}\n"))
     assert len(str(error.value).splitlines()) <= 4
-    assert read_study(write(tmp_path / "s.yaml", "components: {random_sizes: [0.5, 0.2]}")).components.draws == 19
+    assert read_study(write(tmp_path / "s.yaml", "components: {random_sizes: [0.5, 0.2]}")).components.draws == 199
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

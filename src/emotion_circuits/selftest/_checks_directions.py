@@ -67,14 +67,15 @@ def absent_before(bench: Bench) -> Iterator[SelftestCheck]:
 
 
 def right_layer(bench: Bench) -> Iterator[SelftestCheck]:
-    """Layers chosen on development scenarios are those of the plant, at every position."""
+    """Layers chosen on development scenarios are the first between two that have the plant, at every position: it stays
+    from its layer on."""
     subject = bench.subject
     wrong = [
-        layer - first_layer(subject, position)
+        layer - first_layer(subject, position) - 1
         for position in POSITIONS
         for layer in subject.directions(position).chosen_layer.values()
     ]
-    yield check("layers chosen minus layers planted, furthest of all positions", furthest(wrong, 0), 0, 0)
+    yield check("layers chosen minus the first amid the plant, furthest of all positions", furthest(wrong, 0), 0, 0)
 
 
 def detected(bench: Bench) -> Iterator[SelftestCheck]:
