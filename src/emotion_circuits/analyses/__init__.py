@@ -17,10 +17,12 @@ class Lengths:
 from emotion_circuits._progress import Progress
 from emotion_circuits.analyses._analysis import LANGUAGES, Analysis, Measures, Scope, analysis, stage_name
 from emotion_circuits.analyses._built_in import BUILT_IN
+from emotion_circuits.analyses._circuits import circuit_claim
 from emotion_circuits.analyses._fit_texts import SharingPlan
 from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._load import analyses_from, load_analyses
 from emotion_circuits.analyses._methods import MethodsPlan
+from emotion_circuits.analyses._quality import separability_claim
 from emotion_circuits.analyses._settings import (
     REFERENCE_MODELS,
     AnalysisPlan,
@@ -28,7 +30,7 @@ from emotion_circuits.analyses._settings import (
     Paths,
     Settings,
 )
-from emotion_circuits.analyses._steering import controls_of
+from emotion_circuits.analyses._steering import control_null, controls_of
 from emotion_circuits.analyses._swap import InterchangePlan
 from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
 from emotion_circuits.analyses._work import Workshop, no_progress
@@ -53,9 +55,12 @@ __all__ = [
     "Workshop",
     "analyses_from",
     "analysis",
+    "circuit_claim",
+    "control_null",
     "controls_of",
     "load_analyses",
     "no_progress",
     "read_choice",
+    "separability_claim",
     "stage_name",
 ]

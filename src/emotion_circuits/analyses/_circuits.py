@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -89,7 +87,13 @@ class JoinCircuits:
         write_json(path, values)
         without = joined_reasons(work, without, prompts.WORDS)
         kept = [one for one in found if one.found.emotion not in without]
-        claims = [_claim(work, name, one, path.relative_to(work.folder)) for one in kept]
+        claims = [
+            circuit_claim(
+                one, model_label(name), exceeding=plan.exceeding, effect=work.plan(EffectsOfInterest).circuit,
+                evidence=path.relative_to(work.folder).as_posix(), seed=seed,
+            )
+            for one in kept
+        ]  # fmt: skip
         claims += [untested("rq4.circuit", model_label(name), emotion, CPR, why) for emotion, why in without.items()]
         return Measures(files=[path], claims=claims)
 
@@ -101,33 +105,31 @@ def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) ->
     return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget // (tokens * parameters * len(plan.random_sizes)))))
 
 
-def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Claim:
-    found, beyond = drawn.found, drawn.beyond
+def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: float, evidence: str, seed: int) -> Claim:
+    """`rq4.circuit` from a circuit's curves and its random ones; `exceeding` is where drawing stopped."""
+    found, beyond, n = drawn.found, drawn.beyond, len(drawn.found.whole)
     statistic = f"{CPR} of heads and units ranked by {found.by}, {found.areas_from}"
-    n = len(found.whole)
     if beyond is None:
         why = "The whole model's difference between both prompts is not clear, so no circuit can carry it"
-        return untested(
-            "rq4.circuit", model_label(name), found.emotion, statistic, why, n_unique=n, evidence=evidence.as_posix()
-        )
+        return untested("rq4.circuit", model, found.emotion, statistic, why, n_unique=n, evidence=evidence)
     mean_curve = found.random.mean(axis=0)
 
     def gain(weights: FloatArray) -> FloatArray:
         # Areas are linear in the curve, so the mean of the random circuits' areas is the area of their mean curve.
         return found.area(found.weighted(found.kept, weights) - found.weighted(mean_curve, weights))
 
-    own = weighted_bootstrap(lambda weights: found.area(found.weighted(found.kept, weights)), n, seed=work.study.seed)
-    over = weighted_bootstrap(gain, n, seed=work.study.seed)
-    drawn_areas = found.area(found.random_curves)
-    mean, high = float(drawn_areas.mean()), float(np.quantile(drawn_areas, 0.975))
+    own = weighted_bootstrap(lambda weights: found.area(found.weighted(found.kept, weights)), n, seed=seed)
+    over = weighted_bootstrap(gain, n, seed=seed)
+    areas = found.area(found.random_curves)
+    mean, high = float(areas.mean()), float(np.quantile(areas, 0.975))
     null = null_from("random circuits", mean, high, beyond.p, beyond.n_drawn, over.interval, paired=True)
-    if beyond.n_exceeding >= work.plan(ComponentsPlan).exceeding:  # more draws would change nothing
+    if beyond.n_exceeding >= exceeding:  # more draws would change nothing
         null = null._replace(smallest_p=None)
     return Claim.beside(
         [null],
         id="rq4.circuit",
         question="RQ4",
-        model=model_label(name),
+        model=model,
         emotion=found.emotion,
         layer=None,
         statistic=statistic,
@@ -136,6 +138,6 @@ def _claim(work: Workshop, name: str, drawn: DrawnCurves, evidence: Path) -> Cla
         ceiling=None,
         n_unique=n,
         unit="pairs",
-        evidence=(evidence.as_posix(),),
-        effect_of_interest=work.plan(EffectsOfInterest).circuit,
+        evidence=(evidence,),
+        effect_of_interest=effect,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,18 +33,18 @@ from emotion_circuits.directions import (
     UntrainedTwin,
     cleaned_values,
     cosine_rows,
-    detection,
     floor_rows,
     floor_scores,
     foil_rows,
     gain_over_floors,
     intensity_rows,
+    judged_scores,
     project,
     quality_profile,
 )
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import model_label
-from emotion_circuits.prompts import IMPLICIT_TEXTS
+from emotion_circuits.prompts import IMPLICIT_TEXTS, Dataset
 from emotion_circuits.statistics import Claim, measures_table, null_from, split_half_cosine, untested
 
 FloatArray = NDArray[np.float64]
@@ -131,15 +132,30 @@ def _separability(
         return untested("rq1.separability", model_label(name), emotion, IMPLICIT, why)
     layer, seed = directions.chosen_layer[emotion], work.study.seed
     test = texts.implicit.select(split="test")
-    found = detection(
-        test, directions, emotion, layer + 1,
-        n_bootstrap=CLAIM_BOOTSTRAP, n_permutations=CLAIM_PERMUTATIONS, seed=seed,
-    )  # fmt: skip
     scores, embedding = (project(test, directions, emotion, "specific", row) for row in (layer + 1, 0))
     simpler: dict[str, list[FloatArray]] = {"embedding": [embedding]}
     for floor in floors:
         simpler.setdefault(floor.name, []).append(floor.scores)
-    rivals = gain_over_floors(scores, test.data, emotion, simpler, n_draws=CLAIM_BOOTSTRAP, seed=seed)
+    return separability_claim(
+        scores, test.data, emotion, simpler, effect=work.plan(EffectsOfInterest).separability, seed=seed,
+        model=model_label(name), layer=layer, evidence=evidence,
+    )  # fmt: skip
+
+
+def separability_claim(
+    scores: FloatArray,
+    data: Dataset,
+    emotion: str,
+    floors: Mapping[str, Sequence[FloatArray]],
+    *,
+    effect: float,
+    seed: int,
+    n_draws: int = CLAIM_BOOTSTRAP,
+    **fields: Any,
+) -> Claim:
+    """`rq1.separability` from (n,) scores of texts and those of each floor; `fields` are the claim's others."""
+    found = judged_scores(scores, data, emotion, n_bootstrap=n_draws, n_permutations=CLAIM_PERMUTATIONS, seed=seed)
+    rivals = gain_over_floors(scores, data, emotion, floors, n_draws=n_draws, seed=seed)
     rivals.append(
         null_from("permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)
     )
@@ -147,17 +163,15 @@ def _separability(
         rivals,
         id="rq1.separability",
         question="RQ1",
-        model=model_label(name),
         emotion=emotion,
-        layer=layer,
         statistic=IMPLICIT,
         value=found.value,
         ci95=(found.interval.low, found.interval.high),
         ceiling=1.0,
         n_unique=found.n_groups,
         unit="scenarios",
-        evidence=evidence,
-        effect_of_interest=work.plan(EffectsOfInterest).separability,
+        effect_of_interest=effect,
+        **fields,
     )
 
 

@@ -63,14 +63,17 @@ class AnalysisPlan(BaseModel):
 
 class EffectsOfInterest(AnalysisPlan):
     """The smallest gains that a study cares to see, over the strongest of a claim's nulls and floors. A claim that is
-    not supported is `not supported` if its interval excludes such a gain, else `underpowered`."""
+    not supported is `not supported` if its interval excludes such a gain, else `underpowered`.
+
+    They are what a study of the default size finds in four of five cases (`selftest` measures it): steering's and
+    circuits' controls vary so much by themselves that less could not be told from them."""
 
     separability: Effect = 0.1
     """AUROC on implicit texts."""
-    stability: Effect = 0.2
+    stability: Effect = 0.3
     """Split-half cosine."""
-    steering: Effect = 2.0
-    """Slope of own word-set log-odds, in nats per unit of dose (.2 nats at a dose of .1)."""
+    steering: Effect = 6.0
+    """Slope of own word-set log-odds, in nats per unit of dose: at a dose of .2 odds that are 3.3 times as high."""
 
     shared: Effect = 0.2
     """Corrected overlap S* of one model's mapped subspace with another's own."""
@@ -78,8 +81,8 @@ class EffectsOfInterest(AnalysisPlan):
     """Cosine of a mapped direction with the model's own."""
     transfer: Effect = 0.1
     """AUROC of a mapped direction on implicit texts."""
-    circuit: Effect = 0.2
-    """CPR: a fifth of the emotion's effect more, averaged over sizes."""
+    circuit: Effect = 0.35
+    """CPR: a third of the emotion's effect more, averaged over sizes."""
 
 
 Plan = TypeVar("Plan", bound=AnalysisPlan)

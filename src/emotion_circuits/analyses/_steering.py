@@ -116,7 +116,7 @@ class SteerTest:
             if emotion in without:
                 continue
             declared = [pair for pair in zip(controls, tests, strict=True) if pair[0].kind in DECLARED]
-            nulls = [_null(c, test, emotion, boot) for c, test in declared]
+            nulls = [control_null(c, test, emotion, boot) for c, test in declared]
             claims.append(_claim(work, name, emotion, choice, boot, nulls, len(per_context), note, table,
                                  float(result.perplexity_ratios()[0, i].max())))  # fmt: skip
         write_table(table, measures_table(rows))
@@ -210,7 +210,7 @@ def _claim(
     )
 
 
-def _null(controls: ControlSlopes, test: SequentialResult, emotion: str, boot: Bootstrap) -> Rival:
+def control_null(controls: ControlSlopes, test: SequentialResult, emotion: str, boot: Bootstrap) -> Rival:
     """Controls of one kind as a null of the slope. They come as ±v: their mean slope is 0 in every context, so the
     gain's interval is the value's."""
     slopes = controls.for_emotion(emotion)

@@ -117,13 +117,15 @@ def floor_scores(
     return found
 
 
-def judged_scores(scores: FloatArray, data: Dataset, emotion: str, seed: int = 0) -> AurocResult:
+def judged_scores(
+    scores: FloatArray, data: Dataset, emotion: str, seed: int = 0, *,
+    n_bootstrap: int = PROFILE_BOOTSTRAP, n_permutations: int = PROFILE_PERMUTATIONS,
+) -> AurocResult:  # fmt: skip
     """AUROC of (n,) scores of texts for one emotion against the other classes (see `compared`)."""
     kept, positive, groups = compared(data, emotion)
     return grouped_auroc(
-        scores[kept], positive, groups,
-        n_bootstrap=PROFILE_BOOTSTRAP, n_permutations=PROFILE_PERMUTATIONS, seed=seed,
-    )  # fmt: skip
+        scores[kept], positive, groups, n_bootstrap=n_bootstrap, n_permutations=n_permutations, seed=seed
+    )
 
 
 def floor_rows(

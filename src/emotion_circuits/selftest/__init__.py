@@ -9,12 +9,14 @@ from emotion_circuits.selftest._bench import Bench, Subject, bench
 from emotion_circuits.selftest._blueprint import Facts, Head, PlantSpec
 from emotion_circuits.selftest._check import SelftestCheck, check
 from emotion_circuits.selftest._families import BUILDERS
+from emotion_circuits.selftest._operating import DECLARED, Rate, operating_characteristics
 from emotion_circuits.selftest._planted import PlantedModel, plant
 from emotion_circuits.selftest._run import CHECKS, NOISE_CHECKS, Method, SelftestReport, n_steps, run_selftest
 
 __all__ = [
     "BUILDERS",
     "CHECKS",
+    "DECLARED",
     "NOISE_CHECKS",
     "Bench",
     "Facts",
@@ -23,12 +25,14 @@ __all__ = [
     "PlantSpec",
     "PlantedBank",
     "PlantedModel",
+    "Rate",
     "SelftestCheck",
     "SelftestReport",
     "Subject",
     "bench",
     "check",
     "n_steps",
+    "operating_characteristics",
     "plant",
     "planted_bank",
     "run_selftest",

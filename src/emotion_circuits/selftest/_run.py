@@ -21,6 +21,7 @@ from emotion_circuits.selftest import _checks_engine as engine
 from emotion_circuits.selftest import _checks_interchange as swaps
 from emotion_circuits.selftest import _checks_maps as maps
 from emotion_circuits.selftest import _checks_noise as noise
+from emotion_circuits.selftest import _checks_operating as operating
 from emotion_circuits.selftest import _checks_pairs as pairs
 from emotion_circuits.selftest import _checks_rotated as rotated
 from emotion_circuits.selftest._bench import Bench, bench
@@ -65,6 +66,7 @@ NOISE_CHECKS: tuple[Method, ...] = (
     pairs.nothing_between_noise,
     maps.planted_maps,
     maps.power_of_maps,
+    operating.operating,
 )
 """What runs once, whatever the number of families."""
 NOISE_FAMILY = "gpt2"
