@@ -17,6 +17,7 @@ class Lengths:
 from emotion_circuits._progress import Progress
 from emotion_circuits.analyses._analysis import LANGUAGES, Analysis, Measures, Scope, analysis, stage_name
 from emotion_circuits.analyses._built_in import BUILT_IN
+from emotion_circuits.analyses._external import QualityPlan
 from emotion_circuits.analyses._fit_texts import SharingPlan
 from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._load import analyses_from, load_analyses
@@ -46,6 +47,7 @@ __all__ = [
     "MethodsPlan",
     "Paths",
     "Progress",
+    "QualityPlan",
     "Scope",
     "Settings",
     "SharingPlan",
