@@ -130,7 +130,7 @@ def test_the_report_has_the_claim_in_words_and_the_texts_in_a_figure(judged: Jud
     assert "separability on your texts is supported in 1 of 3 cases" in str(verdict)
     [by_texts] = shown["On which texts does the direction work?"]
     assert isinstance(by_texts, Picture) and isinstance(by_texts.drawing, Chart)
-    row = by_texts.drawing.panels[by_texts.drawing.rows.index("external")]
+    row = by_texts.drawing.panels[by_texts.drawing.row_titles.index("external")]
     assert [bool(panel.series) for panel in row] == [True, True, False]  # of apology there are too few
 
 
