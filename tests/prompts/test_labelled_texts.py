@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emotion_circuits.errors import InputError
@@ -47,6 +47,7 @@ def read(table: list[tuple[str, list[str]]], suffix: str = ".jsonl", **options: 
             return str(error).replace(str(path), "the file")
 
 
+@settings(max_examples=40)
 @given(rows, st.randoms(use_true_random=False))
 def test_every_format_gives_the_same_texts_in_whatever_order_they_stand(
     table: list[tuple[str, list[str]]], chance: random.Random
@@ -80,6 +81,7 @@ def test_every_row_is_a_text_of_the_one_class_it_means_or_counted_among_the_othe
     assert len({text.scenario for text in found.data}) == len(found.data)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(0, 3), st.permutations(range(30)))
 def test_a_draw_is_of_each_class_and_depends_on_the_seed_only(most: int, seed: int, order: list[int]) -> None:
     table = [(f"text {k}", ["anger" if k % 3 else "gratitude"]) for k in range(30)]
