@@ -88,7 +88,7 @@ _CLAIMS = {
         "permuted within scenarios.",
     ),
     "rq1.external": (
-        "separability on your texts",
+        "separability on external texts",
         "On labelled texts from elsewhere, by which nothing was chosen, the direction ranks the emotion's texts above "
         "those of all other classes; floors are what a bag of words, the embedding layer and an untrained model reach.",
     ),
