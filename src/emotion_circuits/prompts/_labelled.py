@@ -76,7 +76,8 @@ def read_labelled(
     """
     path = Path(path)
     known = _meanings(bank, labels or {})
-    rows, left_out = _rows(path), Counter[str]()
+    rows = _rows(path)
+    left_out: Counter[str] = Counter()
     candidates: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
         classes = {known[label] for label in row.labels if known.get(label, OTHER) != OTHER}
@@ -86,7 +87,7 @@ def read_labelled(
             left_out["of several classes" if classes else "of other labels"] += 1
         else:
             candidates[plain_form(row.text)].append((row.text, classes.pop()))
-    own = {plain_form(t.text) for c in bank.classes for t in (*c.explicit, *c.implicit, *c.utterances)}
+    own = {plain_form(t.text) for c in bank.classes for kind in (c.explicit, c.implicit, c.utterances) for t in kind}
     by_class: dict[str, list[str]] = {name: [] for name in bank.names}
     # By hash, not by a generator, so that the draw cannot change with a version of Python or NumPy.
     for plain in sorted(candidates, key=lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest()):
