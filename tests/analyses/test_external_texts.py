@@ -29,7 +29,8 @@ from emotion_circuits.models import ModelName
 from emotion_circuits.prompts import Dataset, Text, generic_sample
 from emotion_circuits.report import Chart, Picture, read_results, sections
 from emotion_circuits.statistics import Claim, judge, write_claims
-from emotion_circuits.study import QualityPlan, Study, keys_of, plan_study, read_study, run_study
+from emotion_circuits.study import QualityPlan, Study, kept_settings, keys_of, plan_study, read_study, run_study
+from emotion_circuits.study._config import keep_settings
 from small_study import N_LAYERS, Small
 
 
@@ -165,6 +166,19 @@ def test_an_edited_file_runs_its_stages_again_and_no_others(small: Small, tmp_pa
     without = stage_keys(small, tmp_path)
     assert {name.partition("/")[0] for name in set(before) - set(without)} == {"external_texts"}
     assert {name.partition("/")[0] for name in without if without[name] != before[name]} == depend - {"external_texts"}
+
+
+def test_commands_go_on_with_the_texts_of_the_folder_s_study(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = shutil.copy(COMMENTS, tmp_path / "comments.jsonl")
+    monkeypatch.chdir(tmp_path)
+    keep_settings(Study(models=(small.model,), results=tmp_path, quality={"external": Path(file).name}))
+    monkeypatch.chdir("/")
+    assert kept_settings(tmp_path / "baseline")["quality"]["external"] == str(file)
+    Path(file).unlink()
+    assert main(["quality", "--model", small.model, "--results", str(tmp_path)]) == 2
+    assert f"no file of labelled texts {file}" in capsys.readouterr().err
 
 
 def test_a_study_file_names_the_texts_beside_it_and_maps_their_labels(tmp_path: Path) -> None:

@@ -121,7 +121,11 @@ def _meanings(bank: Bank, labels: Mapping[str, str]) -> dict[str, str]:
 
 def _rows(path: Path) -> list[_Labelled]:
     if not path.is_file():
-        raise InputError(f"There is no file of labelled texts {path}.", accepted=_accepted())
+        raise InputError(
+            f"There is no file of labelled texts {path}.",
+            accepted=_accepted(),
+            next_step="name it with --external, or under quality.external of the study",
+        )
     if path.suffix.lower() == ".tsv" and (official := _go_emotions(path)):
         return official
     rows = read_rows(path, blank=True)
