@@ -57,7 +57,14 @@ def test_its_settings_are_told_and_decide_its_key(one: Analysis, small: Small) -
 
 def _another(plan: AnalysisPlan) -> AnalysisPlan:
     """The same plan with another value of a setting that each of its analyses reads."""
-    for name, value in (("n_fit", 300), ("text_tokens", 7), ("donors", 3), ("dropped", 2), ("controls", 33)):
+    for name, value in (
+        ("n_fit", 300),
+        ("text_tokens", 7),
+        ("donors", 3),
+        ("dropped", 2),
+        ("controls", 33),
+        ("external_texts", 40),
+    ):
         if name in type(plan).model_fields:
             return plan.model_copy(update={name: value})
     raise LookupError(type(plan).__name__)

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "interventions": DIRECTIONS | {"directions", "scoring"},
     "components": COMPONENTS,
     "comparison": COMPONENTS | {"components", "geometry"},
-    "selftest": COMPONENTS | {"components", "geometry"},
+    "selftest": COMPONENTS | {"components", "geometry", "analyses"},
     "report": COMPONENTS - {"engine"} | {"components", "comparison"},
     "analyses": COMPONENTS | {"components", "comparison", "geometry", "report"},
     "study": COMPONENTS | {"components", "comparison", "geometry", "report", "analyses"},

@@ -18,6 +18,7 @@ from emotion_circuits._progress import Progress
 from emotion_circuits.analyses._analysis import LANGUAGES, Analysis, Measures, Scope, analysis, stage_name
 from emotion_circuits.analyses._built_in import BUILT_IN
 from emotion_circuits.analyses._circuits import circuit_claim
+from emotion_circuits.analyses._external import QualityPlan
 from emotion_circuits.analyses._fit_texts import SharingPlan
 from emotion_circuits.analyses._heads import ComponentsPlan
 from emotion_circuits.analyses._load import analyses_from, load_analyses
@@ -48,6 +49,7 @@ __all__ = [
     "MethodsPlan",
     "Paths",
     "Progress",
+    "QualityPlan",
     "Scope",
     "Settings",
     "SharingPlan",

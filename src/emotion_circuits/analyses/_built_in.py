@@ -9,6 +9,7 @@ from emotion_circuits.analyses._analysis import Analysis, declared
 from emotion_circuits.analyses._circuits import JoinCircuits
 from emotion_circuits.analyses._components import CompareComponents
 from emotion_circuits.analyses._directions import FitDirections
+from emotion_circuits.analyses._external import RecordExternal
 from emotion_circuits.analyses._fit_texts import RecordFitTexts
 from emotion_circuits.analyses._heads import ScreenComponents
 from emotion_circuits.analyses._mapped_steering import SteerMapped
@@ -24,8 +25,8 @@ from emotion_circuits.analyses._text import WriteAndScore
 BUILT_IN: Final[tuple[Analysis, ...]] = tuple(
     declared(kind)
     for kind in (
-        RecordActivations, FitDirections, JudgeDirections, SweepDevelopment, SteerTest, WriteAndScore, SwapPairs,
-        ScreenComponents, JoinCircuits, CompareMethods, AblateAtPunctuation, RecordFitTexts, AlignModels,
+        RecordActivations, FitDirections, RecordExternal, JudgeDirections, SweepDevelopment, SteerTest, WriteAndScore,
+        SwapPairs, ScreenComponents, JoinCircuits, CompareMethods, AblateAtPunctuation, RecordFitTexts, AlignModels,
         CompareComponents, SteerMapped,
     )
 )  # fmt: skip

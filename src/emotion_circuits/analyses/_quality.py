@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits._files import write_table
 from emotion_circuits.analyses._analysis import Measures, analysis, stage_name
-from emotion_circuits.analyses._settings import AnalysisPlan, EffectsOfInterest, Settings
+from emotion_circuits.analyses._external import QualityPlan, recorded_external, too_few
+from emotion_circuits.analyses._settings import EffectsOfInterest, Settings
 from emotion_circuits.analyses._work import (
+    CLAIM_POSITION,
     Workshop,
     activation_folder,
     recorded_texts,
@@ -23,6 +25,7 @@ from emotion_circuits.directions import (
     CLAIM_BOOTSTRAP,
     CLAIM_PERMUTATIONS,
     CLAIM_SPLITS,
+    EXTERNAL,
     IMPLICIT,
     POSITIONS,
     REAL_WORLD,
@@ -33,6 +36,7 @@ from emotion_circuits.directions import (
     UntrainedTwin,
     cleaned_values,
     cosine_rows,
+    detection_row,
     floor_rows,
     floor_scores,
     foil_rows,
@@ -45,29 +49,44 @@ from emotion_circuits.directions import (
 from emotion_circuits.errors import MeasurementError
 from emotion_circuits.models import model_label
 from emotion_circuits.prompts import IMPLICIT_TEXTS, Dataset
-from emotion_circuits.statistics import Claim, measures_table, null_from, split_half_cosine, untested
+from emotion_circuits.statistics import Claim, Measure, measures_table, null_from, split_half_cosine, untested
 
 FloatArray = NDArray[np.float64]
 STABILITY = "split-half cosine of the specific direction"
-CLAIM_POSITION = "mean"
 
 
-@analysis("quality", question="RQ1", needs=("activations", "directions"), reads=("effects",))
+class _Judged(NamedTuple):
+    """Texts that directions are judged on, and what the floors say of them."""
+
+    statistic: str
+    texts: Activations
+    floors: list[FloorScores]
+
+
+@analysis("quality", question="RQ1", needs=("activations", "directions"), plan_key="quality", reads=("effects",))
 class JudgeDirections:
     """Judge directions: where and how well they tell emotions apart.
 
-    At every position over all layers, on explicit, implicit and real-world texts, with foils and intensity series,
-    beside the embedding, a bag of words and untrained twins. Cosines between emotions stand beside those of shuffled
-    labels.
+    At every position over all layers, on explicit, implicit and real-world texts, and at `mean` on labelled texts of
+    your own (--external), foils and intensity series, beside the embedding, a bag of words and untrained twins. Cosines
+    between emotions stand beside those of shuffled labels.
     """
+
+    Plan = QualityPlan
+
+    @staticmethod
+    def decides(plan: QualityPlan) -> dict[str, Any]:
+        """The content of the user's file."""
+        return plan.as_decided()
 
     @staticmethod
     def inputs(study: Settings, name: str) -> list[str]:
         """The model's own stages, and what its untrained twins, the floors, recorded."""
-        twins = [stage_name("activations", twin) for twin in twin_names(study, name)]
-        return [stage_name("activations", name), *twins, stage_name("directions", name)]
+        recordings = ["activations"] if study.plan(QualityPlan).external is None else ["activations", "external_texts"]
+        recorded = [stage_name(one, own) for one in recordings for own in (name, *twin_names(study, name))]
+        return [*recorded, stage_name("directions", name)]
 
-    def run(self, work: Workshop, plan: AnalysisPlan, name: str) -> Measures:
+    def run(self, work: Workshop, plan: QualityPlan, name: str) -> Measures:
         folder = activation_folder(work, name)
         explicit = work.activations(name)
         implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
@@ -82,18 +101,15 @@ class JudgeDirections:
                 quality += quality_profile(there, directions, work.study.seed)
                 cosines += cosine_rows(there.explicit, directions, work.study.seed)
                 done(i + 1)
-        floors = {}
-        twins = _twins(work, name)
-        for place, (statistic, judged_on) in enumerate(
-            [(IMPLICIT, texts.implicit.select(split="test")), (REAL_WORLD, texts.real_world)]
-        ):
-            recorded = [(twin, sets[place]) for twin, sets in twins]
-            floors[statistic] = floor_scores(texts.explicit.data, judged_on.data, recorded)
-            quality += floor_rows(name, CLAIM_POSITION, statistic, judged_on.data, floors[statistic], work.study.seed)
+        judged, floor_table = _judged(work, plan, name, texts)
+        quality += floor_table
         directions = work.directions(name, CLAIM_POSITION)
         foils, intensity = (recorded_texts(folder / kind, explicit) for kind in ("foils", "intensity"))
         quality += foil_rows(explicit, texts.implicit, foils, directions, work.study.seed)
         quality += intensity_rows(intensity, directions, explicit.data, seed=work.study.seed)
+        external = judged.get(EXTERNAL)
+        if external is not None:
+            quality += _external_rows(external.texts, directions, work.study.seed)
         table = work.folder / "emotion_vectors" / f"{slug(name)}_quality.parquet"
         write_table(table, measures_table(quality))
         cosine_table = work.folder / "emotion_vectors" / f"{slug(name)}_cosines.parquet"
@@ -101,13 +117,46 @@ class JudgeDirections:
         evidence = (table.relative_to(work.folder).as_posix(),)
         claims = []
         for emotion in directions.emotions:
-            of_emotion = [floor for floor in floors[IMPLICIT] if floor.emotion == emotion]
-            claims.append(_separability(work, name, emotion, texts, directions, of_emotion, evidence))
+            why = why_untested(work, emotion, IMPLICIT_TEXTS)
+            claims.append(
+                _separability(work, name, "rq1.separability", emotion, judged[IMPLICIT], directions, why, evidence)
+            )
             claims.append(_stability(work, name, emotion, texts.explicit, directions, evidence))
+            if external is not None:
+                why = why_untested(work, emotion) or too_few(external.texts, emotion)
+                claims.append(_separability(work, name, "rq1.external", emotion, external, directions, why, evidence))
         return Measures(files=[table, cosine_table], claims=claims)
 
 
-def _twins(work: Workshop, name: str) -> list[tuple[UntrainedTwin, list[Activations]]]:
+def _judged(
+    work: Workshop, plan: QualityPlan, name: str, texts: EvaluationTexts
+) -> tuple[dict[str, _Judged], list[Measure]]:
+    """What floors are judged on beside the directions, and the floors' rows."""
+    sets = {IMPLICIT: texts.implicit.select(split="test"), REAL_WORLD: texts.real_world}
+    if plan.external is not None:
+        sets[EXTERNAL] = recorded_external(work, plan, name, texts.explicit)
+    twins, judged, rows = _twins(work, plan, name), {}, []
+    for place, (statistic, on) in enumerate(sets.items()):
+        floors = floor_scores(texts.explicit.data, on.data, [(twin, own[place]) for twin, own in twins])
+        if statistic == EXTERNAL:
+            floors = [floor for floor in floors if too_few(on, floor.emotion) is None]
+        judged[statistic] = _Judged(statistic, on, floors)
+        rows += floor_rows(name, CLAIM_POSITION, statistic, on.data, floors, work.study.seed)
+    return judged, rows
+
+
+def _external_rows(texts: Activations, directions: DirectionSet, seed: int) -> list[Measure]:
+    """AUROC on the user's texts over all layers, of emotions that have enough of them."""
+    return [
+        detection_row(texts, directions, emotion, row, kind, EXTERNAL, seed)
+        for emotion in directions.emotions
+        if too_few(texts, emotion) is None
+        for row in range(directions.n_layers + 1)
+        for kind in ("specific", "probe")
+    ]
+
+
+def _twins(work: Workshop, plan: QualityPlan, name: str) -> list[tuple[UntrainedTwin, list[Activations]]]:
     """Each untrained twin, and its activations of the texts that floors are judged on."""
     found = []
     for twin in twin_names(work.study, name):
@@ -115,29 +164,33 @@ def _twins(work: Workshop, name: str) -> list[tuple[UntrainedTwin, list[Activati
         explicit = work.activations(twin)
         implicit, real_world = (recorded_texts(folder / kind, explicit) for kind in ("implicit", "real_world"))
         untrained = UntrainedTwin(explicit, implicit, CLAIM_POSITION)
-        found.append((untrained, [implicit.select(split="test"), real_world]))
+        external = recorded_external(work, plan, twin, explicit)
+        found.append((untrained, [implicit.select(split="test"), real_world, external]))
     return found
 
 
 def _separability(
     work: Workshop,
     name: str,
+    claim: str,
     emotion: str,
-    texts: EvaluationTexts,
+    judged: _Judged,
     directions: DirectionSet,
-    floors: Sequence[FloorScores],
+    why: str | None,
     evidence: tuple[str, ...],
 ) -> Claim:
-    if why := why_untested(work, emotion, IMPLICIT_TEXTS):
-        return untested("rq1.separability", model_label(name), emotion, IMPLICIT, why)
-    layer, seed = directions.chosen_layer[emotion], work.study.seed
-    test = texts.implicit.select(split="test")
-    scores, embedding = (project(test, directions, emotion, "specific", row) for row in (layer + 1, 0))
+    """That a direction tells the emotion's texts from the others better than every floor; `why` says why not."""
+    if why is not None:
+        return untested(claim, model_label(name), emotion, judged.statistic, why)
+    layer, seed, texts = directions.chosen_layer[emotion], work.study.seed, judged.texts
+    scores, embedding = (project(texts, directions, emotion, "specific", row) for row in (layer + 1, 0))
     simpler: dict[str, list[FloatArray]] = {"embedding": [embedding]}
-    for floor in floors:
-        simpler.setdefault(floor.name, []).append(floor.scores)
+    for floor in judged.floors:
+        if floor.emotion == emotion:
+            simpler.setdefault(floor.name, []).append(floor.scores)
     return separability_claim(
-        scores, test.data, emotion, simpler, effect=work.plan(EffectsOfInterest).separability, seed=seed,
+        scores, texts.data, emotion, simpler, effect=work.plan(EffectsOfInterest).separability, seed=seed, id=claim,
+        statistic=judged.statistic, unit="texts" if judged.statistic == EXTERNAL else "scenarios",
         model=model_label(name), layer=layer, evidence=evidence,
     )  # fmt: skip
 
@@ -153,26 +206,17 @@ def separability_claim(
     n_draws: int = CLAIM_BOOTSTRAP,
     **fields: Any,
 ) -> Claim:
-    """`rq1.separability` from (n,) scores of texts and those of each floor; `fields` are the claim's others."""
-    found = judged_scores(scores, data, emotion, n_bootstrap=n_draws, n_permutations=CLAIM_PERMUTATIONS, seed=seed)
+    """That (n,) scores of texts tell the emotion's from the others better than each floor's scores do; `fields` are the
+    claim's others."""
+    found = judged_scores(scores, data, emotion, seed, n_bootstrap=n_draws, n_permutations=CLAIM_PERMUTATIONS)
     rivals = gain_over_floors(scores, data, emotion, floors, n_draws=n_draws, seed=seed)
     rivals.append(
         null_from("permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)
     )
     return Claim.beside(
-        rivals,
-        id="rq1.separability",
-        question="RQ1",
-        emotion=emotion,
-        statistic=IMPLICIT,
-        value=found.value,
-        ci95=(found.interval.low, found.interval.high),
-        ceiling=1.0,
-        n_unique=found.n_groups,
-        unit="scenarios",
-        effect_of_interest=effect,
-        **fields,
-    )
+        rivals, question="RQ1", emotion=emotion, value=found.value, ci95=(found.interval.low, found.interval.high),
+        ceiling=1.0, n_unique=found.n_groups, effect_of_interest=effect, **fields,
+    )  # fmt: skip
 
 
 def _stability(

@@ -70,14 +70,14 @@ class EffectsOfInterest(AnalysisPlan):
 
     separability: Effect = 0.1
     """AUROC on implicit texts."""
-    stability: Effect = 0.3
+    stability: Effect = 0.35
     """Split-half cosine."""
     steering: Effect = 6.0
     """Slope of own word-set log-odds, in nats per unit of dose: at a dose of .2 odds that are 3.3 times as high."""
 
     shared: Effect = 0.2
     """Corrected overlap S* of one model's mapped subspace with another's own."""
-    alignment: Effect = 0.1
+    alignment: Effect = 0.12
     """Cosine of a mapped direction with the model's own."""
     transfer: Effect = 0.1
     """AUROC of a mapped direction on implicit texts."""

@@ -15,6 +15,9 @@ from emotion_circuits.engine import load_verified as load
 from emotion_circuits.models import LoadedModel, ModelName
 from emotion_circuits.prompts import CLAIMS, Bank, lacking
 
+CLAIM_POSITION = "mean"
+"""Where claims read texts."""
+
 
 def no_progress(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
     """Show nothing."""

@@ -30,6 +30,7 @@ from emotion_circuits.statistics import (
 
 IMPLICIT = "AUROC on implicit texts"
 REAL_WORLD = "AUROC on real-world texts"
+EXTERNAL = "AUROC on external texts"
 # Shorter than this share of the residual norm is what rounding leaves of texts that do not differ at a position, such
 # as one final mark before any token has seen another.
 NO_DIRECTION = 1e-6
@@ -199,6 +200,7 @@ def _row(directions: DirectionSet, emotion: str, layer: int, kind: str, statisti
 def detection_row(
     texts: Activations, d: DirectionSet, emotion: str, row: int, kind: str, name: str, seed: int
 ) -> Measure:
+    """`detection` as a row of the statistic `name`; NaN where it is undefined."""
     try:
         found = detection(texts, d, emotion, row, kind=kind, seed=seed)
     except MeasurementError:  # no direction there, or no texts: the number is undefined, not chance

@@ -23,6 +23,7 @@ from emotion_circuits.prompts._bank import (
 from emotion_circuits.prompts._build import build
 from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
+from emotion_circuits.prompts._labelled import GO_EMOTIONS, LabelledTexts, read_labelled
 from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._needs import ANALYSES, CLAIMS, DIRECTIONS, IMPLICIT_TEXTS, SHARED, WORDS, lacking
@@ -49,6 +50,7 @@ __all__ = [
     "BRIDGE",
     "CLAIMS",
     "DIRECTIONS",
+    "GO_EMOTIONS",
     "IMPLICIT_TEXTS",
     "NEUTRAL",
     "OWN_SUFFIXES",
@@ -65,6 +67,7 @@ __all__ = [
     "EmotionWord",
     "Finding",
     "GenericText",
+    "LabelledTexts",
     "Lexicon",
     "Measure",
     "Row",
@@ -87,6 +90,7 @@ __all__ = [
     "mark",
     "neutral_first",
     "read_dataset",
+    "read_labelled",
     "read_rows",
     "unmark",
     "validate",

@@ -22,7 +22,7 @@ def exact_duplicates(dataset: Dataset) -> tuple[Pair, ...]:
     """Texts that are equal but for case and spaces, each paired with the first of its kind."""
     seen: defaultdict[str, list[int]] = defaultdict(list)
     for index, text in enumerate(dataset):
-        seen[_normal(text.text)].append(index)
+        seen[plain_form(text.text)].append(index)
     return tuple(Pair(first, later, 1.0) for first, *others in seen.values() for later in others)
 
 
@@ -32,7 +32,7 @@ def near_duplicates(dataset: Dataset, threshold: float = NEAR) -> tuple[Pair, ..
     import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
-    texts = [_normal(text.text) for text in dataset]
+    texts = [plain_form(text.text) for text in dataset]
     if not any(len(text) >= 5 for text in texts):
         return ()
     grams = CountVectorizer(analyzer="char", ngram_range=(5, 5), binary=True, lowercase=False).fit_transform(texts)
@@ -50,5 +50,6 @@ def near_duplicates(dataset: Dataset, threshold: float = NEAR) -> tuple[Pair, ..
     )
 
 
-def _normal(text: str) -> str:
+def plain_form(text: str) -> str:
+    """A text without what does not tell it from another: case, and how its words are spaced."""
     return " ".join(text.lower().split())

@@ -28,7 +28,7 @@ PAIR_COSINE = "cosine of a pair's difference with the others' mean"
 ACCURACY = "nearest-centroid accuracy, held out by scenario"
 _TEXTS = {
     AUROC_IMPLICIT: "implicit", "AUROC on real-world texts": "real-world",
-    "AUROC on explicit test texts, held out": "explicit",
+    "AUROC on external texts": "external", "AUROC on explicit test texts, held out": "explicit",
 }  # fmt: skip
 _NULL = "the grey band holds 95 % of the null (labels permuted within scenarios)"
 
@@ -126,9 +126,9 @@ def _by_texts(model: ModelResults) -> Iterator[Section]:
     yield pictured(
         model, "auroc_by_texts", "On which texts does the direction work?",
         Chart(tuple(panels), tuple(_TEXTS[s] for s in found), 1.6, 1.15),
-        f"AUROC at position {CLAIM_POSITION!r} on three kinds of text, mean differences (coloured, shaded 95 % "
+        f"AUROC at position {CLAIM_POSITION!r} on each kind of text, mean differences (coloured, shaded 95 % "
         "interval) beside logistic probes (thin) and the floors on the same texts: explicit texts name the emotion, so "
-        "that row only describes.",
+        "that row only describes; external ones are labelled texts that the study was given.",
     )  # fmt: skip
 
 

@@ -110,7 +110,8 @@ def separability(rng: Rng, effect: float) -> Claim:
     own, embedding, words, untrained = _scores(rng, groups, positive, (FLOOR + effect, FLOOR, 0.5, 0.5))
     floors = {"embedding": [embedding], "bag_of_words": [words], "untrained": [untrained]}
     return separability_claim(
-        own, data, emotion, floors, effect=EFFECTS.separability, seed=_seed(rng), n_draws=DRAWS, model="simulated",
+        own, data, emotion, floors, effect=EFFECTS.separability, seed=_seed(rng), n_draws=DRAWS, id="rq1.separability",
+        statistic="AUROC", unit="scenarios", model="simulated",
         layer=0, evidence=(),
     )  # fmt: skip
 

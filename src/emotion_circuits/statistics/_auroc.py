@@ -79,7 +79,9 @@ class _Table(NamedTuple):
     def auroc(self, weights: FloatArray) -> FloatArray:
         """(B,) AUROC when group g is drawn weights[b, g] times; a draw without a class takes another draw's value."""
         pairs = (weights @ self.positives) * (weights @ self.negatives)
-        wins = np.einsum("bg,bg->b", weights @ self.wins, weights)
+        # Where every text stands alone a group has one class only, and three quarters of the products are of zeros.
+        own, other = np.flatnonzero(self.positives), np.flatnonzero(self.negatives)
+        wins = np.einsum("bg,bg->b", weights[:, own] @ self.wins[np.ix_(own, other)], weights[:, other])
         values: FloatArray = np.full(len(weights), np.nan)
         defined = pairs > 0
         values[defined] = wins[defined] / pairs[defined]
@@ -226,13 +228,16 @@ def _table(scores: FloatArray, positive: BoolArray, codes: npt.NDArray[np.intp])
     n_groups = int(codes.max()) + 1
     membership = np.eye(n_groups)[codes]
     of_positives, of_negatives = membership[positive], membership[~positive]
-    high, low = scores[positive], scores[~positive]
+    high, low, alone = scores[positive], scores[~positive], n_groups == len(scores)
     wins = np.zeros((n_groups, n_groups))
     step = batch_length(len(low))
     for start in range(0, len(high), step):  # batches of positives, for memory only
         some = high[start : start + step, None]
         halves = (some > low).astype(np.float64) + 0.5 * (some == low)
-        wins += of_positives[start : start + step].T @ (halves @ of_negatives)
+        if alone:
+            wins[np.ix_(codes[positive][start : start + step], codes[~positive])] = halves
+        else:
+            wins += of_positives[start : start + step].T @ (halves @ of_negatives)
     table = _Table(wins, of_positives.sum(axis=0), of_negatives.sum(axis=0))
     if (table.positives > 0).sum() < 2 or (table.negatives > 0).sum() < 2:
         raise MeasurementError("An AUROC over groups needs each class in two groups.", found=f"{n_groups} groups")

@@ -136,16 +136,21 @@ def read_study(path: Path) -> Study:
 
 def _beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The files that a study names, from its folder; what is no path is left for the checks of the values."""
+
+    def from_folder(path: str) -> str:
+        return os.path.normpath(folder / Path(path).expanduser())
+
     found: dict[str, Any] = {}
     for key, ends in (("emotions", OWN_SUFFIXES), ("analyses", (".py",))):
         given = values.get(key)
         several = given if isinstance(given, list) else [given]
         if any(isinstance(one, str) and one.lower().endswith(ends) for one in several):
             found[key] = [
-                os.path.normpath(folder / Path(one).expanduser())
-                if isinstance(one, str) and one.lower().endswith(ends) else one
-                for one in several
-            ]  # fmt: skip
+                from_folder(one) if isinstance(one, str) and one.lower().endswith(ends) else one for one in several
+            ]
+    quality = values.get("quality")
+    if isinstance(quality, dict) and isinstance(quality.get("external"), str):
+        found["quality"] = quality | {"external": from_folder(quality["external"])}
     return found
 
 
