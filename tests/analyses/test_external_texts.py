@@ -97,7 +97,7 @@ def test_a_planted_emotion_is_supported_and_noise_and_too_few_texts_are_not(judg
     assert own.verdict == "supported", own.why
     assert (own.question, own.statistic, own.unit, own.n_unique) == ("RQ1", EXTERNAL, "texts", 3 * N + FEW)
     assert set(own.floors) == {"bag_of_words", "embedding", "untrained"} and own.effect_of_interest == 0.1
-    assert own.value is not None and own.value > 0.8 > max(own.floors.values()) and own.chance == 0.5
+    assert own.value is not None and own.value > max(own.floors.values()) + 0.05 and own.chance == 0.5
     assert found["anger"].verdict not in ("supported", "not tested"), found["anger"].why
     assert found["apology"].verdict == "not tested"
     assert f"{FEW} texts of apology and {3 * N} of other classes, and the claim needs 20" in found["apology"].why
