@@ -102,7 +102,8 @@ def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) ->
     """How many random circuits a test may take within the plan's budget; by count, so that it is the same anywhere."""
     tokens = sum(len(ids) for side in (outcome.ids_a, outcome.ids_b) for ids in side)
     parameters = sum(p.numel() for block in lm.blocks for p in block.parameters())
-    return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget // (tokens * parameters * len(plan.random_sizes)))))
+    # Not `//`: without a limit that is not a number.
+    return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget / (tokens * parameters * len(plan.random_sizes)))))
 
 
 def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: float, evidence: str, seed: int) -> Claim:
