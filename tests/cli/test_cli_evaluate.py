@@ -54,7 +54,7 @@ def test_bundled_beginnings_as_many_as_asked_for(run, vectors):
     argv = ("generate", *vectors, "--emotion", "anger", "--max-tokens", 1, "--json", "--n-prompts")
     found = json.loads(run(*argv, 10).out)["texts"]
     assert len({row["prompt"] for row in found}) == 10
-    refused(run(*argv, 21), "1 to 20")
+    refused(run(*argv, 61), "1 to 60")
 
 
 def test_what_generate_wrote_is_evaluated(run, written, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from emotion_circuits._files import read_json, read_table
 from emotion_circuits.analyses import _circuits as stage
 from emotion_circuits.analyses import _pairs
+from emotion_circuits.analyses._circuits import affordable_draws
 from emotion_circuits.components import CPR, PairSet, n_circuits, read_depths, read_head_examples
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -87,6 +89,18 @@ def test_the_report_has_sections_of_heads_and_of_circuits(small: Small, undistur
     assert "area under the curve, sizes 0.2, 1" in page
     for name in ("heads", "circuits"):
         assert (undisturbed / "plots" / small.slug / f"{name}.png").is_file()
+
+
+def test_as_many_circuits_are_drawn_as_the_plan_can_pay_for(tiny_gpt2_lm: LoadedModel) -> None:
+    outcome = SimpleNamespace(ids_a=[(1, 2, 3)], ids_b=[(1, 2, 4)])
+    cost = 6 * sum(p.numel() for block in tiny_gpt2_lm.blocks for p in block.parameters()) * len(PLAN.random_sizes)
+
+    def drawn(budget: float, draws: int = 999) -> int:
+        return affordable_draws(tiny_gpt2_lm, outcome, PLAN.model_copy(update={"draws": draws, "budget": budget}))
+
+    assert drawn(float("inf")) == drawn(1e30) == 999
+    assert drawn(50.5 * cost) == 50 and drawn(50.5 * cost, draws=9) == 9
+    assert drawn(0.1 * cost) == 2
 
 
 def test_a_plan_of_components_changes_only_what_reads_it(small: Small) -> None:

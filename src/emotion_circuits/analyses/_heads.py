@@ -48,7 +48,7 @@ class ComponentsPlan(AnalysisPlan):
     along the direction, or nothing."""
     size: float = DECLARED_SIZE
     """Declared size of circuits, a share of all heads and units: one of the curve's."""
-    random_sizes: Several[float] = (0.05, 0.2)
+    random_sizes: Several[float] = (0.05, 0.2, 0.5)
     """Sizes at which random circuits run; CPR is taken over these."""
     draws: Count = 199
     """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 199 are as few

@@ -133,11 +133,12 @@ def transfer(
     """
     from emotion_circuits import prompts
     from emotion_circuits._files import write_table
+    from emotion_circuits.analyses import SteeringPlan
     from emotion_circuits.comparison import PairMeasure, detect, detection_rows, pair_slug, steer, steering_rows
     from emotion_circuits.directions import fit_with_layers, load_activations, load_generic
     from emotion_circuits.engine import load_verified
     from emotion_circuits.geometry import aligner_named
-    from emotion_circuits.interventions import check_doses
+    from emotion_circuits.interventions import balanced_contexts, check_doses
     from emotion_circuits.models import ModelName
     from emotion_circuits.scoring import slot_task
     from emotion_circuits.statistics import rows_table
@@ -158,7 +159,8 @@ def transfer(
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
         lm = load_verified(target.source.model, **model_options.loading(target.source))
-        slots = slot_task(lm, prompts.contexts("test"), store_options.bank.word_sets())
+        few = balanced_contexts(prompts.contexts("test"), SteeringPlan().control_contexts)
+        slots = slot_task(lm, few, store_options.bank.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):
             if i == j:
