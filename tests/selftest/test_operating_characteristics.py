@@ -8,7 +8,7 @@ import pytest
 from emotion_circuits.selftest import DECLARED, Bench, operating_characteristics
 from emotion_circuits.selftest import _checks_operating as checks
 from emotion_circuits.selftest import _operating as simulated
-from emotion_circuits.statistics import judge
+from emotion_circuits.statistics import judge, simulated_rates
 
 FAST = ("rq3.steering", "rq4.circuit", "rq5.transfer")
 
@@ -36,6 +36,19 @@ def test_rates_are_shares_of_studies_and_a_seed_gives_them_again() -> None:
     assert all(rate.low <= rate.rate <= rate.high and rate.n_studies == 20 for rate in rates)
     assert rates == operating_characteristics("rq3.steering", 0.83, n_studies=20)
     assert rates != operating_characteristics("rq3.steering", 0.83, n_studies=20, seed=1)
+
+
+def test_the_rates_that_reports_print_are_those_of_the_rule() -> None:
+    """Of claims that are simulated in milliseconds: within what chance allows of the file's."""
+    known = {(rate.id, rate.multiple): rate for rate in simulated_rates()}
+    assert {id for id, _ in known} == set(DECLARED) and len(known) == 4 * len(DECLARED)
+    for id, declared in DECLARED.items():
+        assert known[id, 1.0].effect == declared.effect and known[id, 1.0].rate >= declared.power
+        assert known[id, 0.0].low <= 0.05 and known[id, 0.0].n_studies >= 400
+    for id in FAST:
+        for multiple in (0.0, 1.0):
+            [again] = [r for r in operating_characteristics(id, multiple, n_studies=60) if r.verdict == "supported"]
+            assert again.low <= known[id, multiple].high and known[id, multiple].low <= again.high, (id, multiple)
 
 
 def test_the_rule_passes(bench: Bench) -> None:

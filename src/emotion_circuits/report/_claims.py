@@ -16,6 +16,7 @@ from emotion_circuits.report._words import (
     claim_short,
     floor_name,
     ids_of,
+    power_sentence,
     question_of,
     verdict_sentence,
 )
@@ -88,7 +89,8 @@ def question_sections(question: str, place: int, claims: Sequence[Claim], result
     for identifier in ids_of(claims):
         own = [c for c in claims if c.id == identifier]
         items = "".join(f"<li>{badge(v)} {escape(text)}</li>" for v, text in cases(own))
-        parts: list[str | Picture] = [paragraph(claim_meaning(identifier)), f'<ul class="cases">{items}</ul>']
+        meaning = " ".join(filter(None, (claim_meaning(identifier), power_sentence(own))))
+        parts: list[str | Picture] = [paragraph(meaning), f'<ul class="cases">{items}</ul>']
         name = claim_short(identifier).capitalize()
         if any(c.value is not None for c in own):
             drawing = forest(own, results.looks)

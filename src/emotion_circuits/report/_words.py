@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emotion_circuits.statistics import Claim, Verdict
+from emotion_circuits.statistics import Claim, SimulatedRate, Verdict, simulated_rates
 
 VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "underpowered", "not tested")
 
@@ -136,6 +136,25 @@ def claim_meaning(identifier: str) -> str:
 def floor_name(name: str) -> str:
     """A floor's name in words."""
     return name.replace("_", " ")
+
+
+def power_sentence(claims: Sequence[Claim]) -> str:
+    """How often such a claim is supported in simulated studies, where nothing is and where a gain of interest is; empty
+    where that was not simulated."""
+    wanted = {(c.id, c.effect_of_interest) for c in claims if c.effect_of_interest is not None}
+    rates = {r.multiple: r for r in simulated_rates() if (r.id, effect_of(r)) in wanted}
+    if not {0.0, 1.0} <= rates.keys():
+        return ""
+    false, found = rates[0.0], rates[1.0]
+    return (
+        f"In simulated studies of the default size a gain of {found.effect:g} was supported in {found.rate:.0%}, "
+        f"no gain in {false.rate:.1%} ({found.n_studies:,} studies each)."
+    )
+
+
+def effect_of(rate: SimulatedRate) -> float:
+    """The effect of interest that a simulation's multiples are of."""
+    return next(r.effect for r in simulated_rates() if r.id == rate.id and r.multiple == 1)
 
 
 def question_of(name: str) -> Question:

@@ -32,6 +32,7 @@ from ._resampling import (
     substream,
     weighted_bootstrap,
 )
+from ._simulated import SimulatedRate, simulated_rates
 from ._split_half import SplitHalfResult, spearman_brown, split_half_cosine, split_half_from_gram
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "PermutationResult",
     "Rival",
     "SequentialResult",
+    "SimulatedRate",
     "SplitHalfResult",
     "Verdict",
     "WeightedAuroc",
@@ -76,6 +78,7 @@ __all__ = [
     "sequential_p",
     "sign_flip_map",
     "sign_flip_test",
+    "simulated_rates",
     "smallest_auroc",
     "smallest_from_se",
     "smallest_mean",
