@@ -26,7 +26,7 @@ from emotion_circuits.components import (
     rankings_by,
 )
 from emotion_circuits.models import LoadedModel, model_label
-from emotion_circuits.statistics import Claim, null_from, untested, weighted_bootstrap
+from emotion_circuits.statistics import Claim, null_drawn, untested, weighted_bootstrap
 
 FloatArray = NDArray[np.float64]
 GENERIC_TEXTS = 128
@@ -122,10 +122,7 @@ def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: flo
     own = weighted_bootstrap(lambda weights: found.area(found.weighted(found.kept, weights)), n, seed=seed)
     over = weighted_bootstrap(gain, n, seed=seed)
     areas = found.area(found.random_curves)
-    mean, high = float(areas.mean()), float(np.quantile(areas, 0.975))
-    null = null_from("random circuits", mean, high, beyond.p, beyond.n_drawn, over.interval, paired=True)
-    if beyond.n_exceeding >= exceeding:  # more draws would change nothing
-        null = null._replace(smallest_p=None)
+    null = null_drawn("random circuits", areas, beyond, exceeding, over.interval, paired=True)
     return Claim.beside(
         [null],
         id="rq4.circuit",

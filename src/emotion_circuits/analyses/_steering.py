@@ -44,7 +44,7 @@ from emotion_circuits.statistics import (
     SequentialResult,
     grouped_bootstrap,
     measures_table,
-    null_from,
+    null_drawn,
     untested,
 )
 
@@ -214,9 +214,7 @@ def control_null(controls: ControlSlopes, test: SequentialResult, emotion: str, 
     """Controls of one kind as a null of the slope. They come as ±v: their mean slope is 0 in every context, so the
     gain's interval is the value's."""
     slopes = controls.for_emotion(emotion)
-    high = float(np.quantile(slopes, 0.975))
-    null = null_from(f"{controls.kind} directions", 0.0, high, test.p, test.n_drawn, boot.interval)
-    return null._replace(smallest_p=None) if test.n_exceeding >= ENOUGH_CONTROLS else null
+    return null_drawn(f"{controls.kind} directions", slopes, test, ENOUGH_CONTROLS, boot.interval)
 
 
 def _controls_frame(name: str, emotions: tuple[str, ...], choice: Choice, controls: list[ControlSlopes]) -> Any:

@@ -9,9 +9,9 @@ from emotion_circuits import prompts
 from emotion_circuits._files import read_table, write_table, write_text
 from emotion_circuits.analyses._analysis import Measures, analysis
 from emotion_circuits.analyses._steering import controls_of
-from emotion_circuits.analyses._sweep import SteeringPlan, read_choice
+from emotion_circuits.analyses._sweep import SteeringPlan, openings, read_choice
 from emotion_circuits.analyses._work import Workshop, patching_path
-from emotion_circuits.interventions import Controls, balanced_contexts, text_arms
+from emotion_circuits.interventions import Controls, balanced_contexts, both_signs, text_arms
 from emotion_circuits.scoring import Setting, evaluate_texts, make_scorer, stored_perplexities
 
 SCORERS = ("markers", "vader", "offline")
@@ -31,14 +31,14 @@ class WriteAndScore:
         directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
         few = balanced_contexts(prompts.contexts("test"), plan.control_contexts)
-        openings = [c.text for c in few if c.slot == "opening"]
+        beginnings = [c.text for c in openings(few)]
         source = controls_of(work, name, lm, directions)
         random = best_random(work, name, source, choice.layer)
-        n_texts = len(openings) * (1 + 3 * len(random))
+        n_texts = len(beginnings) * (1 + 3 * len(random))
         with work.progress(f"{name}: text", n_texts) as done:
             requests = {own.name: own.request for own in work.bank.classes if own.request}
             texts = text_arms(
-                lm, directions, openings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done
+                lm, directions, beginnings, choice, random, requests, max_tokens=plan.text_tokens, on_rows=done
             )
         evaluation = evaluate_texts(
             texts,
@@ -58,6 +58,6 @@ def best_random(work: Workshop, name: str, source: Controls, layer: int) -> dict
     found = found[found["kind"] == "covariance"]
     n = -(-work.plan(SteeringPlan).covariance_controls // 2)
     units = source.units("covariance", layer, n, "", work.study.seed)
-    both = np.stack([units, -units], axis=1).reshape(-1, units.shape[1])  # in the order of the table
+    both = both_signs(units)  # in the order of the table
     slopes = {str(emotion): own["slope"].to_numpy() for emotion, own in found.groupby("emotion", sort=False)}
     return {emotion: both[int(own.argmax())] for emotion, own in slopes.items()}

@@ -192,24 +192,17 @@ def align_pair(
         layers = _aligned(a, b, chosen_a, chosen_b, TEST, new, n_draws, n_bootstrap, seed, n_jobs)
         step()
         trained = _contrasts(aligner, a, b, row_a, row_b)
-
-        def gains_over(others: Sequence[Arm]) -> tuple[GainResult, ...]:
-            contrasts = [arm.contrasts for arm in others]
-            return tuple(
-                cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
-                for emotion in (*trained.emotions, None)
-            )
-
         floors = {"untrained": arms} | ({"embedding": (embedding,)} if embedding else {})
         shared = _shared(aligner, a, b, row_a, row_b, max(n_draws, 99), n_bootstrap, seed)
         own = _overlap_of_weights(aligner, a, b, row_a, row_b)
         shared_floors = tuple(_shared_floor(name, own, some, shared, seed) for name, some in floors.items())
+        over_embedding = _gains(trained, [embedding], n_bootstrap, seed) if embedding else ()
         step()
         return PairAlignment(
             a=a, b=b, method=method, fit_set=a.fit.data.name.removeprefix("fit-"), rows_a=chosen_a, rows_b=chosen_b,
-            row_a=row_a, row_b=row_b, development=development, layers=layers, arms=arms, gains=gains_over(arms),
-            over_embedding=gains_over([embedding]) if embedding else (), embedding=embedding, shared=shared,
-            shared_floors=shared_floors, aligner=aligner,
+            row_a=row_a, row_b=row_b, development=development, layers=layers, arms=arms,
+            gains=_gains(trained, arms, n_bootstrap, seed), over_embedding=over_embedding, embedding=embedding,
+            shared=shared, shared_floors=shared_floors, aligner=aligner,
         )  # fmt: skip
 
 
@@ -294,6 +287,15 @@ def _overlap_of_weights(aligner: Aligner, a: Side, b: Side, row_a: int, row_b: i
     estimator = BetweenClassSubspace(n_components=k)
     found = resampled_overlaps((estimator, tables[0]), (estimator, tables[1]), (k,))
     return lambda weights: found(weights)[:, 0]
+
+
+def _gains(trained: MappedContrasts, others: Sequence[Arm], n_bootstrap: int, seed: int) -> tuple[GainResult, ...]:
+    """Per emotion and, last, of their mean."""
+    contrasts = [arm.contrasts for arm in others]
+    return tuple(
+        cosine_gain(trained, contrasts, emotion=emotion, n_draws=n_bootstrap, seed=seed)
+        for emotion in (*trained.emotions, None)
+    )
 
 
 def _shared_floor(name: str, own: Resampled, arms: Sequence[Arm], shared: OverlapResult, seed: int) -> Rival:

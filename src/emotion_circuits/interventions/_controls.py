@@ -175,6 +175,12 @@ def slopes(log_odds: ArrayLike, dose: float) -> FloatArray:
     return result
 
 
+def both_signs(values: FloatArray) -> FloatArray:
+    """(2n, …) v, −v, w, −w, … of (n, …) vectors or their slopes."""
+    result: FloatArray = np.stack([values, -values], axis=1).reshape(-1, *values.shape[1:])
+    return result
+
+
 class ControlSlopes(NamedTuple):
     """Slopes of control directions: kind, classes, and (controls, contexts, classes) in nats per unit of dose.
 
@@ -235,7 +241,7 @@ def control_slopes(
     for k, start in enumerate(range(0, len(units), CONTROLS_AT_ONCE)):
         some = partial(outcomes, units[start : start + CONTROLS_AT_ONCE])
         found = (some() if parts is None else parts.kept(f"{kind}-{k}", some))["slopes"]
-        made.append(np.stack([found, -found], axis=1).reshape(-1, *found.shape[1:]))
+        made.append(both_signs(found))
         if observed and all(
             sum((part[:, :, slots.column(e)].mean(axis=1) >= value).sum() for part in made) >= ENOUGH_CONTROLS
             for e, value in observed.items()

@@ -25,6 +25,7 @@ from emotion_circuits.analyses import (
     separability_claim,
 )
 from emotion_circuits.components import SIZES, Circuits, DrawnCurves, Faithfulness
+from emotion_circuits.directions import gain_over_floors
 from emotion_circuits.geometry import (
     BetweenClassSubspace,
     MappedContrasts,
@@ -34,8 +35,8 @@ from emotion_circuits.geometry import (
     cosine_gain,
     resampled_overlaps,
 )
-from emotion_circuits.interventions import ControlSlopes
-from emotion_circuits.prompts import bank, contexts
+from emotion_circuits.interventions import ControlSlopes, both_signs
+from emotion_circuits.prompts import Dataset, bank, contexts
 from emotion_circuits.statistics import (
     Claim,
     Rival,
@@ -49,7 +50,6 @@ from emotion_circuits.statistics import (
     paired_gain,
     sequential_p,
     split_half_cosine,
-    weighted_auroc,
 )
 
 FloatArray = NDArray[np.float64]
@@ -102,11 +102,16 @@ def _scores(
     return np.asarray(np.sqrt(0.5) * noise[:1] + np.sqrt(0.5) * noise[1:] + shift[:, None] * positive)
 
 
-def separability(rng: Rng, effect: float) -> Claim:
-    """Scores of the implicit test texts, the embedding the strongest floor."""
+def _implicit_test() -> tuple[Dataset, str, NDArray[np.intp], NDArray[np.bool_]]:
+    """The implicit test texts, an emotion, and each text's scenario and whether it is the emotion's."""
     data, emotion = bank().implicit().select(split="test"), bank().emotions[0]
     groups = np.unique([t.scenario for t in data], return_inverse=True)[1]
-    positive = np.array([t.emotion == emotion for t in data])
+    return data, emotion, groups, np.array([t.emotion == emotion for t in data])
+
+
+def separability(rng: Rng, effect: float) -> Claim:
+    """Scores of the implicit test texts, the embedding the strongest floor."""
+    data, emotion, groups, positive = _implicit_test()
     own, embedding, words, untrained = _scores(rng, groups, positive, (FLOOR + effect, FLOOR, 0.5, 0.5))
     floors = {"embedding": [embedding], "bag_of_words": [words], "untrained": [untrained]}
     return separability_claim(
@@ -145,7 +150,7 @@ def steering(rng: Rng, effect: float) -> Claim:
         ("shuffled-label", SPREADS.control, STEERING.shuffled_controls),
     ):
         means = rng.normal(scale=spread, size=drawn // 2) + rng.normal(scale=SPREADS.slope / few**0.5, size=drawn // 2)
-        both = np.stack([means, -means], axis=1).reshape(-1, 1, 1)
+        both = both_signs(means[:, None, None])
         controls = ControlSlopes(kind, ("own",), both)
         nulls.append(control_null(controls, controls.beyond("own", float(slopes[:few].mean())), "own", boot))
     return _claim("rq3.steering", nulls, boot.value, boot.interval[:2], EFFECTS.steering, n, perplexity_ratio=1.0)
@@ -213,22 +218,16 @@ def alignment(rng: Rng, effect: float) -> Claim:
 
 def transfer(rng: Rng, effect: float) -> Claim:
     """Scores of implicit test texts along a mapped direction, one mapped between embeddings, and shuffled maps'."""
-    n = len(bank().implicit().select(split="test").scenarios)
-    groups, positive = np.repeat(np.arange(n), 4), np.tile([True, False, False, False], n)
+    data, emotion, groups, positive = _implicit_test()
     own, embedding, untrained = _scores(rng, groups, positive, (FLOOR + effect, FLOOR, 0.5))
     seed = _seed(rng)
     found = grouped_auroc(own, positive, groups, n_bootstrap=DRAWS, n_permutations=2, seed=seed)
-    rivals = [null_of("shuffled maps", found.value, rng.normal(0.5, 0.06, NULL_DRAWS), found.interval)]
-    value = weighted_auroc(own, positive, groups)
-    for name, scores in (("embedding", embedding), ("untrained", untrained)):
-        floor = weighted_auroc(scores, positive, groups)
-
-        def gain(weights: FloatArray, floor: Callable[[FloatArray], object] = floor.of_weights) -> FloatArray:
-            return np.asarray(np.asarray(value.of_weights(weights)) - np.asarray(floor(weights)))
-
-        level = float(np.asarray(floor.of_weights(np.ones((1, n))))[0])
-        rivals.append(floor_of(name, level, paired_gain(gain, n, n_draws=DRAWS, seed=seed)))
-    return _claim("rq5.transfer", rivals, found.value, found.interval[:2], EFFECTS.transfer, n)
+    floors = {"embedding": [embedding], "untrained": [untrained]}
+    rivals = [
+        null_of("shuffled maps", found.value, rng.normal(0.5, 0.06, NULL_DRAWS), found.interval),
+        *gain_over_floors(own, data, emotion, floors, n_draws=DRAWS, seed=seed),
+    ]
+    return _claim("rq5.transfer", rivals, found.value, found.interval[:2], EFFECTS.transfer, found.n_groups)
 
 
 def shared(rng: Rng, effect: float) -> Claim:

@@ -16,7 +16,7 @@ from ._claims import (
     untested,
     write_claims,
 )
-from ._gain import Gain, Rival, floor_of, null_from, null_of, paired_gain
+from ._gain import Gain, Rival, floor_of, null_drawn, null_from, null_of, paired_gain
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table, rows_table
 from ._multiple import benjamini_hochberg, holm
@@ -69,6 +69,7 @@ __all__ = [
     "judge",
     "max_t",
     "measures_table",
+    "null_drawn",
     "null_from",
     "null_of",
     "paired_gain",

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._permutation import exceedance_p
+from ._permutation import SequentialResult, exceedance_p
 from ._resampling import ROUNDING, FloatArray, Interval, Seed, WeightStatistic, weighted_bootstrap
 
 
@@ -90,9 +90,12 @@ def null_of(
         interval: of the value; or, if `paired`, of the value minus the null's mean, units resampled together.
     """
     null: FloatArray = np.asarray(draws, dtype=np.float64)
+    return null_from(name, *_mean_and_high(null), exceedance_p(value, null), len(null), interval, paired=paired)
+
+
+def _mean_and_high(null: FloatArray) -> tuple[float, float]:
     # Draws that come in pairs of both signs cancel but for rounding, which must not reach a claim.
-    mean, high = round(float(null.mean()), 12) + 0.0, float(np.quantile(null, 0.975))
-    return null_from(name, mean, high, exceedance_p(value, null), len(null), interval, paired=paired)
+    return round(float(null.mean()), 12) + 0.0, float(np.quantile(null, 0.975))
 
 
 def null_from(
@@ -102,6 +105,18 @@ def null_from(
     """A null from its summary; arguments as for `null_of`."""
     by = 0.0 if paired else mean
     return Rival(name, mean, (interval[0] - by, interval[1] - by), p, high, n_draws, 1 / (n_draws + 1))
+
+
+def null_drawn(
+    name: str, draws: npt.ArrayLike, test: SequentialResult, stop_after: int,
+    interval: tuple[float, float] | Interval, *, paired: bool = False,
+) -> Rival:  # fmt: skip
+    """A null whose draws stop once the answer is plain; arguments as for `null_of`, with the test that `sequential_p`
+    made and where it stops."""
+    null: FloatArray = np.asarray(draws, dtype=np.float64)
+    found = null_from(name, *_mean_and_high(null), test.p, test.n_drawn, interval, paired=paired)
+    # More draws would change nothing.
+    return found._replace(smallest_p=None) if test.n_exceeding >= stop_after else found
 
 
 def floor_of(name: str, level: float, gain: Gain) -> Rival:
