@@ -13,16 +13,13 @@ from torch import Tensor
 from emotion_circuits.components._ablate import GenericValues, generic_values
 from emotion_circuits.components._components import SITE_OF, Component, Kind, Ranking, per_layer, width_of
 from emotion_circuits.components._outcomes import Outcome
-from emotion_circuits.components._runs import put
 from emotion_circuits.engine import (
     DEFAULT_BATCH_TOKENS,
     Batch,
-    Edit,
+    KeptParts,
     Point,
     in_chunks,
     plan_branches,
-    record_tokens,
-    run_from,
 )
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
@@ -159,20 +156,21 @@ def circuit_gaps(
     Raises:
         InputError: means of other points.
     """
-    reached = outcome.layers(lm)
-    points = {Point(SITE_OF[kind], layer): kind for kind in KINDS for layer in reached}
+    points = {Point(SITE_OF[kind], layer): kind for kind in KINDS for layer in outcome.layers(lm)}
     if set(points) - set(means.pool):
         raise InputError("Circuits need the mean values of every head and unit.", next_step="use circuit_means")
+    values = {point: means.mean(point) for point in points}
     distinct, same = _distinct(circuits)
     n_texts = len(outcome.ids_a)
     scores = np.zeros((2, len(distinct), n_texts))
-    entering = Point("resid_pre", 0)
     batches = _prompts_together(lm, outcome, batch_tokens)
     for batch in batches:
         sides = [[i for i, text in enumerate(batch.texts) if text // n_texts == side] for side in range(2)]
         views = [batch.some(own, [batch.texts[i] % n_texts for i in own]) for own in sides]
-        start = record_tokens(lm, batch, [entering])[entering]
-        run = _runner(lm, outcome, batch, start, circuits.rows(distinct), points, means)
+        reads = [outcome.reads(view) for view in views]
+        tokens = None if None in reads else sorted({token for read in reads for token in read or ()})
+        alone = KeptParts(lm, batch, values, read=outcome.read, tokens=tokens)
+        run = _runner(lm, alone, circuits.rows(distinct), points)
         for chosen, states in in_chunks(run, len(distinct), batch_tokens, batch.footprint):
             for side, view in enumerate(views):
                 if view.texts:
@@ -194,34 +192,30 @@ def _prompts_together(lm: LoadedModel, outcome: Outcome, batch_tokens: int) -> t
 
 
 def _distinct(circuits: Circuits) -> tuple[list[int], NDArray[np.int64]]:
-    """The first of each group of equal circuits, and (C,) the number of every circuit's group: at a share of 1 all
-    random circuits are the whole model."""
-    groups: dict[bytes, int] = {}
-    first: list[int] = []
-    same = np.empty(len(circuits), dtype=np.int64)
+    """One of each group of equal circuits, those side by side that have heads in the same layers and about as many
+    units; and (C,) the place of every circuit's group: at a share of 1 all random circuits are the whole model."""
+    one_of: dict[bytes, int] = {}
+    group = []
     for i in range(len(circuits)):
         packed = np.packbits(circuits.heads[i]).tobytes() + np.packbits(circuits.units[i]).tobytes()
-        same[i] = groups.setdefault(packed, len(groups))
-        if same[i] == len(first):
-            first.append(i)
-    return first, same
+        group.append(one_of.setdefault(packed, i))
+    kinds = {i: (circuits.heads[i].any(axis=1).tobytes(), int(circuits.units[i].sum())) for i in one_of.values()}
+    distinct = sorted(kinds, key=lambda i: kinds[i])
+    place = {i: k for k, i in enumerate(distinct)}
+    return distinct, np.array([place[i] for i in group], dtype=np.int64)
 
 
 def _runner(
-    lm: LoadedModel,
-    outcome: Outcome,
-    batch: Batch,
-    start: Tensor,
-    circuits: Circuits,
-    points: Mapping[Point, Kind],
-    means: GenericValues,
+    lm: LoadedModel, alone: KeptParts, circuits: Circuits, points: Mapping[Point, Kind]
 ) -> Callable[[slice], Tensor]:
     def run(chosen: slice) -> Tensor:
         part = circuits.rows(chosen)
-        edits: list[Edit] = []
-        for point, kind in points.items():
-            removed = torch.from_numpy(~part.of(kind)[:, point.layer]).to(lm.device)
-            edits.append(put(point, removed.repeat_interleave(width_of(lm, kind), dim=1), means.mean(point)))
-        return run_from(lm, batch, 0, start, edits, copies=len(part), read=outcome.read)
+        kept = {
+            point: torch.from_numpy(part.of(kind)[:, point.layer])
+            .to(lm.device)
+            .repeat_interleave(width_of(lm, kind), dim=1)
+            for point, kind in points.items()
+        }
+        return alone.run(kept)
 
     return run

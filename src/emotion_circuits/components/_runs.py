@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emotion_circuits.components._components import SITE_OF, Component, Kind, width_of
 from emotion_circuits.components._outcomes import Outcome
-from emotion_circuits.engine import Batch, Edit, Point, forward, hooks, only_blocks
+from emotion_circuits.engine import Batch, Edit, Point, forward, hooks, only_blocks, put
 from emotion_circuits.models import LoadedModel
 
 
@@ -48,27 +48,6 @@ def mask_of(lm: LoadedModel, kind: Kind, layer: int, sets: Sequence[Sequence[Com
             if (component.kind, component.layer) == (kind, layer):
                 mask[i, component.number * size : (component.number + 1) * size] = True
     return mask
-
-
-def put(point: Point, mask: Tensor, values: Tensor) -> Edit:
-    """Replace what a mask marks, in each copy what is its own; all else keeps every bit.
-
-    Args:
-        point: where.
-        mask: (copies, width) bool.
-        values: broadcastable to (copies, rows, tokens, width).
-    """
-
-    def apply(hidden: Tensor, editable: Tensor) -> Tensor:
-        copies = hidden.reshape(len(mask), -1, *hidden.shape[1:])
-        given = values.to(device=hidden.device, dtype=hidden.dtype)
-        changed = torch.where(mask[:, None, None, :], given, copies).reshape(hidden.shape)
-        # The untouched tokens are few: giving them back costs less than a second choice over all values.
-        untouched = (~editable).squeeze(-1)
-        changed[untouched] = hidden[untouched]
-        return changed
-
-    return Edit(point, apply)
 
 
 def edits_for(

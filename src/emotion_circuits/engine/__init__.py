@@ -3,7 +3,7 @@
 from emotion_circuits.engine._attention import Attention, attention_of
 from emotion_circuits.engine._batches import DEFAULT_BATCH_TOKENS, Batch, plan_batches
 from emotion_circuits.engine._branches import plan_branches
-from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, replace
+from emotion_circuits.engine._edits import Edit, ablate_direction, add, at_tokens, put, replace
 from emotion_circuits.engine._generate import (
     ROWS_AT_ONCE,
     Schedule,
@@ -15,6 +15,7 @@ from emotion_circuits.engine._generate import (
 )
 from emotion_circuits.engine._generate_variants import generate_variants
 from emotion_circuits.engine._gradients import Gradients, gradients, pulled_back
+from emotion_circuits.engine._kept_parts import KeptParts
 from emotion_circuits.engine._precision import matmul_precision
 from emotion_circuits.engine._pushes import EMBED, Push, Pushes, added, edits_of, joined, n_variants, point_of
 from emotion_circuits.engine._record import Recording, for_each_batch, record, record_tokens
@@ -37,6 +38,7 @@ __all__ = [
     "CleanPrefix",
     "Edit",
     "Gradients",
+    "KeptParts",
     "Point",
     "PrefixReplay",
     "Push",
@@ -79,6 +81,7 @@ __all__ = [
     "point_of",
     "prompt_values",
     "pulled_back",
+    "put",
     "record",
     "record_tokens",
     "replace",

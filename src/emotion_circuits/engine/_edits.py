@@ -100,3 +100,24 @@ def replace(point: Point, values: Tensor) -> Edit:
         return torch.where(editable, values.to(device=hidden.device, dtype=hidden.dtype), hidden)
 
     return Edit(point, apply)
+
+
+def put(point: Point, mask: Tensor, values: Tensor) -> Edit:
+    """Replace what a mask marks, in each copy what is its own; all else keeps every bit.
+
+    Args:
+        point: where.
+        mask: (copies, width) bool.
+        values: broadcastable to (copies, rows, tokens, width).
+    """
+
+    def apply(hidden: Tensor, editable: Tensor) -> Tensor:
+        copies = hidden.reshape(len(mask), -1, *hidden.shape[1:])
+        given = values.to(device=hidden.device, dtype=hidden.dtype)
+        changed = torch.where(mask[:, None, None, :], given, copies).reshape(hidden.shape)
+        # The untouched tokens are few: giving them back costs less than a second choice over all values.
+        untouched = (~editable).squeeze(-1)
+        changed[untouched] = hidden[untouched]
+        return changed
+
+    return Edit(point, apply)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from emotion_circuits.engine._isolation import all_finite, isolated, kept_layers
@@ -73,13 +73,23 @@ def only_blocks(lm: LoadedModel, start: int = 0, stop: int | None = None) -> Ite
     skipped = [block for layer, block in enumerate(lm.blocks) if not start <= layer < stop]
     with ExitStack() as stack:
         for block in skipped:
-            # Libraries that spread a model over devices put a forward of their own there, as an enclosing block does.
-            if "forward" in vars(block):
-                stack.callback(setattr, block, "forward", block.forward)
-            else:
-                stack.callback(delattr, block, "forward")
-            block.forward = passed
+            stack.enter_context(overridden(block, passed))
         yield
+
+
+@contextmanager
+def overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module compute something else for the duration of the block."""
+    # Libraries that spread a model over devices put a forward of their own there, as an enclosing block does.
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 @contextmanager
@@ -100,12 +110,7 @@ def mlp_only_at(lm: LoadedModel, layer: int, tokens: Tensor) -> Iterator[None]:
         given: Tensor = before(flat[tokens].unsqueeze(0))[0]
         return torch.zeros_like(flat).index_copy(0, tokens, given).reshape(hidden.shape)
 
-    with ExitStack() as stack:
-        if "forward" in vars(mlp):
-            stack.callback(setattr, mlp, "forward", before)
-        else:
-            stack.callback(delattr, mlp, "forward")
-        mlp.forward = some
+    with overridden(mlp, some):
         yield
 
 
@@ -160,4 +165,4 @@ def count_hooks(lm: LoadedModel) -> int:
         for module in lm.hf.modules()
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
-    return int(ours) + sum("forward" in vars(block) for block in lm.blocks)
+    return int(ours) + sum("forward" in vars(module) for module in lm.hf.modules())

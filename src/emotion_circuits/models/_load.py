@@ -82,6 +82,7 @@ def load(
             check_memory(str(name), count_parameters(files), torch_dtype, torch_device)
             hf = _trained(folder, config, family, torch_dtype)
     module = cast(torch.nn.Module, hf)
+    _fuse_activations(module)
     module.requires_grad_(False).eval().to(torch_device)
     if name.seed is None:
         check_finite(folder, module)
@@ -238,6 +239,17 @@ def _untrained(
         parameter.data = parameter.data.to(dtype)
     hf.config.dtype = dtype
     return cast("PreTrainedModel", hf)
+
+
+def _fuse_activations(module: torch.nn.Module) -> None:
+    """Let GPT-2's GELU be one operation of torch's instead of eight: the same function, rounded as often or less, in
+    half the time, which is a sixth of a small model's."""
+    from transformers.activations import GELUTanh, NewGELUActivation
+
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, GELUTanh())
 
 
 def _use_bos(bos: bool | Literal["auto"], name: ModelName, family: Family, tokenizer: PreTrainedTokenizerFast) -> bool:
