@@ -12,6 +12,7 @@ from emotion_circuits.components import (
     Circuits,
     Component,
     Ranking,
+    WordSetOutcome,
     _circuit_draws,
     _circuits,
     circuit_gaps,
@@ -63,13 +64,41 @@ def test_equal_circuits_run_once_and_give_the_same(case, means, monkeypatch):
     heads, units = (rng.random((2, lm.n_layers, n)) < 0.5 for n in (lm.n_heads, lm.d_mlp))
     asked = []
     original = _circuits._runner
-    monkeypatch.setattr(_circuits, "_runner", lambda *given: asked.append(len(given[4])) or original(*given))
+    monkeypatch.setattr(_circuits, "_runner", lambda *given: asked.append(len(given[2])) or original(*given))
     done: list[int] = []
     order = [0, 1, 0, 0, 1]
     gaps = circuit_gaps(lm, outcome, Circuits(heads[order], units[order]), means, on_circuits=done.append)
     assert set(asked) == {2} and sum(done) == 5 * len(asked)
     np.testing.assert_array_equal(gaps, gaps[:2][order])
     assert np.abs(gaps[0] - gaps[1]).min() > 1e-6
+
+
+def test_most_draws_may_run_few_of_the_pairs(case, found, means, monkeypatch):
+    """The first draws run all; the circuit and its random ones are compared on the pairs that all of them ran."""
+    lm, pairs, outcome = case
+    assert len(pairs) > 2
+    few = WordSetOutcome(lm, pairs.at_most(2), prompts.bank().word_sets())
+    monkeypatch.setattr(_circuit_draws, "WITH_ALL_PAIRS", 3)
+    found = replace(found, whole=found.empty + 9 + np.arange(found.empty.size) / 99)  # clear on any pairs
+    some, every = (draw_until_clear(lm, outcome, found, means, few=on, most_draws=5, exceeding=9) for on in (few, None))
+    assert every.found.drawn_on.all() and some.found.drawn_on.tolist() == [True] * 2 + [False] * (len(pairs) - 2)
+    np.testing.assert_allclose(some.found.random[:3], every.found.random[:3], atol=1e-6)
+    np.testing.assert_allclose(some.found.random[3:, ..., :2], every.found.random[3:, ..., :2], atol=5e-5)
+    assert np.isnan(some.found.random[3:, ..., 2:]).all()
+    of_two = replace(
+        every.found, whole=found.whole[:2], empty=found.empty[:2], kept=found.kept[:, :2],
+        random=every.found.random[..., :2],
+    )  # fmt: skip
+    np.testing.assert_allclose(some.found.random_curves, of_two.random_curves, atol=5e-5)
+    null = of_two.area(of_two.random_curves)
+    assert some.beyond.p == pytest.approx((1 + (null >= of_two.area(of_two.curve)).sum()) / 6)
+    row = next(m for m in some.found.measures(n_draws=20) if m.statistic == "CPR")
+    assert row.p == pytest.approx(some.beyond.p) and row.value == pytest.approx(found.area(found.curve))
+    gain = np.full(found.empty.size, 99.0)
+    gain[:2] = -5, 5
+    unclear = replace(found, whole=found.empty + gain)
+    again = draw_until_clear(lm, outcome, unclear, means, few=few, most_draws=5, exceeding=9)
+    assert again.beyond is None or again.found.drawn_on.all(), "an effect that is not clear on two pairs takes all"
 
 
 def drawn_overlaps(a, b, within, n=4000):

@@ -67,7 +67,8 @@ class JoinCircuits:
             emotion = parts[0].emotion
             unit = None if directions is None else directions[emotion].unit
             rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
-            draws = affordable_draws(lm, judging, plan)
+            few = outcome_on(work, lm, parts[1].at_most(plan.drawn_pairs))
+            draws = affordable_draws(lm, few, plan)
             most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes))
             with work.counting(f"{name}: circuits, {emotion}", most) as add:
                 curves = faithfulness(
@@ -76,7 +77,7 @@ class JoinCircuits:
                 )  # fmt: skip
                 found.append(
                     draw_until_clear(
-                        lm, judging, curves, means, most_draws=draws, exceeding=plan.exceeding, seed=seed,
+                        lm, judging, curves, means, few=few, most_draws=draws, exceeding=plan.exceeding, seed=seed,
                         batch_tokens=budget, on_circuits=add,
                     )
                 )  # fmt: skip
@@ -113,7 +114,9 @@ def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: flo
     if beyond is None:
         why = "The whole model's difference between both prompts is not clear, so no circuit can carry it"
         return untested("rq4.circuit", model, found.emotion, statistic, why, n_unique=n, evidence=evidence)
-    mean_curve = found.random.mean(axis=0)
+    over = list(found.areas_over)
+    mean_curve = np.full(found.kept.shape, np.nan)
+    mean_curve[over] = np.nanmean(found.random[:, over], axis=0)  # of the draws that ran a pair
 
     def gain(weights: FloatArray) -> FloatArray:
         # Areas are linear in the curve, so the mean of the random circuits' areas is the area of their mean curve.

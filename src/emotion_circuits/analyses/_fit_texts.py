@@ -26,13 +26,13 @@ class SharingPlan(AnalysisPlan):
     """How many of them."""
     depths: Count = 4
     """How many relative depths of each model are tried, besides `embed`."""
-    untrained_seeds: Several[Seed] = (0, 1, 2, 3, 4)
+    untrained_seeds: Several[Seed] = (0, 1, 2)
     """Seeds of the untrained twins on either side."""
     draws: Annotated[int, Field(ge=99, le=1_000_000)] = 1000
     """Of every null."""
     steered_shuffles: Draws = 20
     """Shuffled maps whose directions are steered with; a band, not a test."""
-    FULL = {"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199}  # noqa: RUF012
+    FULL = {"depths": ALL_LAYERS, "draws": 2000, "steered_shuffles": 199, "untrained_seeds": (0, 1, 2, 3, 4)}  # noqa: RUF012
 
     @field_validator("method")
     @classmethod

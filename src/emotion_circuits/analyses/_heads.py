@@ -53,6 +53,8 @@ class ComponentsPlan(AnalysisPlan):
     draws: Count = 199
     """Random circuits that a CPR is tested with, at most. Each costs a run of all pairs at every size: 199 are as few
     as Holm allows over nine claims."""
+    drawn_pairs: Draws = 12
+    """Pairs that random circuits run, the first twenty of them excepted, which run all."""
     budget: Annotated[float, Field(gt=0)] = 3e12
     """Parameters of all blocks × tokens that the random circuits of one emotion may cost: for a large model fewer than
     `draws` are drawn, but at least two."""
@@ -76,7 +78,7 @@ class ComponentsPlan(AnalysisPlan):
             raise ValueError(f"sizes out of {', '.join(f'{size:g}' for size in below_one)}")
         return sizes
 
-    FULL = {"pairs": ALL_PAIRS, "draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
+    FULL = {"pairs": ALL_PAIRS, "drawn_pairs": ALL_PAIRS, "draws": 999, "dropped": 20, "exact": 20, "budget": math.inf}  # noqa: RUF012
 
 
 @analysis("heads", question="RQ4", command="", needs=("directions",), plan_key="components", reads=("untrained_seeds",))

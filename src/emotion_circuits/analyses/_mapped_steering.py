@@ -38,7 +38,7 @@ class SteerMapped:
         study = work.study
         lm = work.model(target)
         directions = work.directions(target, FIT_POSITION)
-        few = balanced_contexts(prompts.contexts("test"), work.plan(SteeringPlan).control_contexts)
+        few = balanced_contexts(prompts.contexts("test"), work.plan(SteeringPlan).text_contexts)
         slots, _ = where_told(lambda words: slot_task(lm, few, words), work.bank.word_sets())
         dose = read_choice(work.folder / "patching" / f"{slug(target)}_choice.json").dose
         rows = []

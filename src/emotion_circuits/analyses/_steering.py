@@ -74,9 +74,8 @@ class SteerTest:
         contexts = list(prompts.contexts("test"))
         few = balanced_contexts(contexts, plan.control_contexts)
         slots, untold = where_told(lambda words: slot_task(lm, contexts, words), work.bank.word_sets())
-        continuations = continuation_task(
-            lm, openings(few), few_continuations(work.bank, "test", plan.continuations_per_class)
-        )
+        read = openings(balanced_contexts(contexts, plan.text_contexts))
+        continuations = continuation_task(lm, read, few_continuations(work.bank, "test", plan.continuations_per_class))
         table, slopes_table = (patching_path(work, name, f"{what}.parquet") for what in ("steering", "controls"))
         without = joined_reasons(work, untold, prompts.WORDS)
         claims = [untested("rq3.steering", model_label(name), e, WORD_SET, why) for e, why in without.items()]

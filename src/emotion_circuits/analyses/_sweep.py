@@ -65,8 +65,11 @@ class SteeringPlan(AnalysisPlan):
     """Directions of texts with labels shuffled within their scenarios; claims have to beat both kinds."""
     isotropic_controls: Draws = 100
     """Random directions without any preference, for a band beside them."""
-    control_contexts: Draws = 24
-    """Test contexts that controls are tried on, and texts are written after; the slope is measured on all."""
+    control_contexts: Draws = 12
+    """Test contexts that controls are tried on; the slope is measured on all."""
+    text_contexts: Draws = 24
+    """Test contexts that texts are written after, whose openings are read with continuations, and on which mapped
+    directions are steered with."""
     text_tokens: Count = 30
     """Of every continuation that is written."""
 
@@ -85,7 +88,7 @@ class SteeringPlan(AnalysisPlan):
         "development_contexts": 16,
         "covariance_controls": 2000,
         "isotropic_controls": 1000,
-        "shuffled_controls": 1000,
+        "control_contexts": 24,
     }
 
 

@@ -30,7 +30,7 @@ class WriteAndScore:
         lm = work.model(name)
         directions = work.directions(name, plan.position)
         choice = read_choice(patching_path(work, name, "choice.json"))
-        few = balanced_contexts(prompts.contexts("test"), plan.control_contexts)
+        few = balanced_contexts(prompts.contexts("test"), plan.text_contexts)
         beginnings = [c.text for c in openings(few)]
         source = controls_of(work, name, lm, directions)
         random = best_random(work, name, source, choice.layer)

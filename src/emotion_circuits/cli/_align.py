@@ -159,7 +159,7 @@ def transfer(
         implicit = load_activations(base / "implicit")
         directions = fit_with_layers(target, "mean", load_generic(base), implicit=implicit, kinds=("specific",))
         lm = load_verified(target.source.model, **model_options.loading(target.source))
-        few = balanced_contexts(prompts.contexts("test"), SteeringPlan().control_contexts)
+        few = balanced_contexts(prompts.contexts("test"), SteeringPlan().text_contexts)
         slots = slot_task(lm, few, store_options.bank.word_sets())
         two, twins_b = every[j]
         for i, (one, twins_a) in enumerate(every):

@@ -12,7 +12,7 @@ from emotion_circuits.components._ablate import (
 )
 from emotion_circuits.components._attribution import Attribution, attribute
 from emotion_circuits.components._both_screens import BothScreens, both_screens
-from emotion_circuits.components._circuit_draws import DrawnCurves, draw_until_clear
+from emotion_circuits.components._circuit_draws import WITH_ALL_PAIRS, DrawnCurves, draw_until_clear
 from emotion_circuits.components._circuit_overlap import Overlap, circuit_overlap
 from emotion_circuits.components._circuit_study import (
     RANKINGS,
@@ -157,6 +157,7 @@ __all__ = [
     "TEXT_METHODS",
     "UNTRAINED",
     "WAYS",
+    "WITH_ALL_PAIRS",
     "AblationTexts",
     "Agreement",
     "Attribution",

@@ -19,6 +19,8 @@ from emotion_circuits.statistics import SequentialResult, sequential_p
 
 DRAWN_AT_ONCE = 10
 MOST_DRAWS = 999
+WITH_ALL_PAIRS = 20
+"""Draws that run all pairs: they are what a gain over random circuits is measured with, pair by pair."""
 EXCEEDING = 10
 """Random circuits at least as good as the claimed one after which no more are drawn (Besag and Clifford 1991)."""
 
@@ -41,6 +43,7 @@ def draw_until_clear(
     found: Faithfulness,
     means: GenericValues,
     *,
+    few: Outcome | None = None,
     most_draws: int = MOST_DRAWS,
     exceeding: int = EXCEEDING,
     seed: int = 0,
@@ -52,6 +55,9 @@ def draw_until_clear(
 
     Args:
         lm, outcome, means: as `found` was made with.
+        few: the outcome on the first of these pairs, which the circuit is tested on: how much random circuits differ
+            from each other counts more than how many pairs each is measured on. All pairs by default, and where the
+            whole model's difference is not clear on these. The first draws run all pairs in any case.
         found: curves; random circuits that it holds are replaced.
         most_draws: draws at most; p cannot fall below 1/(most_draws + 1).
         exceeding: draws with at least this CPR after which no more are made.
@@ -71,16 +77,28 @@ def draw_until_clear(
     whole = [i for i in found.areas_over if found.sizes[i] == 1]
     at = [i for i in found.areas_over if i not in whole]
     claimed = found.circuits.rows(at)
+    n_pairs = found.whole.size
+    among = np.arange(n_pairs) < (n_pairs if few is None else len(few.pairs))
+    if few is None or not replace(none, whole=found.whole[among], empty=found.empty[among]).tested:
+        few, among = outcome, np.full(n_pairs, True)
     seen: list[FloatArray] = []
 
-    def draw(first: int, count: int) -> FloatArray:
-        drawn = joined_circuits([matched_circuits(claimed, 1, (seed, 8, k)) for k in range(first, first + count)])
-        gaps = circuit_gaps(lm, outcome, drawn, means, batch_tokens=batch_tokens, on_circuits=on_circuits)
-        curves = np.full((count, *found.kept.shape), np.nan)
-        curves[:, at] = gaps.reshape(count, len(claimed), -1)
-        curves[:, whole] = found.kept[whole]
+    def run(numbers: range, on: Outcome) -> None:
+        if not numbers:
+            return
+        drawn = joined_circuits([matched_circuits(claimed, 1, (seed, 8, k)) for k in numbers])
+        gaps = circuit_gaps(lm, on, drawn, means, batch_tokens=batch_tokens, on_circuits=on_circuits)
+        curves = np.full((len(numbers), *found.kept.shape), np.nan)
+        curves[:, at, : len(on.pairs)] = gaps.reshape(len(numbers), len(claimed), -1)
+        curves[:, whole, : len(on.pairs)] = found.kept[whole, : len(on.pairs)]
         seen.append(curves)
-        return found.area(found.share(curves))
 
-    beyond = sequential_p(float(found.area(found.curve)), draw, most_draws, stop_after=exceeding, batch=DRAWN_AT_ONCE)
+    def draw(first: int, count: int) -> FloatArray:
+        before, end = len(seen), first + count
+        run(range(first, min(end, WITH_ALL_PAIRS)), outcome)
+        run(range(max(first, WITH_ALL_PAIRS), end), few)
+        return found.area(found.share(np.concatenate(seen[before:]), among))
+
+    observed = float(found.area(found.share(found.kept, among)))
+    beyond = sequential_p(observed, draw, most_draws, stop_after=exceeding, batch=DRAWN_AT_ONCE)
     return DrawnCurves(replace(found, random=np.concatenate(seen)[: beyond.n_drawn]), beyond)

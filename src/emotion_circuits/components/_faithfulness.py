@@ -25,6 +25,7 @@ from emotion_circuits.models import LoadedModel
 from emotion_circuits.statistics import Measure, exceedance_p, weighted_bootstrap
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of all heads and of all units, after MIB (Mueller et al. 2025)."""
 DECLARED_SIZE = 0.05
@@ -45,7 +46,8 @@ class Faithfulness:
         circuits: the S circuits.
         whole, empty: (G,) difference of the outcome between both prompts in the whole model and with nothing kept.
         kept: (S, G) by the circuits alone.
-        random: (R, S, G) by random circuits matched for layer and kind; nested in each draw; NaN at sizes without.
+        random: (R, S, G) by random circuits matched for layer and kind; nested in each draw; NaN at sizes without, and
+            for pairs that a draw did not run.
         removed: (G,) by the model without the circuit of the declared size.
         dropped: (D, G) by the circuit of the declared size without one of its best members.
         best: (D,) those members.
@@ -75,12 +77,23 @@ class Faithfulness:
         lost = self.whole - self.empty
         return bool(lost.mean() > CLEAR * lost.std(ddof=1) / np.sqrt(len(lost)))
 
-    def share(self, gaps: FloatArray) -> FloatArray:
-        """f = (m(C) − m(∅)) / (m(N) − m(∅)) of (…, G) differences, from means over pairs; NaN if not `tested`."""
+    @property
+    def drawn_on(self) -> BoolArray:
+        """(G,) pairs that all random circuits ran: what these are compared by."""
+        return np.isfinite(self.random[:, list(self.areas_over)]).all(axis=(0, 1))
+
+    def share(self, gaps: FloatArray, among: BoolArray | None = None) -> FloatArray:
+        """f = (m(C) − m(∅)) / (m(N) − m(∅)) of (…, G) differences, from means over pairs; NaN if not `tested`.
+
+        Args:
+            gaps: differences of all pairs.
+            among: (G,) the pairs that count; all by default.
+        """
         if not self.tested:
             return np.full(np.shape(gaps)[:-1], np.nan)
-        lost = self.whole.mean() - self.empty.mean()
-        return np.asarray((gaps.mean(axis=-1) - self.empty.mean()) / lost, dtype=np.float64)
+        at = slice(None) if among is None else among
+        empty = self.empty[at].mean()
+        return np.asarray((gaps[..., at].mean(axis=-1) - empty) / (self.whole[at].mean() - empty), dtype=np.float64)
 
     def check_outcome(self, outcome: Outcome) -> None:
         """Raises InputError where these curves were made with another outcome or on other pairs."""
@@ -95,8 +108,8 @@ class Faithfulness:
 
     @property
     def random_curves(self) -> FloatArray:
-        """(R, S) f of the random circuits; NaN at sizes where none ran."""
-        return self.share(self.random)
+        """(R, S) f of the random circuits on the pairs that all of them ran; NaN at sizes where none ran."""
+        return self.share(self.random, self.drawn_on)
 
     def measures(self, *, seed: int = 0, n_draws: int = 2000) -> list[Measure]:
         """Rows: f at every size, CPR, CMD and completeness, each beside the random circuits.
@@ -147,11 +160,12 @@ class Faithfulness:
                 lambda weights: of(self.weighted(gaps, weights)), len(self.whole), n_draws=n_draws, seed=seed
             )
             low, high = boot.interval.low, boot.interval.high
-            null = of(self.share(random)) if random is not None else np.zeros(0)
+            among = self.drawn_on
+            null = of(self.share(random, among)) if random is not None else np.zeros(0)
             if len(null) and np.isfinite(null).all():
                 chance = float(null.mean())
                 null_low, null_high = (float(q) for q in np.quantile(null, [0.025, 0.975]))
-                p = exceedance_p(value, null, "less" if statistic == CMD else "greater")
+                p = exceedance_p(float(of(self.share(gaps, among))), null, "less" if statistic == CMD else "greater")
         return Measure(
             self.model, self.emotion, position, -1, self.by, statistic, value, low, high, chance, null_low, null_high,
             ceiling, p, len(self.whole),

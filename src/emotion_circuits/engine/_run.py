@@ -165,4 +165,4 @@ def count_hooks(lm: LoadedModel) -> int:
         for module in lm.hf.modules()
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
-    return int(ours) + sum("forward" in vars(module) for module in lm.hf.modules())
+    return int(ours) + sum("forward" in vars(module) for block in lm.blocks for module in block.modules())

@@ -24,7 +24,7 @@ from emotion_circuits.analyses import (
     control_null,
     separability_claim,
 )
-from emotion_circuits.components import SIZES, Circuits, DrawnCurves, Faithfulness
+from emotion_circuits.components import SIZES, WITH_ALL_PAIRS, Circuits, DrawnCurves, Faithfulness
 from emotion_circuits.directions import gain_over_floors
 from emotion_circuits.geometry import (
     BetweenClassSubspace,
@@ -173,15 +173,17 @@ def circuit(rng: Rng, effect: float) -> Claim:
         return curves
 
     random = kept(rng.normal(0.4, spread, draws))
+    random[WITH_ALL_PAIRS:, ..., COMPONENTS.drawn_pairs :] = np.nan
     share = 0.4 + effect / per_share if effect else rng.normal(0.4, spread)
     found = Faithfulness(
         "simulated", "own", "", "", SIZES, Circuits(np.zeros((0, 0, 0), bool), np.zeros((0, 0, 0), bool)), whole, empty,
         kept(np.array([share]))[0], random, whole, np.zeros((0, n)), (), 0, over,
     )  # fmt: skip
-    areas = found.area(found.random_curves) if found.tested else np.zeros(draws)
-    beyond = sequential_p(
-        float(found.area(found.curve)), lambda k, m: areas[k : k + m], draws, stop_after=COMPONENTS.exceeding
-    ) if found.tested else None  # fmt: skip
+    beyond = None
+    if found.tested:
+        areas = found.area(found.random_curves)
+        observed = float(found.area(found.share(found.kept, found.drawn_on)))
+        beyond = sequential_p(observed, lambda k, m: areas[k : k + m], draws, stop_after=COMPONENTS.exceeding)
     drawn = DrawnCurves(found, beyond)
     return circuit_claim(
         drawn, "simulated", exceeding=COMPONENTS.exceeding, effect=EFFECTS.circuit, evidence="", seed=_seed(rng)
