@@ -260,7 +260,7 @@ def score(
     texts: Sequence[str],
     *,
     layer: int | None = None,
-    kind: str = "specific",
+    kind: str = scoring.BEST,
 ) -> list[Score]:
     """Project texts on emotions' directions (see `scoring.score_texts`)."""
     _refuse_steered(lm, "Scoring")

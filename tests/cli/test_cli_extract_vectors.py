@@ -14,6 +14,7 @@ from emotion_circuits.directions import (
     ESTIMATORS,
     POSITIONS,
     RELATIVE_NORM,
+    choose_detectors,
     choose_layers,
     cleaning_rows,
     fit_directions,
@@ -74,7 +75,12 @@ def test_vectors_writes_fitted_directions_with_layers_chosen_on_implicit_develop
     fitted = fit_directions(acts, "mean", load_generic(recorded / "acts"))
     implicit = load_activations(recorded / "acts" / "implicit").select(split="development")
     assert found.chosen_layer == choose_layers(implicit, fitted)
-    assert set(found.vectors) == set(ESTIMATORS)
+    assert set(found.vectors) == {*ESTIMATORS, "detector"}
+    spoken = load_activations(recorded / "acts" / "spoken")
+    both = fit_directions(acts.with_texts(spoken), "mean", load_generic(recorded / "acts"), ["probe"])
+    for emotion, vector in both.vectors["probe"].items():
+        assert np.array_equal(found.vectors["detector"][emotion], vector)
+    assert dict(found.detectors) == choose_detectors(implicit, found)
     for kind, by_emotion in fitted.vectors.items():
         for emotion, vector in by_emotion.items():
             assert np.array_equal(found.vectors[kind][emotion], vector)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_circuits.directions import load_directions, save_directions
+from emotion_circuits import prompts
+from emotion_circuits.directions import load_activations, load_directions, project, save_directions
 from emotion_circuits.models import first_tokens
 
 TEXTS = ("Thank you so much for your help with the move.", "How dare you, you ruined it!", "雨が降っている。")
@@ -45,7 +46,7 @@ def by_hand(lm, directions, text, emotion, layer):
 def test_a_score_is_the_projection_of_the_definition(run, argv, recorded, one_load):
     directions = load_directions(recorded / "mean.safetensors")
     lm = one_load("reference/gpt2", device="auto", dtype="float32", bos="auto")
-    rows = json.loads(run(*argv, "--text", *TEXTS[:2], "--layer", 4, "--json").out)
+    rows = json.loads(run(*argv, "--text", *TEXTS[:2], "--layer", 4, "--kind", "specific", "--json").out)
     for text, row in zip(TEXTS, rows, strict=False):
         assert (row["text"], row["layer"], row["position"]) == (text, 4, "mean")
         assert list(row["scores"]) == list(directions.emotions)
@@ -60,9 +61,10 @@ def test_lines_keep_their_own_fields(run, argv, recorded, tmp_path):
     assert outcome.status == 0
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [{k: row[k] for k in ("id", "text", "note")} for row in written] == lines
-    assert all(set(row) == {"id", "text", "note", "scores", "layer", "position"} for row in written)
-    chosen = load_directions(recorded / "mean.safetensors").chosen_layer
-    expected = next(iter(chosen.values())) if len(set(chosen.values())) == 1 else dict(chosen)
+    assert all(set(row) == {"id", "text", "note", "scores", "percentile", "layer", "position"} for row in written)
+    best = load_directions(recorded / "mean.safetensors").detectors
+    chosen = {emotion: layer for emotion, (_, layer) in best.items()}
+    expected = next(iter(chosen.values())) if len(set(chosen.values())) == 1 else chosen
     assert all(row["layer"] == expected for row in written)
     one = json.loads(run(*argv, "--text", TEXTS[1], "--json").out)[0]
     assert one["scores"] == pytest.approx(written[1]["scores"], abs=1e-5)
@@ -94,10 +96,27 @@ def test_layer_is_a_number_unless_emotions_differ(run, argv, recorded, tmp_path,
     assert row["layer"] == (shown or chosen)
 
 
-def test_the_screen_says_what_zero_is(run, argv):
+def test_the_screen_says_what_zero_is_and_what_is_usual(run, argv, recorded):
     outcome = run(*argv, "--text", *TEXTS)
     assert outcome.status == 0
     assert "0 is the mean of 32 generic texts" in outcome.out and TEXTS[2] in outcome.out
+    found = load_directions(recorded / "mean.safetensors")
+    for emotion, (kind, layer) in found.detectors.items():
+        assert f"{emotion} by {kind} at layer {layer}" in outcome.out
+        assert f"{emotion} {found.ordinary_score(emotion, kind, layer, 0.95):.3f}" in outcome.out
+
+
+def test_percentiles_are_those_among_generic_texts(run, argv, recorded):
+    """A generic text's percentile is its rank among all of them, along the kind and layer that are best."""
+    found = load_directions(recorded / "mean.safetensors")
+    texts = [t.text for t in prompts.ordinary(256)]
+    rows = json.loads(run(*argv, "--text", *texts[::16], "--json").out)
+    assert set(found.detectors) == set(found.emotions)
+    for emotion, (kind, layer) in found.detectors.items():
+        every = project(load_activations(recorded / "acts" / "ordinary"), found, emotion, kind, layer + 1)
+        for row, score in zip(rows, every[::16], strict=True):
+            assert row["scores"][emotion] == pytest.approx(score, abs=1e-5)
+            assert row["percentile"][emotion] == pytest.approx(100 * (every < score).mean(), abs=1.5)
 
 
 def test_the_model_follows_from_the_directions(run, argv):
@@ -138,7 +157,7 @@ def test_a_malformed_file_is_named_with_its_line_before_a_model_loads(run, argv,
     refused(run(*argv, "--input", tmp_path / "in.jsonl"), "in.jsonl", said)
 
 
-@pytest.mark.parametrize("field", ["scores", "layer", "position"])
+@pytest.mark.parametrize("field", ["scores", "percentile", "layer", "position"])
 def test_a_field_that_score_adds_is_never_written_over(run, argv, tmp_path, monkeypatch, field):
     line = {"text": "Hello there.", field: {"mine": ["ground floor"]}}
     (tmp_path / "in.jsonl").write_text('{"text": "fine"}\n' + json.dumps(line))
@@ -148,7 +167,7 @@ def test_a_field_that_score_adds_is_never_written_over(run, argv, tmp_path, monk
     outcome = run(*argv, "--input", tmp_path / "in.jsonl", "--json", "--prefix", "ec_")
     row = json.loads(outcome.out)[1]
     assert row.items() >= line.items()
-    assert {"ec_scores", "ec_layer", "ec_position"} == set(row) - set(line)
+    assert {"ec_scores", "ec_percentile", "ec_layer", "ec_position"} == set(row) - set(line)
 
 
 def test_a_line_is_written_back_byte_for_byte(run, argv, tmp_path):

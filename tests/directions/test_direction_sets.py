@@ -87,7 +87,7 @@ def test_a_text_without_the_position_is_refused(kind):
 
 
 def test_what_is_fitted_unless_asked_otherwise():
-    assert default_kinds("mean") == tuple(ESTIMATORS)
+    assert default_kinds("mean") == (*ESTIMATORS, "detector")
     assert {default_kinds(p) for p in ("sentence-end", "emotion_token")} == {KINDS}
     found = fit_directions(planted(), "mean", plain_generic())
     assert tuple(found.vectors) == KINDS == ("matched", "specific", "probe")

@@ -18,8 +18,8 @@ PROBE_POSITIONS = ("mean",)
 
 @analysis("activations", command="", question="RQ1", reads=("generic_texts",))
 class RecordActivations:
-    """Of the profile, the implicit and the real-world texts, foils and intensity series, and of generic text. A twin,
-    for the floors, reads only what those are judged on."""
+    """Of the profile, the implicit and the real-world texts, foils, intensity series and utterances, and of generic
+    text. A twin, for the floors, reads only what those are judged on."""
 
     @staticmethod
     def targets(study: Settings) -> Iterable[tuple[str, ...]]:
@@ -39,6 +39,8 @@ class RecordActivations:
             sets += [
                 (folder / "foils", work.bank.foils(), PROBE_POSITIONS),
                 (folder / "intensity", work.bank.intensity_series(), PROBE_POSITIONS),
+                (folder / "spoken", work.bank.spoken("development"), PROBE_POSITIONS),
+                (folder / "ordinary", prompts.ordinary(work.study.generic_texts), PROBE_POSITIONS),
             ]
         files: list[Path] = []
         for target, data, positions in sets:

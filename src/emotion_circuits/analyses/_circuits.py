@@ -114,9 +114,9 @@ def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: flo
     if beyond is None:
         why = "The whole model's difference between both prompts is not clear, so no circuit can carry it"
         return untested("rq4.circuit", model, found.emotion, statistic, why, n_unique=n, evidence=evidence)
-    over = list(found.areas_over)
+    sizes = list(found.areas_over)
     mean_curve = np.full(found.kept.shape, np.nan)
-    mean_curve[over] = np.nanmean(found.random[:, over], axis=0)  # of the draws that ran a pair
+    mean_curve[sizes] = np.nanmean(found.random[:, sizes], axis=0)  # of the draws that ran a pair
 
     def gain(weights: FloatArray) -> FloatArray:
         # Areas are linear in the curve, so the mean of the random circuits' areas is the area of their mean curve.

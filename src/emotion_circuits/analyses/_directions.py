@@ -19,6 +19,7 @@ class FitDirections:
         explicit = work.activations(name)
         implicit = recorded_texts(folder / "implicit", explicit)
         generic = load_generic(folder)
+        spoken, ordinary = (recorded_texts(folder / kind, explicit) for kind in ("spoken", "ordinary"))
         files: list[Path] = []
         for position in POSITIONS:
             there = explicit.with_position(position)
@@ -26,5 +27,6 @@ class FitDirections:
                 work.tell(f"{name}: no directions at {position}, which no text has")
                 continue
             files.append(directions_path(work, name, position))
-            save_directions(fit_with_layers(there, position, generic, implicit=implicit), files[-1])
+            fitted = fit_with_layers(there, position, generic, implicit=implicit, spoken=spoken, ordinary=ordinary)
+            save_directions(fitted, files[-1])
         return Measures(files=files)

@@ -25,6 +25,7 @@ from emotion_circuits.directions import (
     CLAIM_BOOTSTRAP,
     CLAIM_PERMUTATIONS,
     CLAIM_SPLITS,
+    DETECTOR,
     EXTERNAL,
     IMPLICIT,
     POSITIONS,
@@ -152,7 +153,8 @@ def _external_rows(texts: Activations, directions: DirectionSet, seed: int) -> l
         for emotion in directions.emotions
         if too_few(texts, emotion) is None
         for row in range(directions.n_layers + 1)
-        for kind in ("specific", "probe")
+        for kind in ("specific", "probe", DETECTOR)
+        if kind in directions.vectors
     ]
 
 

@@ -50,7 +50,7 @@ def extract(
     """Record a model's activations on a data set.
 
     Besides the data set's, those of the bundled implicit texts, on which `vectors` chooses layers, of
-    foils and intensity series at the position mean, and the statistics of generic text: later commands
+    foils, intensity series and utterances at the position mean, and of generic text: later commands
     that need only these need no model.
     """
     from emotion_circuits import prompts
@@ -81,6 +81,7 @@ def extract(
         (folder / "implicit", bank.implicit(), wanted),
         (folder / "foils", bank.foils(), (DEFAULT_POSITION,)),
         (folder / "intensity", bank.intensity_series(), (DEFAULT_POSITION,)),
+        (folder / "spoken", bank.spoken("development"), (DEFAULT_POSITION,)),
     )
     for target, every, where in sets:
         texts = prompts.Dataset(every.name, tuple(text for text in every if text.emotion in data.classes))
@@ -92,6 +93,7 @@ def extract(
         rates = rates or found.match_rate
     if emotions:
         files.append(prompts.write_bank(store_options.folder, bank))
+    files += save_activations(record(lm, prompts.ordinary(256), positions=(DEFAULT_POSITION,)), folder / "ordinary")
     files.append(save_generic(generic_statistics(lm, [t.text for t in prompts.generic_sample(256)]), folder))
     counts = {emotion: len(data.select(emotion)) for emotion in data.classes}
     result = {"model": str(lm.name), "folder": folder, "layers": lm.n_layers, "width": lm.d_model, "positions": wanted,
@@ -99,7 +101,7 @@ def extract(
     rows = [(emotion, n, rates.get(emotion)) for emotion, n in counts.items()]
     notes = (
         f"{lm.name}: embed and {lm.n_layers} layers of width {lm.d_model}, at {', '.join(wanted)}.",
-        f"Written to {folder}, with generic statistics; of the bank implicit texts, foils and intensity series.",
+        f"Written to {folder}, with generic texts; of the bank implicit ones, foils, intensity series, utterances.",
     )
     emit(result, json, table=Table(("class", "texts", "marked spans found"), rows, notes=notes))
 

@@ -30,10 +30,17 @@ Vectors = Annotated[
 DirectionModel = Annotated[
     str | None, flag("--model1", help="Named as in `models list`; by default the model the directions came from.")
 ]
-KindName = Literal["specific", "matched", "probe", "pca", "lda"]
+KindName = Literal["specific", "matched", "probe", "pca", "lda", "detector"]
+BestKind = Annotated[
+    Literal["best", "specific", "matched", "probe", "pca", "lda", "detector"],
+    flag(
+        help="Direction; `best` is for each emotion, with its layer, what told it best on development texts; `detector`"
+        " a probe fitted on utterances too."
+    ),
+]
 Kind = Annotated[
     KindName,
-    flag(help="Direction: against the other emotions, against neutral, or a probe's; pca and lda if they were fitted."),
+    flag(help="Direction: against the other emotions, against neutral, or a probe's; pca, lda, detector if fitted."),
 ]
 Where = Annotated[
     str | None, flag(help="sentence-end, last-content, emotion-token or mean: where the directions were read.")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from emotion_circuits._plain import to_plain
 from emotion_circuits.cli._inputs import (
     TEXTS_AT_ONCE,
+    BestKind,
     DirectionModel,
-    Kind,
     Vectors,
     Where,
     check_lengths,
@@ -36,10 +36,14 @@ from emotion_circuits.cli._progress import progress
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
+    from emotion_circuits.directions import DirectionSet
     from emotion_circuits.prompts import Row
     from emotion_circuits.scoring import Score
 
-FIELDS, TRUNCATED = ("scores", "layer", "position"), "truncated"
+FIELDS, TRUNCATED = ("scores", "percentile", "layer", "position"), "truncated"
+Value = TypeVar("Value")
+MOST_NEUTRAL = 95
+"""Per cent of generic texts under the line that is printed with scores."""
 
 
 @command(example='score --model reference/gpt2 --text "Thank you so much for your help."')
@@ -58,10 +62,10 @@ def score(
         bool, flag(help="Of a text that is too long, score the first tokens; adds the field `truncated`.")
     ] = False,
     layer: Annotated[
-        int | None, flag(help="Block, or -1 for embed; by default each emotion's chosen layer.", at_least=-1)
+        int | None, flag(help="Block, or -1 for embed; by default each emotion's own.", at_least=-1)
     ] = None,
     position: Where = None,
-    kind: Kind = "specific",
+    kind: BestKind = "best",
     model_options: ModelOptions = MODEL_OPTIONS,
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
@@ -69,9 +73,10 @@ def score(
     """Project texts on the emotions' directions.
 
     A score is the distance along the direction from the mean of generic text, in units of the layer's
-    median residual norm: 0 is generic text, higher is more. The output has each line's own fields as
-    they were, then `scores` (emotion to number), `layer` (a number, or one per emotion where they
-    differ) and `position`.
+    median residual norm: 0 is generic text, higher is more. Beside it stands its percentile: per cent of
+    generic texts that score lower. The output has each line's own fields as they were, then `scores` and
+    `percentile` (emotion to number), `layer` (a number, or one per emotion where they differ) and
+    `position`.
     """
     from emotion_circuits._files import write_text
     from emotion_circuits.models import first_tokens
@@ -103,25 +108,49 @@ def score(
     for row, one in zip(rows, scored, strict=True):
         if not all(map(math.isfinite, one.scores.values())):
             note(f"{row.where}: no score; the text lacks the position, or the model's numbers for it are not finite")
-    layers = set(scored[0].layers.values())
-    at_layer, position = layers.pop() if len(layers) == 1 else scored[0].layers, scored[0].position
+    kinds, at_layer, position = one_for_all(scored[0].kinds), one_for_all(scored[0].layers), scored[0].position
     added = [
-        dict(zip(names, (one.scores, at_layer, position, part.text != row.text), strict=False))
+        dict(
+            zip(
+                names,
+                (one.scores, one.percentiles, at_layer, position, part.text != row.text),
+                strict=False,
+            )
+        )
         for row, part, one in zip(rows, read, scored, strict=True)
     ]
     if output is not None:
         write_text(output, "".join(map(_line, rows, added)))
-        emit({"file": output, "n": len(rows), "layer": at_layer, "position": position}, json)
+        emit({"file": output, "n": len(rows), "kind": kinds, "layer": at_layer, "position": position}, json)
         return
-    emotions = directions.emotions
-    lines = [(*(one.scores[e] for e in emotions), row.text) for one, row in zip(scored, rows, strict=True)]
-    where = f"layer {at_layer}" if isinstance(at_layer, int) else ", ".join(f"{e} {k}" for e, k in at_layer.items())
-    notes = (
-        f"0 is the mean of {directions.generic.n_texts} generic texts; the unit is the layer's median residual norm.",
-    )
-    title = f"{lm.name}, {kind} directions at {position}, {where}"
     result = [{**row.value, **own} for row, own in zip(rows, added, strict=True)]
-    emit(result, json, table=Table((*emotions, "text"), lines, title=title, notes=notes))
+    emit(result, json, table=_table(directions, scored, [row.text for row in rows]))
+
+
+def one_for_all(of_emotions: Mapping[str, Value]) -> Value | Mapping[str, Value]:
+    """What all emotions have alike; a mapping where they differ."""
+    values = list(of_emotions.values())
+    return values[0] if len(set(values)) == 1 else of_emotions
+
+
+def _table(directions: DirectionSet, scored: Sequence[Score], texts: Sequence[str]) -> Table:
+    """A column of scores for each emotion, each with its percentile, and what most generic texts score."""
+    first = scored[0]
+    used = {e: (first.kinds[e], first.layers[e]) for e in directions.emotions}
+    below = {e: directions.ordinary_score(e, *along, MOST_NEUTRAL / 100) for e, along in used.items()}
+    heads = [head for e in used for head in ((e, "percentile") if below[e] is not None else (e,))]
+    lines = []
+    for one, text in zip(scored, texts, strict=True):
+        ranks = {e: f"{value:.0f}" if math.isfinite(value) else "–" for e, value in one.percentiles.items()}
+        cells = [cell for e in used for cell in ((one.scores[e], ranks[e]) if e in ranks else (one.scores[e],))]
+        lines.append((*cells, text))
+    notes = [
+        f"0 is the mean of {directions.generic.n_texts} generic texts; the unit is the layer's median residual norm."
+    ]
+    if usual := ", ".join(f"{e} {value:.3f}" for e, value in below.items() if value is not None):
+        notes.append(f"{MOST_NEUTRAL} % of generic texts score below: {usual}. percentile: of a text among them.")
+    along = ", ".join(f"{e} by {kind} at layer {layer}" for e, (kind, layer) in used.items())
+    return Table((*heads, "text"), lines, f"{directions.source.model}, {first.position}: {along}", notes)
 
 
 def _refuse_clashes(rows: Sequence[Row], names: Sequence[str], prefix: str) -> None:

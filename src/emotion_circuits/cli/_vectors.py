@@ -94,6 +94,7 @@ def vectors(
     implicit = _beside(explicit, activations_dir, "implicit")
     fitted = fit_with_layers(
         explicit, where, load_generic(activations_dir), implicit=implicit,
+        spoken=_beside(explicit, activations_dir, "spoken"), ordinary=_ordinary(activations_dir),
         kinds=tuple(dict.fromkeys(("specific", *(kinds or default_kinds(where))))), cleaning=cleaning,
         share=DEFAULT_SHARE if share is None else share,
     )  # fmt: skip
@@ -133,6 +134,13 @@ def _measures(show: Show, explicit: Activations, fitted: DirectionSet, folder: P
         implicit = _beside(explicit, folder, "implicit")
         return foil_rows(explicit, implicit, _beside(explicit, folder, "foils"), fitted, seed)
     return intensity_rows(_beside(explicit, folder, "intensity"), fitted, explicit.data, seed=seed)
+
+
+def _ordinary(folder: Path) -> Activations | None:
+    """Activations of generic texts, if `extract` has recorded them."""
+    from emotion_circuits.directions import load_activations
+
+    return load_activations(folder / "ordinary") if (folder / "ordinary").is_dir() else None
 
 
 def _beside(explicit: Activations, folder: Path, name: str) -> Activations:

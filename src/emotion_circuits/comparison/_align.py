@@ -162,7 +162,7 @@ def align_pair(
         MeasurementError: NaN, constant layers, too low a rank.
     """
     if not twins_a and not twins_b:
-        raise InputError("There is no untrained twin to compare with.", accepted="one or more, by custom five seeds")
+        raise InputError("There is no untrained twin to compare with.", accepted="one or more")
     for other in (b, *twins_a, *twins_b):
         require_same_texts(a.fit, other.fit)
         require_same_texts(a.explicit, other.explicit)

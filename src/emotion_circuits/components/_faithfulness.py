@@ -80,7 +80,7 @@ class Faithfulness:
     @property
     def drawn_on(self) -> BoolArray:
         """(G,) pairs that all random circuits ran: what these are compared by."""
-        return np.isfinite(self.random[:, list(self.areas_over)]).all(axis=(0, 1))
+        return np.asarray(np.isfinite(self.random[:, list(self.areas_over)]).all(axis=(0, 1)))
 
     def share(self, gaps: FloatArray, among: BoolArray | None = None) -> FloatArray:
         """f = (m(C) − m(∅)) / (m(N) − m(∅)) of (…, G) differences, from means over pairs; NaN if not `tested`.

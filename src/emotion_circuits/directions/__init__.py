@@ -73,6 +73,7 @@ from emotion_circuits.directions._quality import (
     REAL_WORLD,
     EvaluationTexts,
     best_layer,
+    choose_detectors,
     choose_layers,
     choose_layers_within,
     cosine_rows,
@@ -83,6 +84,7 @@ from emotion_circuits.directions._quality import (
     quality_profile,
 )
 from emotion_circuits.directions._sets import (
+    DETECTOR,
     KINDS,
     DirectionSet,
     default_kinds,
@@ -99,6 +101,7 @@ __all__ = [
     "CLEANINGS",
     "DEFAULT_DOSE",
     "DEFAULT_SHARE",
+    "DETECTOR",
     "ESTIMATORS",
     "EXPLICIT_OVER_FOILS",
     "EXTERNAL",
@@ -140,6 +143,7 @@ __all__ = [
     "best_layer",
     "centroid_accuracy",
     "check_position",
+    "choose_detectors",
     "choose_layers",
     "choose_layers_within",
     "cleaned_values",

@@ -89,6 +89,19 @@ class Activations:
         empty = self.only([False] * len(self.data))
         return replace(empty, data=Dataset(name, ()))
 
+    def with_texts(self, other: Activations) -> Activations:
+        """These texts and those of another recording of the same model, at the positions that both have.
+
+        Raises:
+            InputError: another model, or run in another way.
+        """
+        if other.source != self.source:
+            raise InputError(
+                "Activations of two models cannot be joined.", found=str(other.source), accepted=str(self.source)
+            )
+        both = {p: np.concatenate([self.values[p], other.values[p]], axis=1) for p in self.values if p in other.values}
+        return replace(self, data=Dataset(self.data.name, (*self.data.texts, *other.data.texts)), values=both)
+
     def select(self, *, emotion: str | None = None, split: str | None = None) -> Activations:
         """The activations of one class and/or one split."""
         return self.only([(emotion in (None, t.emotion)) and (split in (None, t.split)) for t in self.data])

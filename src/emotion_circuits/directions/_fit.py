@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,18 @@ from emotion_circuits.directions._quality import (
     PROFILE_BOOTSTRAP,
     PROFILE_PERMUTATIONS,
     PROFILE_SPLITS,
+    choose_detectors,
     choose_layers,
     choose_layers_within,
+    project,
 )
-from emotion_circuits.directions._sets import DirectionSet, default_kinds, fit_directions
+from emotion_circuits.directions._sets import DETECTOR, DirectionSet, default_kinds, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import Blocks, Measure, exceedance_p, permute_within_groups, split_half_cosine
 
 RELATIVE_NORM = "norm over the median residual norm"
 SPLIT_HALF = "split-half cosine"
+N_QUANTILES = 201
 ContrastKind = Literal["matched", "specific"]
 
 
@@ -34,6 +38,8 @@ def fit_with_layers(
     generic: GenericStatistics,
     *,
     implicit: Activations | None = None,
+    spoken: Activations | None = None,
+    ordinary: Activations | None = None,
     kinds: Sequence[str] | None = None,
     cleaning: CleaningName = "components",
     share: float = DEFAULT_SHARE,
@@ -46,6 +52,10 @@ def fit_with_layers(
         generic: of the same model.
         implicit: of texts that name no emotion, to choose layers on. For an emotion without them, and at the position
             `emotion_token`, which they lack, halves of the explicit development scenarios judge each other.
+        spoken: of development utterances. Where they were recorded at the position, and with `implicit`, the kind
+            `detector` is fitted, and the best of all kinds at finding an emotion in any text is chosen
+            (`DirectionSet.detectors`).
+        ordinary: of generic texts. Where they were recorded at the position, their scores say what is usual.
         kinds: which kinds; None for those of `default_kinds`.
         cleaning: what is done to activations before (see `cleaned_values`); `none` still leaves out the all-ones
             direction where a model cannot see it.
@@ -57,15 +67,44 @@ def fit_with_layers(
     name = check_position(position)
     kinds = default_kinds(name) if kinds is None else kinds
     chosen = cleaning_named(cleaning, share)
-    directions = fit_directions(explicit, name, generic, kinds, chosen)
+    alone = [kind for kind in kinds if kind != DETECTOR]
+    directions = fit_directions(explicit, name, generic, alone, chosen)
+    if DETECTOR in kinds and implicit is not None and _recorded(spoken, name):
+        both = explicit.with_texts(spoken)
+        probe = fit_directions(both, name, generic, ["probe"], chosen).vectors["probe"]
+        directions = replace(directions, vectors={**directions.vectors, DETECTOR: probe})
     development = explicit.select(split="development")
     layers: dict[str, int] = {}
     if implicit is not None and name != "emotion_token":
-        judged_by = "specific" if "specific" in kinds else kinds[0]
+        judged_by = "specific" if "specific" in kinds else alone[0]
         layers = choose_layers(implicit.select(split="development"), directions, judged_by)
     if set(layers) < set(directions.emotions):
         layers = choose_layers_within(development, name, generic, chosen) | layers
-    return directions.with_layers({emotion: layers[emotion] for emotion in directions.emotions if emotion in layers})
+    directions = directions.with_layers({e: layers[e] for e in directions.emotions if e in layers})
+    if DETECTOR in directions.vectors and implicit is not None:
+        found = choose_detectors(implicit.select(split="development"), directions)
+        directions = replace(directions, detectors=found)
+    return _beside_ordinary(directions, ordinary) if _recorded(ordinary, name) else directions
+
+
+def _recorded(texts: Activations | None, position: str) -> TypeGuard[Activations]:
+    return texts is not None and len(texts.data) > 0 and position in texts.values
+
+
+def _beside_ordinary(directions: DirectionSet, ordinary: Activations) -> DirectionSet:
+    """With the quantiles of generic texts' scores along every direction."""
+    found: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for kind, of_emotions in directions.vectors.items():
+        for emotion in of_emotions:
+            rows = []
+            for row in range(directions.n_layers + 1):
+                try:
+                    scores = project(ordinary, directions, emotion, kind, row)
+                except MeasurementError:  # no direction there, as at `embed` for a mark that all texts share
+                    scores = np.zeros(1)
+                rows.append(np.nanquantile(scores, np.linspace(0, 1, N_QUANTILES)))
+            found.setdefault(kind, {})[emotion] = np.asarray(rows, dtype=np.float32)
+    return replace(directions, ordinary=found)
 
 
 def directions_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,12 +28,14 @@ from emotion_circuits.statistics import EMBED_LAYER
 SCHEMA = "directions-1"
 KINDS = ("matched", "specific", "probe")
 """Kinds that are fitted at every position."""
+DETECTOR = "detector"
+"""A probe that was fitted on utterances too: to find an emotion in any text, not to say where it stands."""
 FloatArray = NDArray[np.float32]
 
 
 def default_kinds(position: str) -> tuple[str, ...]:
     """What is fitted at a position unless other kinds are asked for: all at `mean`, `KINDS` elsewhere."""
-    return tuple(ESTIMATORS) if check_position(position) == "mean" else KINDS
+    return (*ESTIMATORS, DETECTOR) if check_position(position) == "mean" else KINDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,9 @@ class DirectionSet:
         vectors: kind → emotion → (layers + 1, d) raw vectors; row 0 is `embed`, row k + 1 layer k.
         generic: mean and norm on generic text.
         chosen_layer: emotion → the layer chosen on development scenarios; empty before a choice was made.
+        detectors: emotion → the kind and layer that tell it best on development texts (see `choose_detectors`).
+        ordinary: kind → emotion → (layers + 1, quantiles) of generic texts' scores, evenly spaced from 0 to 1; empty
+            where none were recorded.
         cleaned: what was done before fitting: the share of generic text's variance whose top components were projected
             out, `standardised` or `whitened`.
     """
@@ -58,6 +63,8 @@ class DirectionSet:
     generic: GenericStatistics
     chosen_layer: Mapping[str, int]
     cleaned: Cleaning
+    detectors: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    ordinary: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     @property
     def n_layers(self) -> int:
@@ -68,6 +75,31 @@ class DirectionSet:
     def emotions(self) -> tuple[str, ...]:
         """Emotions that have directions."""
         return tuple(next(iter(self.vectors.values())))
+
+    def detector_of(self, emotion: str) -> tuple[str, int]:
+        """The kind and layer that tell an emotion best; the specific direction at its chosen layer before a choice was
+        made.
+
+        Raises:
+            InputError: no layer was chosen either.
+        """
+        return self.detectors[emotion] if emotion in self.detectors else ("specific", self.layer_of(emotion, None))
+
+    def percentiles(
+        self, emotion: str, kind: str, layer: int, scores: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Per cent of generic texts that score lower than each of (n,) scores, NaN for NaN; None where none were
+        recorded."""
+        if emotion not in self.ordinary.get(kind, {}):
+            return None
+        quantiles = self.ordinary[kind][emotion][layer + 1]
+        found = np.interp(scores, quantiles, np.linspace(0, 100, len(quantiles)))
+        return np.where(np.isfinite(scores), found, np.nan)
+
+    def ordinary_score(self, emotion: str, kind: str, layer: int, share: float) -> float | None:
+        """What a share of generic texts scores less than; None where none were recorded."""
+        quantiles = self.ordinary.get(kind, {}).get(emotion)
+        return None if quantiles is None else float(np.quantile(quantiles[layer + 1], share))
 
     def layer_of(self, emotion: str, layer: int | None) -> int:
         """The layer asked for, or the chosen one.
@@ -116,7 +148,7 @@ class DirectionSet:
                 layer=at,
                 position=self.position,
                 bos=self.source.bos,
-                estimator=ESTIMATORS[kind].method if kind in ESTIMATORS else "mean difference",
+                estimator=method_of(kind),
                 kind=kind,
                 emotion=emotion,
                 data_hash=self.data_hash,
@@ -148,6 +180,7 @@ class DirectionSet:
     def tensors(self) -> dict[str, FloatArray]:
         """For saving."""
         own = {f"{kind}.{emotion}": v for kind, found in self.vectors.items() for emotion, v in found.items()}
+        own |= {f"ordinary.{kind}.{e}": v for kind, found in self.ordinary.items() for e, v in found.items()}
         return own | {f"generic.{name}": value for name, value in self.generic.tensors().items()}
 
     def header(self) -> dict[str, str]:
@@ -160,11 +193,12 @@ class DirectionSet:
             "cleaned": str(self.cleaned),
             "n_generic": str(self.generic.n_texts),
             "chosen_layer": json.dumps(dict(self.chosen_layer), sort_keys=True),
+            "detectors": json.dumps(dict(self.detectors), sort_keys=True),
         }
 
     def with_layers(self, chosen: Mapping[str, int]) -> DirectionSet:
-        """The same set with the chosen layers filled in."""
-        return replace(self, chosen_layer=dict(chosen))
+        """The same set with these layers as the chosen ones; detectors, chosen with others, are forgotten."""
+        return replace(self, chosen_layer=dict(chosen), detectors={})
 
     def check_model(self, lm: LoadedModel) -> None:
         """Raise `InputError` unless these directions were made from this model, run in the same way."""
@@ -181,6 +215,13 @@ class DirectionSet:
                 found=f"BOS {'on' if self.source.bos else 'off'}",
                 next_step="load the model with the same one",
             )
+
+
+def method_of(kind: str) -> str:
+    """How directions of a kind are found, in words."""
+    if kind == DETECTOR:
+        return f"{ESTIMATORS['probe'].method}, on utterances too"
+    return ESTIMATORS[kind].method if kind in ESTIMATORS else "mean difference"
 
 
 def fit_directions(
@@ -237,6 +278,10 @@ def load_directions(path: Path) -> DirectionSet:
             name.removeprefix("generic."): tensors.pop(name) for name in list(tensors) if name.startswith("generic.")
         }
         generic = GenericStatistics.from_tensors(parts, int(header["n_generic"]))
+        ordinary: dict[str, dict[str, FloatArray]] = {}
+        for name in [name for name in tensors if name.startswith("ordinary.")]:
+            _, kind, emotion = name.split(".", 2)
+            ordinary.setdefault(kind, {})[emotion] = tensors.pop(name)
         vectors: dict[str, dict[str, FloatArray]] = {}
         for name in sorted(tensors):
             kind, emotion = name.split(".", 1)
@@ -248,6 +293,11 @@ def load_directions(path: Path) -> DirectionSet:
             raise ValueError("directions of another shape than generic text")
         if not all(-1 <= layer < len(generic.mean) - 1 for layer in chosen.values()):
             raise ValueError("a chosen layer that is not there")
+        detectors = {e: (str(kind), int(at)) for e, (kind, at) in json.loads(header.get("detectors", "{}")).items()}
+        if not all(kind in vectors and -1 <= at < len(generic.mean) - 1 for kind, at in detectors.values()):
+            raise ValueError("a detector that is not there")
+        if any(v.ndim != 2 or len(v) != len(generic.mean) for found in ordinary.values() for v in found.values()):
+            raise ValueError("scores of generic texts at other layers")
         return DirectionSet(
             Source.model_validate_json(header["source"]),
             check_position(header["position"]),
@@ -256,6 +306,8 @@ def load_directions(path: Path) -> DirectionSet:
             generic,
             chosen,
             _read_cleaned(header["cleaned"]),
+            detectors,
+            ordinary,
         )
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path} lacks what a directions file holds.", found=error) from error

@@ -123,7 +123,7 @@ def cosine_gain(
         InputError: no other arm, another design, or an unknown emotion.
     """
     if not others:
-        raise InputError("There is no untrained arm to compare with.", accepted="one or more, by custom five seeds")
+        raise InputError("There is no untrained arm to compare with.", accepted="one or more")
     for arm in others:
         if (arm.emotions, arm.scenarios) != (trained.emotions, trained.scenarios):
             raise InputError("Trained and untrained arms differ in scenarios or emotions.")
@@ -157,7 +157,7 @@ def layer_gain(trained: LayerAlignment, untrained: Sequence[LayerAlignment]) -> 
         InputError: no untrained arm, or one with other layers, emotions or draws.
     """
     if not untrained:
-        raise InputError("There is no untrained arm to compare with.", accepted="one or more, by custom five seeds")
+        raise InputError("There is no untrained arm to compare with.", accepted="one or more")
     for arm in untrained:
         if arm.bootstrap.shape != trained.bootstrap.shape or arm.emotions != trained.emotions:
             raise InputError(

@@ -18,6 +18,7 @@ from emotion_circuits.prompts._bank import (
     generic,
     generic_sample,
     kept_bank,
+    ordinary,
     write_bank,
 )
 from emotion_circuits.prompts._build import build
@@ -89,6 +90,7 @@ __all__ = [
     "lacking",
     "mark",
     "neutral_first",
+    "ordinary",
     "read_dataset",
     "read_labelled",
     "read_rows",

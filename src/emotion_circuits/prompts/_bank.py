@@ -172,6 +172,17 @@ class Bank:
         """The rows behind `real_world`."""
         return tuple(row for row in _all_real_world() if row.emotion in self.names)
 
+    def spoken(self, split: str) -> Dataset:
+        """What someone might say in each class, as texts: the k-th of every class that has one beside the k-th neutral
+        one."""
+        of_class = {name: [c for c in self.continuations(split) if c.emotion == name] for name in self.names}
+        n = len(of_class[NEUTRAL])
+        texts = [
+            Text(c.text, c.emotion, f"spoken-{k}", split) for own in of_class.values() for k, c in enumerate(own[:n])
+        ]
+        alone = {f"spoken-{k}" for k in range(max((len(v) for e, v in of_class.items() if e != NEUTRAL), default=0), n)}
+        return Dataset("spoken", tuple(t for t in texts if t.scenario not in alone))
+
     def continuations(self, split: str | None = None) -> tuple[Continuation, ...]:
         """What someone might say in each class; the first 12 of each bundled class are for development."""
         wanted = None if split is None else check_split(split)
@@ -360,3 +371,10 @@ def _drawn(texts: tuple[GenericText, ...], limit: int | None, seed: int) -> tupl
 def generic_sample(n: int) -> tuple[GenericText, ...]:
     """The one mixed sample of `n` generic texts (all kinds) that norms and means are taken from."""
     return generic(limit=n)
+
+
+def ordinary(n: int) -> Dataset:
+    """The texts of `generic_sample` as a data set: beside their scores a score is usual or not."""
+    return Dataset(
+        "ordinary", tuple(Text(t.text, NEUTRAL, f"ordinary-{i}", "test") for i, t in enumerate(generic_sample(n)))
+    )

@@ -29,7 +29,7 @@ from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, jud
 from emotion_circuits.scoring._markers import MarkerScorer
 from emotion_circuits.scoring._offline import OfflineScorer
 from emotion_circuits.scoring._perplexity import continuation_perplexities
-from emotion_circuits.scoring._project import Score, score_texts
+from emotion_circuits.scoring._project import BEST, Score, score_texts
 from emotion_circuits.scoring._scorers import (
     OFFLINE_SCORERS,
     SCORERS,
@@ -54,6 +54,7 @@ from emotion_circuits.scoring._slots import (
 from emotion_circuits.scoring._vader import VaderScorer
 
 __all__ = [
+    "BEST",
     "CLEAN",
     "OFFLINE_SCORERS",
     "RANDOM",

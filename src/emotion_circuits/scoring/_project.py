@@ -12,13 +12,24 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 from emotion_circuits.prompts import Dataset, Text
 
+BEST = "best"
+
 
 class Score(NamedTuple):
     """One text's scores: emotion → ⟨h − μ_generic, v̂⟩ / s; higher is more. NaN where a text lacks the position, as one
-    of punctuation only lacks `mean`."""
+    of punctuation only lacks `mean`.
+
+    Attributes:
+        scores: emotion → score.
+        percentiles: emotion → per cent of generic texts that score lower; of emotions for which these were recorded.
+        layers, kinds: emotion → of the direction.
+        position: where the text was read.
+    """
 
     scores: dict[str, float]
+    percentiles: dict[str, float]
     layers: dict[str, int]
+    kinds: dict[str, str]
     position: str
 
 
@@ -28,7 +39,7 @@ def score_texts(
     texts: Sequence[str],
     *,
     layer: int | None = None,
-    kind: str = "specific",
+    kind: str = BEST,
 ) -> list[Score]:
     """Scores of texts, in units of the layer's median residual norm above generic text.
 
@@ -37,7 +48,8 @@ def score_texts(
         directions: at the position that is read.
         texts: any texts.
         layer: for all emotions; None takes each emotion's chosen layer.
-        kind: which directions.
+        kind: which directions; `best` takes for each emotion what told it best on development texts, kind and layer
+            (`DirectionSet.detectors`), and of a layer that is given the specific directions.
 
     Raises:
         InputError: directions of another model, a layer that is not there, a position that plain texts lack.
@@ -48,20 +60,40 @@ def score_texts(
         raise InputError(
             "Plain texts have no emotion_token.", next_step="use directions made at mean, sentence-end or last-content"
         )
-    if kind not in directions.vectors:
-        raise InputError(f"No directions of kind {kind!r}.", accepted=", ".join(directions.vectors))
-    layers = {emotion: directions.layer_of(emotion, layer) for emotion in directions.emotions}
-    if not texts:
-        return []
+    if kind not in (BEST, *directions.vectors):
+        raise InputError(f"No directions of kind {kind!r}.", accepted=", ".join((BEST, *directions.vectors)))
+    used = {emotion: along(directions, emotion, layer, kind) for emotion in directions.emotions}
+    kinds = {emotion: name for emotion, (name, _) in used.items()}
+    layers = {emotion: at for emotion, (_, at) in used.items()}
     if not texts:
         return []
     # Class and scenario play no part in a projection.
     data = Dataset("texts", tuple(Text(t, "neutral", str(i), "test") for i, t in enumerate(texts)))
     found = extract(lm, data, positions=[position])
-    if np.isnan(found.values[position]).all():  # as for a single such text among others
-        return [Score(dict.fromkeys(directions.emotions, np.nan), layers, position) for _ in texts]
-    columns = {e: project(found, directions, e, kind, layers[e] + 1) for e in directions.emotions}
+    lacking = bool(np.isnan(found.values[position]).all())  # as a single such text among others has NaN
+    columns = {
+        e: np.full(len(texts), np.nan) if lacking else project(found, directions, e, kinds[e], layers[e] + 1)
+        for e in directions.emotions
+    }
+    ranks = {e: directions.percentiles(e, kinds[e], layers[e], values) for e, values in columns.items()}
     return [
-        Score({emotion: float(values[i]) for emotion, values in columns.items()}, layers, position)
+        Score(
+            {e: float(values[i]) for e, values in columns.items()},
+            {e: float(values[i]) for e, values in ranks.items() if values is not None},
+            layers,
+            kinds,
+            position,
+        )
         for i in range(len(texts))
     ]
+
+
+def along(directions: DirectionSet, emotion: str, layer: int | None, kind: str) -> tuple[str, int]:
+    """The kind and layer of the direction that an emotion is scored along.
+
+    Raises:
+        InputError: a layer that is not there, or none given and none chosen.
+    """
+    if kind == BEST and layer is None:
+        return directions.detector_of(emotion)
+    return "specific" if kind == BEST else kind, directions.layer_of(emotion, layer)
