@@ -23,7 +23,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import LoadedModel
 
 DEFAULT_BATCH_TOKENS = 2048
-ROW_TOKENS = 128
+ROW_TOKENS = 64
 """Long enough that rows fill well, short enough that attention over a row costs little beside the products."""
 MOST_FILLING = 1 / 8
 """Of a long text's row, behind the text: long texts of about one length share a batch."""
