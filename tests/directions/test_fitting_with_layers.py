@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from emotion_circuits import directions as room
 from emotion_circuits.directions import (
+    DETECTOR,
     RELATIVE_NORM,
     SPLIT_HALF,
     Activations,
     GenericStatistics,
     Source,
+    _fit,
     choose_layers,
     choose_layers_within,
     directions_of,
     fit_with_layers,
     load_generic,
+    project,
     save_generic,
     stability_rows,
 )
+from emotion_circuits.directions._quality import _ranking
 from emotion_circuits.errors import InputError
 from emotion_circuits.prompts import Dataset, Text, bank
 from emotion_circuits.statistics import exceedance_p, permute_within_groups
@@ -145,3 +151,53 @@ def test_where_nothing_differs_the_split_half_cosine_is_missing():
     explicit.values["mean"][0] = 1.0
     [first, *_] = [row for row in rows_of(explicit, SPLIT_HALF) if row.layer == -1]
     assert np.isnan(first.value) and first.n_unique == 16
+
+
+def shifted(made, dimension, signal, name, split="development"):
+    """The same kind of noise, with each emotion along other dimensions at layer 1, as texts of another kind."""
+    values = made.values["mean"].copy()
+    for i, text in enumerate(made.data):
+        if text.emotion in EMOTIONS:
+            values[2, i, 3 * EMOTIONS.index(text.emotion) + dimension] += signal
+    renamed = tuple(replace(t, scenario=f"{name} {t.scenario}", split=split) for t in made.data)
+    return replace(made, data=Dataset(name, renamed), values={"mean": values})
+
+
+def test_the_detector_is_chosen_where_utterances_show_what_explicit_texts_do_not():
+    explicit = activations(40, signal=0.3)
+    implicit, spoken = (shifted(activations(40, seed=k), 1, 3.0, name) for k, name in ((1, "implicit"), (2, "spoken")))
+    found = fit_with_layers(explicit, "mean", generic(), implicit=implicit, spoken=spoken)
+    assert dict(found.detectors) == dict.fromkeys(EMOTIONS, (DETECTOR, 1))
+    for emotion in EMOTIONS:
+        assert found.direction(emotion, 1, DETECTOR).unit[3 * EMOTIONS.index(emotion) + 1] > 0.4
+    assert "utterances" in found.direction("anger", 1, DETECTOR).provenance.estimator
+    assert not fit_with_layers(explicit, "mean", generic(), implicit=implicit).detectors
+
+
+def test_a_detector_is_not_judged_on_the_utterances_it_was_fitted_on():
+    """Utterances of pure noise can be learnt by heart: judged so, the detector would always win."""
+    explicit, implicit, spoken = (
+        activations(4),
+        activations(40, seed=1),
+        shifted(activations(24, seed=2), 0, 0.0, "spoken"),
+    )
+    found = fit_with_layers(explicit, "mean", generic(), implicit=implicit, spoken=spoken)
+    rows = range(LAYERS)
+    by_heart = np.mean([_ranking(spoken, found, e, DETECTOR, k) for e in EMOTIONS for k in rows])
+    halves = _fit._halves(explicit, spoken, found)
+    apart = np.mean([_ranking(h.texts, h.directions, e, h.kind, k) for h in halves for e in EMOTIONS for k in rows])
+    assert by_heart > 0.65 > 0.6 > apart
+
+
+def test_percentiles_are_ranks_among_generic_texts():
+    ordinary = shifted(activations(50, seed=5), 0, 0.0, "ordinary", "test")
+    found = fit_with_layers(activations(40, signal=4.0), "mean", generic(), ordinary=ordinary)
+    scores = project(ordinary, found, "anger", "specific", 2)
+    ranks = found.percentiles("anger", "specific", 1, np.array([*scores, np.nan, -99.0, 99.0]))
+    expected = [100 * (scores < s).mean() for s in scores]
+    np.testing.assert_allclose(ranks[:-3], expected, atol=1.0)
+    assert np.isnan(ranks[-3]) and ranks[-2:].tolist() == [0, 100]
+    assert found.ordinary_score("anger", "specific", 1, 0.95) == pytest.approx(np.quantile(scores, 0.95), abs=0.05)
+    bare = fit_with_layers(activations(40), "mean", generic())
+    assert bare.percentiles("anger", "specific", 1, scores) is None
+    assert bare.ordinary_score("anger", "specific", 1, 0.95) is None

@@ -34,8 +34,8 @@ KindName = Literal["specific", "matched", "probe", "pca", "lda", "detector"]
 BestKind = Annotated[
     Literal["best", "specific", "matched", "probe", "pca", "lda", "detector"],
     flag(
-        help="Direction; `best` is for each emotion, with its layer, what told it best on development texts; `detector`"
-        " a probe fitted on utterances too."
+        help="Direction; `best` is the kind, with each emotion's layer, that told emotions best on development texts;"
+        " `detector` a probe fitted on utterances too."
     ),
 ]
 Kind = Annotated[

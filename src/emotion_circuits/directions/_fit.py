@@ -17,6 +17,7 @@ from emotion_circuits.directions._quality import (
     PROFILE_BOOTSTRAP,
     PROFILE_PERMUTATIONS,
     PROFILE_SPLITS,
+    Judged,
     choose_detectors,
     choose_layers,
     choose_layers_within,
@@ -81,10 +82,34 @@ def fit_with_layers(
     if set(layers) < set(directions.emotions):
         layers = choose_layers_within(development, name, generic, chosen) | layers
     directions = directions.with_layers({e: layers[e] for e in directions.emotions if e in layers})
-    if DETECTOR in directions.vectors and implicit is not None:
-        found = choose_detectors(implicit.select(split="development"), directions)
+    if DETECTOR in directions.vectors and implicit is not None and spoken is not None:
+        found = _detectors(explicit, implicit.select(split="development"), spoken, directions)
         directions = replace(directions, detectors=found)
     return _beside_ordinary(directions, ordinary) if _recorded(ordinary, name) else directions
+
+
+def _detectors(
+    explicit: Activations, implicit: Activations, spoken: Activations, directions: DirectionSet
+) -> dict[str, tuple[str, int]]:
+    """Chosen on implicit development texts and on utterances."""
+    halves = _halves(explicit, spoken, directions)
+    candidates = {
+        kind: [[Judged(implicit, directions, kind)], halves if kind == DETECTOR else [Judged(spoken, directions, kind)]]
+        for kind in directions.vectors
+    }
+    there = [{t.emotion for t in texts.data} for texts in (implicit, *(half.texts for half in halves))]
+    return choose_detectors(candidates, [e for e in directions.emotions if all(e in own for own in there)])
+
+
+def _halves(explicit: Activations, spoken: Activations, directions: DirectionSet) -> list[Judged]:
+    """Halves of the utterances, each with a detector that was fitted on the other."""
+    first = np.isin(spoken.scenarios, spoken.data.scenarios[::2])
+    found = []
+    for half in (first, ~first):
+        texts = explicit.with_texts(spoken.only(half))
+        fitted = fit_directions(texts, directions.position, directions.generic, ["probe"], directions.cleaned)
+        found.append(Judged(spoken.only(~half), fitted, "probe"))
+    return found
 
 
 def _recorded(texts: Activations | None, position: str) -> TypeGuard[Activations]:

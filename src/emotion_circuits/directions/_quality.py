@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -102,21 +102,43 @@ def choose_layers(development: Activations, directions: DirectionSet, kind: str 
     return chosen
 
 
-def choose_detectors(development: Activations, directions: DirectionSet) -> dict[str, tuple[str, int]]:
-    """For each emotion that has texts the kind of direction, and the layer, around which the AUROC on development texts
-    is highest. Ties go to the kind that was fitted first."""
-    chosen = {}
-    for emotion in directions.emotions:
-        if emotion not in development.labels:
-            continue
-        found = []
-        for kind in directions.vectors:
-            values = [_ranking(development, directions, emotion, kind, layer) for layer in range(directions.n_layers)]
-            layer = best_layer(values)
-            found.append((float(_around(values)[layer]), kind, layer))
-        _, kind, layer = max(found, key=lambda one: round(one[0], 10))
-        chosen[emotion] = (kind, layer)
-    return chosen
+class Judged(NamedTuple):
+    """Development texts that a kind of direction is judged on, and directions that have not seen them."""
+
+    texts: Activations
+    directions: DirectionSet
+    kind: str
+
+
+def choose_detectors(
+    candidates: Mapping[str, Sequence[Sequence[Judged]]], emotions: Sequence[str]
+) -> dict[str, tuple[str, int]]:
+    """The kind of direction that tells emotions best on development texts, and for each emotion the layer around which
+    it does.
+
+    The kind is one for all, by the mean over emotions: their development texts are too few to choose it for each. Ties
+    go to the kind that comes first.
+
+    Args:
+        candidates: kind → sets of texts that count alike; a set in parts, each with directions that have not seen it.
+        emotions: those that have such texts.
+    """
+    best: tuple[float, dict[str, tuple[str, int]]] = (-np.inf, {})
+    for kind, sets in candidates.items():
+        curves = {
+            e: np.mean([np.mean([_curve(part, e) for part in one], axis=0) for one in sets], axis=0) for e in emotions
+        }
+        layers = {e: best_layer(values) for e, values in curves.items()}
+        reached = [float(_around(values)[layers[e]]) for e, values in curves.items()]
+        if reached and (mean := round(float(np.mean(reached)), 10)) > best[0]:
+            best = mean, {e: (kind, layer) for e, layer in layers.items()}
+    return best[1]
+
+
+def _curve(judged: Judged, emotion: str) -> list[float]:
+    """AUROC of every layer."""
+    texts, directions, kind = judged
+    return [_ranking(texts, directions, emotion, kind, layer) for layer in range(directions.n_layers)]
 
 
 def best_layer(values: Sequence[float | np.floating]) -> int:
