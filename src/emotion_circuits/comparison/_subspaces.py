@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,13 @@ from emotion_circuits.geometry import (
     LDASubspace,
     OverlapResult,
     PairedDifferenceSubspace,
+    SelfOverlap,
     SubspaceEstimator,
     WithinClassSubspace,
     aligner_named,
     compare_subspaces,
     corrected,
+    in_parallel,
     self_overlap,
 )
 from emotion_circuits.statistics import Measure
@@ -76,10 +79,14 @@ def subspace_rows(
     This is the ceiling of any overlap with another model: more cannot be shared than is stable.
     """
     estimator = subspace_estimator(kind, None, emotion)
-    rows = []
-    for row in rows_of(acts, layers):
+
+    def of_row(row: int) -> tuple[SelfOverlap, ...]:
         table = table_of(acts, position, row)
-        for found in self_overlap(table, estimator, k_values, n_permutations=n_permutations, seed=seed):
+        return self_overlap(table, estimator, k_values, n_permutations=n_permutations, seed=seed)
+
+    every, rows = list(rows_of(acts, layers)), []
+    for row, overlaps in zip(every, in_parallel(of_row, every, os.cpu_count() or 1), strict=True):
+        for found in overlaps:
             low, high, chance, null_low, null_high = corrected(
                 (found.low, found.high, found.null_mean, found.null_low, found.null_high), found.chance
             ).tolist()

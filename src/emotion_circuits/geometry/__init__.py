@@ -51,6 +51,7 @@ from emotion_circuits.geometry._overlap import (
     principal_angles,
     rotation_null,
 )
+from emotion_circuits.geometry._parallel import in_parallel
 from emotion_circuits.geometry._planted import PlantedModels, noise_twin, planted_models
 from emotion_circuits.geometry._reduction import ReducedTexts, Reduction, most_components, reduce_texts
 from emotion_circuits.geometry._self_overlap import SelfOverlap, self_overlap
@@ -122,6 +123,7 @@ __all__ = [
     "cosine_gain",
     "evaluate_alignment",
     "forget_aligner",
+    "in_parallel",
     "independent_models",
     "layer_gain",
     "load_aligner",

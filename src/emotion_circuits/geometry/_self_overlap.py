@@ -13,10 +13,8 @@ from emotion_circuits.statistics import exceedance_p, substream
 from ._comparison import of_size, overlaps_of_draws, require_ks
 from ._draws import Draws, halves, label_permutations
 from ._inputs import FloatArray, ScenarioTable, Seed
-from ._overlap import corrected
+from ._overlap import corrected, nested_overlaps
 from ._subspaces import SubspaceEstimator
-
-SPLITS_PER_DRAW = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def self_overlap(
 ) -> tuple[SelfOverlap, ...]:
     """Split-half overlap for each k, the leading columns of one basis serving all.
 
-    Each null draw is a mean over fewer splits than the value, and so scatters more: p errs on the safe side.
+    Each null draw is of one split, the value a mean over many, and so scatters less: p errs on the safe side.
 
     Raises:
         InputError: fewer than four scenarios, or a k that half of them cannot give.
@@ -73,18 +71,14 @@ def self_overlap(
 
     values = overlaps(first, second).mean(axis=0)
     n = table.n_scenarios
-    without = 1.0 - np.eye(n)
-    left_out = [(half.weights[:, None, :] * without).reshape(-1, n) for half in (first, second)]
-    jackknife = overlaps(Draws(left_out[0]), Draws(left_out[1])).reshape(n_splits, n, -1).mean(axis=0)
+    jackknife = _without_each(sized, table, first, second, ks).mean(axis=0)
     error = np.sqrt((n - 1) / n * np.square(jackknife - jackknife.mean(axis=0)).sum(axis=0))
     reach = stats.t.ppf(0.975, n - 1) * error
 
     players = label_permutations(table, n_permutations, substream(seed, 42)).players
     assert players is not None
-    played = np.repeat(players, SPLITS_PER_DRAW, axis=0)
-    some, others = halves(table, len(played), substream(seed, 43))
-    null = overlaps(Draws(some.weights, played), Draws(others.weights, played))
-    null = null.reshape(n_permutations, SPLITS_PER_DRAW, -1).mean(axis=1)
+    some, others = halves(table, n_permutations, substream(seed, 43))
+    null = overlaps(Draws(some.weights, players), Draws(others.weights, players))
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
     return tuple(
         SelfOverlap(
@@ -104,3 +98,18 @@ def self_overlap(
         )
         for i, k in enumerate(ks)
     )
+
+
+def _without_each(
+    estimator: SubspaceEstimator, table: ScenarioTable, first: Draws, second: Draws, ks: tuple[int, ...]
+) -> FloatArray:
+    """(splits, scenarios, K) overlaps with one scenario left out, which concerns the half that has it: the other half's
+    basis is the one it was."""
+    bases = [estimator.bases(table, half) for half in (first, second)]
+    found = []
+    for i, (one, two) in enumerate(zip(first.weights, second.weights, strict=True)):
+        in_first = one > 0
+        fewer = Draws(np.where(in_first[:, None], one, two) * (1.0 - np.eye(len(one))))
+        others = np.where(in_first[:, None, None], bases[1][i], bases[0][i])
+        found.append(nested_overlaps(estimator.bases(table, fewer), others, ks))
+    return np.stack(found)

@@ -230,6 +230,11 @@ def _shrunk(covariances: FloatArray, shrinkage: float, table: ScenarioTable) -> 
 
 def _principal(rows: FloatArray, weights: FloatArray, k: int, table: ScenarioTable, what: str) -> FloatArray:
     """(B, r, k) leading directions of (B or 1, N, r) rows counted `weights` (B, N) times."""
+    counted = weights > 0
+    if (n := int(counted.sum(axis=1).max())) < rows.shape[1]:  # half of the scenarios: an eighth of the work
+        at = np.argsort(~counted, axis=1, kind="stable")[:, :n]
+        rows = np.take_along_axis(np.broadcast_to(rows, (len(weights), *rows.shape[1:])), at[:, :, None], axis=1)
+        weights = np.take_along_axis(weights, at, axis=1)
     weighted = rows * np.sqrt(weights)[:, :, None]
     across = weighted.transpose(0, 2, 1)
     by_texts = rows.shape[1] < rows.shape[2]  # the smaller of the two products has the same components
