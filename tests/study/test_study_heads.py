@@ -92,15 +92,19 @@ def test_the_report_has_sections_of_heads_and_of_circuits(small: Small, undistur
 
 
 def test_as_many_circuits_are_drawn_as_the_plan_can_pay_for(tiny_gpt2_lm: LoadedModel) -> None:
-    outcome = SimpleNamespace(ids_a=[(1, 2, 3)], ids_b=[(1, 2, 4)])
+    outcome = few = SimpleNamespace(ids_a=[(1, 2, 3)], ids_b=[(1, 2, 4)])
     cost = 6 * sum(p.numel() for block in tiny_gpt2_lm.blocks for p in block.parameters()) * len(PLAN.random_sizes)
 
     def drawn(budget: float, draws: int = 999) -> int:
-        return affordable_draws(tiny_gpt2_lm, outcome, PLAN.model_copy(update={"draws": draws, "budget": budget}))
+        plan = PLAN.model_copy(update={"draws": draws, "budget": budget})
+        return affordable_draws(tiny_gpt2_lm, outcome, few, plan)
 
     assert drawn(float("inf")) == drawn(1e30) == 999
     assert drawn(50.5 * cost) == 50 and drawn(50.5 * cost, draws=9) == 9
     assert drawn(0.1 * cost) == 2
+    few = SimpleNamespace(ids_a=outcome.ids_a, ids_b=())
+    cost_of_few = cost / 2
+    assert drawn(20 * cost + 7.5 * cost_of_few) == 27 and drawn(9.5 * cost) == 9
 
 
 def test_a_plan_of_components_changes_only_what_reads_it(small: Small) -> None:

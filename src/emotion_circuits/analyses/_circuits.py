@@ -15,6 +15,7 @@ from emotion_circuits.analyses._work import Workshop, joined_reasons, slug
 from emotion_circuits.components import (
     CPR,
     SIZES,
+    WITH_ALL_PAIRS,
     DrawnCurves,
     Outcome,
     circuit_edges,
@@ -68,7 +69,7 @@ class JoinCircuits:
             unit = None if directions is None else directions[emotion].unit
             rankings = rankings_by(lm, ranking, plan.ranking, unit=unit, seed=seed)
             few = outcome_on(work, lm, parts[1].at_most(plan.drawn_pairs))
-            draws = affordable_draws(lm, few, plan)
+            draws = affordable_draws(lm, judging, few, plan)
             most = n_circuits(len(SIZES), draws, plan.dropped, len(plan.random_sizes))
             with work.counting(f"{name}: circuits, {emotion}", most) as add:
                 curves = faithfulness(
@@ -99,12 +100,18 @@ class JoinCircuits:
         return Measures(files=[path], claims=claims)
 
 
-def affordable_draws(lm: LoadedModel, outcome: Outcome, plan: ComponentsPlan) -> int:
-    """How many random circuits a test may take within the plan's budget; by count, so that it is the same anywhere."""
-    tokens = sum(len(ids) for side in (outcome.ids_a, outcome.ids_b) for ids in side)
+def affordable_draws(lm: LoadedModel, outcome: Outcome, few: Outcome, plan: ComponentsPlan) -> int:
+    """How many random circuits a test may take within the plan's budget, the first of them on all pairs and the others
+    on few; by count, so that it is the same anywhere."""
     parameters = sum(p.numel() for block in lm.blocks for p in block.parameters())
-    # Not `//`: without a limit that is not a number.
-    return int(min(plan.draws, max(FEWEST_DRAWS, plan.budget / (tokens * parameters * len(plan.random_sizes)))))
+    # Not `//`: without a limit these are not numbers.
+    dear, cheap = (plan.budget / (_tokens(one) * parameters * len(plan.random_sizes)) for one in (outcome, few))
+    n = dear if dear <= WITH_ALL_PAIRS else WITH_ALL_PAIRS + cheap * (1 - WITH_ALL_PAIRS / dear)
+    return int(min(plan.draws, max(FEWEST_DRAWS, n)))
+
+
+def _tokens(outcome: Outcome) -> int:
+    return sum(len(ids) for side in (outcome.ids_a, outcome.ids_b) for ids in side)
 
 
 def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: float, evidence: str, seed: int) -> Claim:
