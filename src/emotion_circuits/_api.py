@@ -141,7 +141,7 @@ def load(
     """Load a model and run the quick proofs on it.
 
     Args:
-        name: hub id, local folder, .gguf file, `smollm2-135m` or `reference/...`.
+        name: hub id, local folder, .gguf file, `smollm2-135m`, `gemma3-270m` or `reference/...`.
         device, dtype, bos, threads, float32_products: as for `models.load`.
 
     Raises:

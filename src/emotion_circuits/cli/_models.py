@@ -9,7 +9,7 @@ from emotion_circuits.cli._output import Table, emit, say
 
 app = command_group("models", "What can be loaded; fetch it; prove the engine on it.")
 
-Name = Annotated[str, flag(help="Hub id, folder, .gguf file, smollm2-135m or reference/...")]
+Name = Annotated[str, flag(help="Hub id, folder, .gguf file, smollm2-135m, gemma3-270m or reference/...")]
 
 
 @command(app, example="models list", name="list")
@@ -21,8 +21,11 @@ def list_models(*, json: Json = False) -> None:
     from emotion_circuits.models import catalogue, families
 
     models = catalogue()
-    rows = [(m.name, m.family, m.layers, m.width, f"{m.parameters / 1e6:.1f} M", m.available, m.how) for m in models]
-    columns = ("name", "family", "layers", "width", "parameters", "here", "how to have it")
+    rows = [
+        (m.name, m.family, m.layers, m.width, f"{m.parameters / 1e6:.1f} M", m.megabytes, m.licence, m.available, m.how)
+        for m in models
+    ]
+    columns = ("name", "family", "layers", "width", "parameters", "MB", "licence", "here", "how to have it")
     notes = (
         f"Known families: {', '.join(family.name for family in families())}.",
         "A name may also be any hub id, a local folder in Hugging Face format or a .gguf file, with @REVISION (hub)",
@@ -32,12 +35,35 @@ def list_models(*, json: Json = False) -> None:
 
 
 @command(app, example="models get smollm2-135m")
-def get(name: Name, /, *, json: Json = False) -> None:
-    """Bring a model to this machine, and renew a hub model's branch."""
+def get(
+    name: Name,
+    /,
+    *,
+    accept_terms: Annotated[bool, flag(help="Accept a model's terms of use, where it has any.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring a model to this machine, and renew a hub model's branch.
+
+    Where terms of use have to be accepted, they are asked for; a copy is kept beside the model.
+    """
     from emotion_circuits.models import get as fetch
 
-    folder = fetch(name, say)
+    folder = fetch(name, say, accept_terms=accept_terms or _accepted(name))
     emit({"name": name, "folder": folder}, json)
+
+
+def _accepted(name: str) -> bool:
+    """Whether the person at the terminal accepts the model's terms; False where nobody is there, or there are none."""
+    import sys
+
+    from emotion_circuits.models import PACKAGED, is_available
+
+    model = PACKAGED.get(name)
+    if model is None or model.terms is None or is_available(name) or not sys.stdin.isatty():
+        return False
+    say(f"{name} comes under {model.terms.name}: {model.terms.url}")
+    say("A copy comes with it. Do you accept them? [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @command(app, example="models verify reference/gpt2")

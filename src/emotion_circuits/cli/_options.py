@@ -125,7 +125,8 @@ Seed = Annotated[int, flag(help="Seed of everything random.", at_least=0)]
 Profile = Literal["baseline", "extended"]
 ProfileFlag = Annotated[Profile, flag(help="Data set: baseline has 280 texts, extended 400.")]
 ModelFlag = Annotated[
-    str, flag("--model1", help="Hub id, folder, .gguf file, smollm2-135m or reference/...; see `models list`.")
+    str,
+    flag("--model1", help="Hub id, folder, .gguf file, smollm2-135m, gemma3-270m or reference/...; see `models list`."),
 ]
 OtherModelFlag = Annotated[str, flag("--model2", help="The second model, named like the first.")]
 BatchTokens = Annotated[int | None, flag(help="Tokens in one forward pass; fewer need less memory.", at_least=1)]

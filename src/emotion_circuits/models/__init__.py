@@ -7,15 +7,15 @@ from emotion_circuits.models._families import Family, families, family_of, forge
 from emotion_circuits.models._identity import revision_of
 from emotion_circuits.models._load import family_code, family_of_model, load, resolve_device
 from emotion_circuits.models._loaded import Encoded, Float32Products, LoadedModel
-from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName, model_label
+from emotion_circuits.models._names import REFERENCE_NAMES, ModelName, model_label
+from emotion_circuits.models._packaged import PACKAGED, get_packaged
 from emotion_circuits.models._quiet import quiet_transformers
-from emotion_circuits.models._smollm2 import get_smollm2
 from emotion_circuits.models._sources import get, is_available
 from emotion_circuits.models._truncate import first_tokens
 
 __all__ = [
+    "PACKAGED",
     "REFERENCE_NAMES",
-    "SMOLLM2",
     "Encoded",
     "Family",
     "Float32Products",
@@ -32,7 +32,7 @@ __all__ = [
     "first_tokens",
     "forget_family",
     "get",
-    "get_smollm2",
+    "get_packaged",
     "is_available",
     "load",
     "model_label",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -67,9 +69,15 @@ def gguf_folder(file: Path) -> Path:
 
 
 def convert(
-    file: Path, folder: Path, *, sha256: str, package: str | None = None, package_version: str | None = None
+    file: Path,
+    folder: Path,
+    *,
+    sha256: str,
+    package: str | None = None,
+    package_version: str | None = None,
+    beside: Sequence[Path] = (),
 ) -> None:
-    """Write a `.gguf` file's model as float32 safetensors with its tokenizer.
+    """Write a `.gguf` file's model as float32 safetensors with its tokenizer, and copies of what belongs beside it.
 
     Raises:
         InputError: the file is damaged, of an unknown architecture or says what cannot be honoured, or memory or disk
@@ -97,6 +105,8 @@ def convert(
             raise
         except (ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
             raise unreadable(file, error) from error
+        for other in beside:
+            shutil.copy(other, fresh / other.name)
         source = ConvertedSource(
             file=file.name,
             gguf_sha256=sha256,

@@ -9,7 +9,7 @@ from typing import Any
 
 from emotion_circuits.errors import EmotionCircuitsError, InputError
 from emotion_circuits.models._checks import ADAPTER, adapter_beside
-from emotion_circuits.models._names import REFERENCE_NAMES, SMOLLM2, ModelName, config_advice
+from emotion_circuits.models._names import PACKAGED_NAMES, REFERENCE_NAMES, ModelName, config_advice
 from emotion_circuits.models._weights import INDEX, SINGLE, TOKENIZER_FILES, pickled_only, weight_files
 
 CONNECT_SECONDS = 5.0
@@ -141,5 +141,5 @@ def _explain(name: ModelName, error: Exception) -> EmotionCircuitsError:
         if status is None
         else f"The model hub answered with an error for {name}.",
         found=f"{type(error).__name__}: {reason}",
-        next_step=local or f"check the connection, or use {REFERENCE_NAMES[0]}, {SMOLLM2} or a local folder",
+        next_step=local or f"check the connection, or use {REFERENCE_NAMES[0]}, {PACKAGED_NAMES[0]} or a local folder",
     )

@@ -11,14 +11,15 @@ from typing import Literal
 
 from emotion_circuits.errors import InputError
 
-Kind = Literal["reference", "smollm2", "gguf", "folder", "hub"]
+Kind = Literal["reference", "packaged", "gguf", "folder", "hub"]
 
 REFERENCE_NAMES = ("reference/gpt2", "reference/gpt-neox", "reference/gpt-neo", "reference/gpt2-twin")
-SMOLLM2 = "smollm2-135m"
+PACKAGED_NAMES = ("smollm2-135m", "gemma3-270m")
+"""Of `_packaged.PACKAGED`."""
 
 _ACCEPTED = (
-    f"a hub id (gpt2, EleutherAI/pythia-160m), a local folder, a .gguf file, {SMOLLM2}, {', '.join(REFERENCE_NAMES)}; "
-    "after it @REVISION (hub only) and ?init=random&seed=0"
+    f"a hub id (gpt2, EleutherAI/pythia-160m), a local folder, a .gguf file, "
+    f"{', '.join((*PACKAGED_NAMES, *REFERENCE_NAMES))}; after it @REVISION (hub only) and ?init=random&seed=0"
 )
 _HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"(?:{_HUB_PART}/)?{_HUB_PART}")
@@ -36,7 +37,7 @@ class ModelName:
     """A parsed model name. Make one with `ModelName.parse`; `str()` gives the canonical string back."""
 
     source: str
-    """The name without revision and query: a hub id, an absolute path, `smollm2-135m` or `reference/...`."""
+    """The name without revision and query: a hub id, an absolute path, or a name of ours."""
 
     kind: Kind
     """Where the model comes from."""
@@ -145,8 +146,8 @@ def _normalised(source: str, kind: Kind) -> str:
 def _kind(source: str) -> Kind:
     if source in REFERENCE_NAMES:
         return "reference"
-    if source == SMOLLM2:
-        return "smollm2"
+    if source in PACKAGED_NAMES:
+        return "packaged"
     if source.startswith("reference/"):
         raise InputError("No such reference model.", found=source, accepted=", ".join(REFERENCE_NAMES))
     if source.lower().endswith(".gguf"):

@@ -11,7 +11,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models._gguf import converted_source, gguf_folder
 from emotion_circuits.models._hub import cached_snapshot, download, hub_folder
 from emotion_circuits.models._names import ModelName, no_config
-from emotion_circuits.models._smollm2 import get_smollm2, smollm2_folder, smollm2_path
+from emotion_circuits.models._packaged import get_packaged, packaged_folder, packaged_path
 
 
 class ModelFolder(NamedTuple):
@@ -25,7 +25,7 @@ class ModelFolder(NamedTuple):
 
 
 def find(name: ModelName) -> ModelFolder:
-    """The folder of a model. Hub models are downloaded, `.gguf` files converted if need be; smollm2-135m is not.
+    """The folder of a model. Hub models are downloaded, `.gguf` files converted if need be; packaged ones are not.
 
     For an untrained twin no weight file is needed, and none is fetched.
 
@@ -39,26 +39,27 @@ def find(name: ModelName) -> ModelFolder:
         return ModelFolder(folder, folder.name)
     if name.kind == "folder":
         return ModelFolder(_local_folder(name.path))
-    folder = smollm2_folder() if name.kind == "smollm2" else gguf_folder(name.path)
+    folder = packaged_folder(name.source) if name.kind == "packaged" else gguf_folder(name.path)
     source = converted_source(folder)
     return ModelFolder(folder, gguf_sha256=source.gguf_sha256 if source else None)
 
 
-def get(name: ModelName | str, tell: Callable[[str], None] = lambda _: None) -> Path:
+def get(name: ModelName | str, tell: Callable[[str], None] = lambda _: None, *, accept_terms: bool = False) -> Path:
     """Bring a model to this machine, and renew a hub model's branch.
 
     Args:
         tell: is called with one line before each long step.
+        accept_terms: of a model whose terms of use have to be accepted.
 
     Returns:
         the model's local folder.
 
     Raises:
-        InputError: the model cannot be found or fetched.
+        InputError: the model cannot be found or fetched, or its terms are not accepted.
     """
     name = ModelName.parse(name)
-    if name.kind == "smollm2":
-        return get_smollm2(tell)
+    if name.kind == "packaged":
+        return get_packaged(name.source, tell, accept_terms=accept_terms)
     if name.kind == "hub":
         tell(f"Fetching {name.trained} from the hub")
         return download(name, weights=not name.is_untrained)
@@ -72,8 +73,8 @@ def is_available(name: ModelName | str) -> bool:
     name = ModelName.parse(name)
     if name.kind == "hub":
         return cached_snapshot(name, weights=not name.is_untrained) is not None
-    if name.kind == "smollm2":
-        return converted_source(smollm2_path()) is not None
+    if name.kind == "packaged":
+        return converted_source(packaged_path(name.source)) is not None
     return name.kind == "reference" or name.path.exists()
 
 
