@@ -49,7 +49,7 @@ from emotion_circuits.prompts import Bank, Dataset, Text
 from emotion_circuits.scoring import Score
 
 GENERIC_TEXTS = 256
-SWEEP_DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+SWEEP_DOSES = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
 ROWS_AT_ONCE = 32
 
 
@@ -72,7 +72,7 @@ class LanguageModel(LoadedModel):
 
         Args:
             direction: of this model.
-            dose: multiple of the layer's median residual norm on generic text.
+            dose: multiple of the layer's spread of generic text (median distance from its mean).
             alpha: multiple of the raw difference vector instead.
             layer: where to add it; by default the layer it was found at. -1 is `embed`.
 
@@ -84,7 +84,7 @@ class LanguageModel(LoadedModel):
         if (dose is None) == (alpha is None):
             raise InputError("Give either a dose or an alpha.", found="neither" if dose is None else "both")
         [factor] = check_doses([alpha if dose is None else dose])  # type: ignore[list-item]
-        length = factor * (direction.norm if dose is None else float(self.generic.norm[at + 1]))
+        length = factor * (direction.norm if dose is None else float(self.generic.unit[at + 1]))
         vector = length * direction.unit
         self._added.setdefault(at, []).append(vector)
         try:
@@ -216,7 +216,7 @@ def sweep(
         prompts: own beginnings instead of the bundled development contexts (see `interventions.contexts_of`).
         bank: the classes whose words are compared; None for the bundled default.
         layers: block indices; by default five depths, for a single direction its own layer.
-        doses: multiples of the layer's median residual norm; by default ±.1, .2 and .4.
+        doses: in spreads of generic text; by default ±.2, .4 and .8.
         alphas: multiples of the raw difference vector instead.
         emotions: whose directions; all by default.
         kind: which directions.

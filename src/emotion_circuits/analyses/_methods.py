@@ -44,7 +44,7 @@ from emotion_circuits.statistics import rows_table
 class MethodsPlan(AnalysisPlan):
     """How the ways of changing tone are set beside each other."""
 
-    doses: Several[Share] = (0.1, 0.2, 0.4)
+    doses: Several[Share] = (0.2, 0.4, 0.8)
     """Added when raising, taken away when lowering; between 0 and 1."""
     pairs: Draws = 12
     """Pairs of prompts of each emotion, at most; as many more rank its circuit."""

@@ -72,8 +72,8 @@ class EffectsOfInterest(AnalysisPlan):
     """AUROC on implicit texts."""
     stability: Effect = 0.35
     """Split-half cosine."""
-    steering: Effect = 6.0
-    """Slope of own word-set log-odds, in nats per unit of dose: at a dose of .2 odds that are 3.3 times as high."""
+    steering: Effect = 5.4
+    """Slope of own word-set log-odds, in nats per unit of dose: at a dose of .2 odds that are 2.9 times as high."""
 
     shared: Effect = 0.2
     """Corrected overlap S* of one model's mapped subspace with another's own."""
@@ -107,7 +107,7 @@ class Settings(AnalysisPlan):
     seed: Seed = 0
     batch_tokens: Count = 2048
     generic_texts: Annotated[int, Field(ge=8, le=1_000_000)] = 256
-    """Texts behind residual norms, generic means and components."""
+    """Texts behind the units of doses, generic means and components."""
     untrained_seeds: Several[Seed] = (0,)
     """Seeds of the untrained twins that serve as floors."""
     effects: EffectsOfInterest = EffectsOfInterest()

@@ -43,7 +43,7 @@ from emotion_circuits.statistics import (
 
 MOST_READ = 16
 """Development contexts whose openings are read with continuations."""
-FULL_DOSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+FULL_DOSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 class SteeringPlan(AnalysisPlan):
@@ -53,8 +53,9 @@ class SteeringPlan(AnalysisPlan):
     """Position whose directions are added."""
     depths: Count = 5
     """How many relative depths the development sweep visits."""
-    doses: Several[Finite] = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
-    """Doses of the development sweep, in multiples of the layer's median residual norm; one at least of both signs."""
+    doses: Several[Finite] = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
+    """Doses of the development sweep, in spreads of generic text (its median distance from the layer's mean); one at least of
+    both signs."""
     development_contexts: Draws = 12
     """On which the layer and the dose are chosen."""
     continuations_per_class: Count = 2
@@ -79,7 +80,7 @@ class SteeringPlan(AnalysisPlan):
         if 0 in doses or not any(-dose in doses for dose in doses):
             raise ValueError("doses other than 0, and one at least with both signs")
         if max(map(abs, doses)) > 100:
-            raise ValueError("doses up to 100, a hundred times the residual stream")
+            raise ValueError("doses up to 100, a hundred times what generic text spreads")
         return doses
 
     FULL = {  # noqa: RUF012

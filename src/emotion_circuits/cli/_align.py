@@ -118,7 +118,7 @@ def transfer(
     n_components: Components = None,
     untrained: Twins = 5,
     draws: Draws = 1000,
-    dose: Annotated[float, flag(help="Steering dose, in multiples of the layer's median residual norm.")] = 0.2,
+    dose: Annotated[float, flag(help="Steering dose, in spreads of generic text.")] = 0.4,
     shuffled: Annotated[int, flag(help="Shuffled maps to steer with.", at_least=2)] = 20,
     seed: Seed = 0,
     model_options: ModelOptions = MODEL_OPTIONS,

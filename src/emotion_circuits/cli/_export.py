@@ -35,7 +35,7 @@ def export(
         Path | None, flag(help="File to write, .gguf; by default beside the model's directions in the results folder.")
     ] = None,
     dose: Annotated[
-        float, flag(help="Multiple of each layer's median residual norm that strength 1 stands for; not 0.")
+        float, flag(help="In each layer's spread of generic text, what strength 1 stands for; not 0.")
     ] = 0.1,
     layers: Layers = None,
     position: Where = None,
@@ -67,7 +67,7 @@ def export(
     output = output_path(output, SUFFIX)
     check_writable(output)
     done = export_gguf(directions, emotion, output, dose=dose, kind=kind, layers=layers, model_hint=model_hint)
-    rows = [(layer, length, float(directions.generic.norm[layer + 1])) for layer, length in done.lengths.items()]
+    rows = [(layer, length, float(directions.generic.unit[layer + 1])) for layer, length in done.lengths.items()]
     notes = [f"Left out: layer {layer}, for which llama.cpp has no slot." for layer in done.left_out]
     notes += [f"llama-cli -m MODEL.gguf --control-vector {output}", f"written: {output}"]
     title = f"{directions.source.model} ({done.model_hint}): {emotion} ({kind}), dose {dose:g} at strength 1"

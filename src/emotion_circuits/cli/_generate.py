@@ -49,7 +49,9 @@ DEFAULT_PROMPTS = 3
 class GenerateOptions:
     """How prompts are continued."""
 
-    dose: Annotated[float, flag(help="Multiple of the layer's median residual norm; negative takes away.")] = 0.2
+    dose: Annotated[
+        float, flag(help="In spreads of generic text (its median distance from the layer's mean); negative takes away.")
+    ] = 0.4
     layer: Annotated[
         int | None, flag(help="Block, or -1 for embed; by default the emotion's chosen layer.", at_least=-1)
     ] = None

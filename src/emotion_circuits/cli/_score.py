@@ -73,7 +73,7 @@ def score(
     """Project texts on the emotions' directions.
 
     A score is the distance along the direction from the mean of generic text, in units of the layer's
-    median residual norm: 0 is generic text, higher is more. Beside it stands its percentile: per cent of
+    spread (median distance of generic text from it): 0 is generic text, higher is more. Beside it stands its percentile: per cent of
     generic texts that score lower. The output has each line's own fields as they were, then `scores` and
     `percentile` (emotion to number), `layer` (a number, or one per emotion where they differ) and
     `position`.
@@ -145,7 +145,8 @@ def _table(directions: DirectionSet, scored: Sequence[Score], texts: Sequence[st
         cells = [cell for e in used for cell in ((one.scores[e], ranks[e]) if e in ranks else (one.scores[e],))]
         lines.append((*cells, text))
     notes = [
-        f"0 is the mean of {directions.generic.n_texts} generic texts; the unit is the layer's median residual norm."
+        f"0 is the mean of {directions.generic.n_texts} generic texts; the unit is the layer's "
+        f"{directions.generic.unit_name}."
     ]
     if usual := ", ".join(f"{e} {value:.3f}" for e, value in below.items() if value is not None):
         notes.append(f"{MOST_NEUTRAL} % of generic texts score below: {usual}. percentile: of a text among them.")

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from emotion_circuits.prompts import Bank
     from emotion_circuits.statistics import Measure
 
-DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
+DOSES = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
 
 
 @Parameter(name="*")
@@ -61,9 +61,7 @@ class SweepOptions:
     ] = None
     dose: Annotated[
         tuple[float, ...],
-        flag(
-            "--doses", help="Multiples of the layer's median residual norm; ±.1 .2 .4 by default.", show_default=False
-        ),
+        flag("--doses", help="In spreads of generic text; ±.2 .4 .8 by default.", show_default=False),
     ] = ()
     alpha: Annotated[
         tuple[float, ...],

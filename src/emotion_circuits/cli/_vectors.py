@@ -61,7 +61,7 @@ def vectors(
 ) -> None:
     """Find every emotion's directions, and how good they are.
 
-    Per emotion and layer: the specific direction's norm (over the layer's median residual norm) and
+    Per emotion and layer: the specific direction's norm (in spreads of the layer's generic text) and
     its split-half cosine, each beside what labels permuted within scenarios give; with `--show`, AUROC
     by cleaning, texts that hold an emotion's word without the emotion, or series in which an emotion
     grows. Needs no model.

@@ -28,9 +28,9 @@ class PushSize(NamedTuple):
     Attributes:
         emotion, way, method, dose: see `MethodRow`; the dose of a circuit is its strength.
         layer: where directions act.
-        size, size_low, size_high: ‖h − h clean‖ there over the layer's median residual norm, median and quartiles over
+        size, size_low, size_high: ‖h − h clean‖ there in the layer's unit (`GenericStatistics.unit`), median and quartiles over
             tokens; an added direction has just its dose.
-        size_last: the median after the last layer, in that layer's norm: what became of the change.
+        size_last: the median after the last layer, in that layer's unit: what became of the change.
         n_tokens: of all prompts, the first of each left out; of random circuits, over all of them.
     """
 
@@ -54,7 +54,7 @@ def push_sizes(
     sign = 1 if way == "raise" else -1
     points = [point_of(setting.layer), Point("resid_post", lm.n_layers - 1)]
     clean = [prompt_values(lm, prompts, point) for point in points]
-    norms = [float(directions.generic.norm[layer + 1]) for layer in (setting.layer, lm.n_layers - 1)]
+    norms = [float(directions.generic.unit[layer + 1]) for layer in (setting.layer, lm.n_layers - 1)]
 
     def moved(edits: Sequence[Edit]) -> list[np.ndarray]:
         return [

@@ -26,7 +26,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import family_of_model
 
 ARCHITECTURE = "controlvector"
-DEFAULT_DOSE = 0.1
+DEFAULT_DOSE = 0.2
 FIRST_LAYER = 1
 """The first block that has a slot in llama.cpp."""
 _TENSOR = "direction."
@@ -73,7 +73,7 @@ def to_repeng(
     """The vectors dose · s · v̂ that steering adds, by block: `repeng.ControlVector(model_type, to_repeng(...))`.
 
     Args:
-        directions: of one model; s is its layer's median residual norm.
+        directions: of one model; s is its layer's unit (`GenericStatistics.unit`).
         emotion: whose direction.
         dose: what coefficient 1 stands for.
         kind: which direction.
@@ -100,7 +100,7 @@ def to_repeng(
     found = {}
     for layer in chosen:
         unit = directions.direction(emotion, layer, kind).unit
-        length = dose * float(directions.generic.norm[layer + 1])
+        length = dose * float(directions.generic.unit[layer + 1])
         if not abs(length) <= float(np.finfo(np.float32).max):
             raise InputError(
                 f"This dose is too large for the file's numbers at layer {layer}.", found=f"{dose:g}",

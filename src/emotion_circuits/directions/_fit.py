@@ -27,7 +27,7 @@ from emotion_circuits.directions._sets import DETECTOR, DirectionSet, default_ki
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import Blocks, Measure, exceedance_p, permute_within_groups, split_half_cosine
 
-RELATIVE_NORM = "norm over the median residual norm"
+RELATIVE_NORM = "norm, in the layer's unit"
 SPLIT_HALF = "split-half cosine"
 N_QUANTILES = 201
 ContrastKind = Literal["matched", "specific"]
@@ -184,7 +184,7 @@ def stability_rows(
         emotions = [e for e in directions.emotions if layers is None or layers[e] == row - 1]
         if not emotions:
             continue
-        scale = float(directions.generic.norm[row])
+        scale = float(directions.generic.unit[row])
         for emotion in emotions:
             null = np.linalg.norm(chance[emotion] @ layer_values, axis=1) / scale
             raw = directions.vectors[kind][emotion][row].astype(np.float64)

@@ -118,7 +118,7 @@ def _thresholds(development: Activations, held_out: DirectionSet, emotion: str) 
     units = np.divide(others, lengths, out=np.zeros_like(others), where=lengths > 0)
     above = development.at(position).astype(np.float64) - generic.mean[:, None]
     means = [np.einsum("lgd,lgd->l", above[:, texts], units) / units.shape[1] for texts in pairs]
-    result: FloatArray = (means[0] + means[1]) / 2 / generic.norm
+    result: FloatArray = (means[0] + means[1]) / 2 / generic.unit
     return result
 
 

@@ -22,6 +22,10 @@ TOKENS_PER_TEXT = 8
 MAX_SHARE = 0.7
 """Components are kept up to this share of variance; cleaning may use less."""
 
+LEAST_SPREAD = 1e-6
+SPREAD_UNIT = "spread of generic text (median distance from its mean)"
+NORM_UNIT = "median residual norm"
+
 FloatArray = NDArray[np.float32]
 
 
@@ -31,11 +35,14 @@ class GenericStatistics:
 
     Attributes:
         mean: (layers + 1, d); row 0 is `embed`.
-        norm: (layers + 1,) median norm; a dose of 1 adds a vector of that length.
+        norm: (layers + 1,) median norm.
         components: per layer (k, d), orthonormal, largest variance first.
         shares: per layer (k,), share of variance up to and with each component.
         n_texts: how many texts.
         source: the model; None where that is not known.
+        spread: (layers + 1,) median distance from the mean; None in files of before, whose unit is the norm.
+        energy: (layers + 1, 2) of the mean squared length, the share that the mean holds, and the largest that one
+            dimension holds; None in files of before.
     """
 
     mean: FloatArray
@@ -44,6 +51,22 @@ class GenericStatistics:
     shares: tuple[FloatArray, ...]
     n_texts: int
     source: Source | None = None
+    spread: FloatArray | None = None
+    energy: FloatArray | None = None
+
+    @property
+    def unit(self) -> FloatArray:
+        """(layers + 1,) what doses and scores are multiples of: the spread, or in files of before the norm.
+
+        In many models the mean and a single dimension hold most of a state's length, in some nearly all of it: half a
+        norm is then a small push in one model and far outside of anything in another. The spread is not.
+        """
+        return self.norm if self.spread is None else self.spread
+
+    @property
+    def unit_name(self) -> str:
+        """The unit in words."""
+        return NORM_UNIT if self.spread is None else SPREAD_UNIT
 
     def clean(self, values: NDArray[Any], row: int, share: float) -> NDArray[np.float64]:
         """Project the fewest top components that hold `share` of the variance out of (..., d) values.
@@ -65,7 +88,9 @@ class GenericStatistics:
         """For saving: ragged parts are joined, `counts` says how many components each layer has."""
         counts = np.array([len(c) for c in self.components], dtype=np.float32)
         joined = {"components": np.concatenate(self.components), "shares": np.concatenate(self.shares)}
-        return {"mean": self.mean, "norm": self.norm, "counts": counts, **joined}
+        recorded = {"spread": self.spread, "energy": self.energy}
+        own = {"mean": self.mean, "norm": self.norm, "counts": counts, **joined}
+        return own | {name: values for name, values in recorded.items() if values is not None}
 
     @classmethod
     def from_tensors(
@@ -74,13 +99,19 @@ class GenericStatistics:
         """The inverse of `tensors`; KeyError or ValueError for others."""
         rows, width = tensors["mean"].shape
         n = int(tensors["counts"].sum())
-        wanted = {"norm": (rows,), "counts": (rows,), "components": (n, width), "shares": (n,)}
+        wanted = {
+            "norm": (rows,), "spread": (rows,), "energy": (rows, 2), "counts": (rows,), "components": (n, width),
+            "shares": (n,),
+        }  # fmt: skip
         for name, values in tensors.items():
             if values.shape != wanted.get(name, (rows, width)) or not np.isfinite(values).all():
                 raise ValueError(f"{name} of generic text has another shape, or values that are not finite")
         ends = np.cumsum(tensors["counts"].astype(int))[:-1]
         components, shares = np.split(tensors["components"], ends), np.split(tensors["shares"], ends)
-        return cls(tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts, source)
+        return cls(
+            tensors["mean"], tensors["norm"], tuple(components), tuple(shares), n_texts, source,
+            tensors.get("spread"), tensors.get("energy"),
+        )  # fmt: skip
 
 
 def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatistics:
@@ -90,11 +121,16 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
         InputError: too few texts.
     """
     points = [point_of(layer) for layer in range(EMBED, lm.n_layers)]
-    mean, norm, components, shares = [], [], [], []
+    mean, norm, spread, energy, components, shares = [], [], [], [], [], []
     for tokens in _sampled(lm, texts, points):
         mean.append(tokens.mean(axis=0))
         norm.append(np.median(np.linalg.norm(tokens, axis=1)))
-        top, cumulative = _top_components(tokens - tokens.mean(axis=0))
+        centred = tokens - mean[-1]
+        # Where all tokens are one state, a unit of rounding is left, and no division by zero.
+        spread.append(max(np.median(np.linalg.norm(centred, axis=1)), LEAST_SPREAD * norm[-1]))
+        squares = np.square(tokens).mean(axis=0)
+        energy.append([np.square(mean[-1]).sum() / squares.sum(), squares.max() / squares.sum()])
+        top, cumulative = _top_components(centred)
         components.append(top)
         shares.append(cumulative)
     return GenericStatistics(
@@ -104,6 +140,8 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
         tuple(shares),
         sum(len(e) > 1 for e in lm.encode(texts)),
         source_of(lm),
+        np.asarray(spread, np.float32),
+        np.asarray(energy, np.float32),
     )
 
 

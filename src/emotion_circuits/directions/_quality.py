@@ -49,13 +49,13 @@ def _layer_name(layer: int) -> str:
 def project(
     activations: Activations, directions: DirectionSet, emotion: str, kind: str, row: int
 ) -> NDArray[np.float64]:
-    """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in units of the median residual norm."""
+    """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in the layer's unit (`GenericStatistics.unit`)."""
     if emotion not in directions.vectors[kind]:
         raise MeasurementError(f"There is no direction for {emotion} at {directions.position}.")
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
-    length, scale = float(np.linalg.norm(vector)), float(directions.generic.norm[row])
-    if not length > NO_DIRECTION * scale:
+    length, scale = float(np.linalg.norm(vector)), float(directions.generic.unit[row])
+    if not length > NO_DIRECTION * float(directions.generic.norm[row]):
         raise MeasurementError(
             f"There is no direction for {emotion} at {_layer_name(row - 1)}, {directions.position}.",
             found="texts of all classes are the same there",

@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 
 Action = Literal["add", "ablate", "clamp"]
 """``add``: h ← h + dose · s v̂. ``ablate``: the share `dose` of the component along v̂, above the generic mean's, is
-taken away. ``clamp``: that component becomes the generic mean's plus dose · s. s: the layer's median residual norm."""
+taken away. ``clamp``: that component becomes the generic mean's plus dose · s. s: the layer's unit, the
+spread of generic text (`GenericStatistics.unit`)."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
@@ -41,9 +42,9 @@ Lines = Mapping[int, Line]
 
 
 def line(directions: DirectionSet, layer: int, units: FloatArray, scale: float | None = None) -> Line:
-    """Any (n, d) unit vectors at a layer of the model that `directions` are of; doses in its residual norm."""
+    """Any (n, d) unit vectors at a layer of the model that `directions` are of; doses in its unit."""
     row = layer + 1
-    size = float(directions.generic.norm[row]) if scale is None else scale
+    size = float(directions.generic.unit[row]) if scale is None else scale
     return Line(np.atleast_2d(units), size, directions.generic.mean[row].astype(np.float64))
 
 

@@ -65,10 +65,10 @@ def side_by_side(
 
     Args:
         lm: the model the directions were made from.
-        directions: directions and the residual norms that doses are multiples of.
+        directions: directions and the units of doses.
         emotion: whose direction.
         prompts: texts to continue.
-        dose: multiple of the layer's median residual norm.
+        dose: in the layer's unit (`GenericStatistics.unit`).
         layer: block index; None for the emotion's chosen layer.
         kind: which direction.
         max_tokens: of a continuation.
@@ -93,7 +93,7 @@ def side_by_side(
     directions.check_model(lm)
     [size] = check_doses([dose])
     at = directions.layer_of(emotion, layer)
-    length = size * float(directions.generic.norm[at + 1])
+    length = size * float(directions.generic.unit[at + 1])
     unit = directions.direction(emotion, at, kind).unit
     [control] = isotropic_directions(1, lm.d_model, centred=directions.source.centred_norm, seed=seed)
     rows = [prompt for prompt in prompts for _ in range(n_samples)]

@@ -68,8 +68,8 @@ class SweepResult:
         continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
         classes: those of `log_odds`.
         continuation_classes: class of each continuation.
-        unit: what the doses are: "dose" (median residual norms), "alpha" (raw difference vectors), "ablated" (share of
-            the component) or "clamped to" (median residual norms).
+        unit: what the doses are: "dose" (the layer's unit), "alpha" (raw difference vectors), "ablated" (share of
+            the component) or "clamped to" (the same).
     """
 
     model: str
@@ -227,11 +227,11 @@ def sweep(
 
     Args:
         lm: the model the directions were made from.
-        directions: directions and the residual norms that doses are multiples of.
+        directions: directions and the units of doses.
         slots: contexts for the word-set outcome.
         continuations: for the second outcome and the damage; None leaves both out (NaN).
         layers: block indices.
-        doses: multiples of the layer's median residual norm; 0 is left out, it is the clean run.
+        doses: multiples of the layer's unit; 0 is left out, it is the clean run.
         emotions: whose directions; all by default.
         kind: which directions.
         alpha: doses are multiples of the raw difference vector instead (the seed's α); for `add` only.

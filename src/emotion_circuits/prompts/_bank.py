@@ -341,7 +341,7 @@ def _all_generic() -> tuple[GenericText, ...]:
 
 
 def generic(kinds: Collection[str] | None = None, limit: int | None = None, seed: int = 0) -> tuple[GenericText, ...]:
-    """Short texts of SmolLM2-135M-Instruct, for alignment maps, means and residual norms.
+    """Short texts of SmolLM2-135M-Instruct, for alignment maps, means and spreads.
 
     Args:
         kinds: only texts that were asked for as these kinds (`neutral`, `joy`, …); None for all.

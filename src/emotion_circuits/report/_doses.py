@@ -126,7 +126,7 @@ def _dose_axis(measures: Sequence[Measure]) -> Axis:
     doses = sorted({dose_of(m) or 0.0 for m in measures} | {0.0})
     room = (doses[-1] - doses[0]) * 0.05 or 0.1
     shown = [d for d in doses if d in (0.0, doses[0], doses[-1]) or abs(d) >= 0.2 * max(map(abs, doses))]
-    label = "dose (multiples of the median residual norm)"
+    label = "dose (spreads of generic text)"
     return Axis(label, doses[0] - room, doses[-1] + room, tuple((d, plain(d)) for d in shown))
 
 

@@ -19,12 +19,12 @@ from emotion_circuits.statistics import ALPHA, Measure
 
 _KIND = re.compile(r"(?P<series>.+), (?P<unit>dose|alpha|ablated|clamped to) (?P<dose>-?[\d.]+(?:e[+-]?\d+)?)")
 _UNITS = {
-    "dose": ("dose", "dose, in multiples of the layer's median residual norm"),
+    "dose": ("dose", "dose, in spreads of generic text"),
     "alpha": ("α", "α, in multiples of the raw difference vector"),
     "ablated": ("share", "share of the component along the direction that is taken away"),
     "clamped to": (
         "clamped to",
-        "value that the component along the direction is clamped to, in median residual norms above the generic mean",
+        "value that the component along the direction is clamped to, in spreads of generic text above its mean",
     ),
 }
 _NARROWEST = 0.4

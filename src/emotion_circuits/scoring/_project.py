@@ -41,7 +41,7 @@ def score_texts(
     layer: int | None = None,
     kind: str = BEST,
 ) -> list[Score]:
-    """Scores of texts, in units of the layer's median residual norm above generic text.
+    """Scores of texts, above generic text, in the layer's unit (`GenericStatistics.unit`).
 
     Args:
         lm: the model that the directions were made from.

@@ -58,7 +58,7 @@ def dose_response(bench: Bench) -> Iterator[SelftestCheck]:
             / predicted_change(
                 subject.facts,
                 emotion,
-                dose * float(directions.generic.norm[layer + 1]) * subject.facts.specific(emotion),
+                dose * float(directions.generic.unit[layer + 1]) * subject.facts.specific(emotion),
                 stream,
             )
             for i, layer in enumerate(layers)

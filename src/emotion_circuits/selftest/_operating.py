@@ -76,10 +76,10 @@ class Spreads(NamedTuple):
 
     within: float = 0.6
     """Share of a score's variance that lies within scenarios."""
-    slope: float = 3.4
+    slope: float = 3.0
     """Deviation of steering slopes between contexts, nats per unit of dose."""
-    control: float = 1.9
-    """Deviation of shuffled-label controls' slopes; the other kind has 1.4."""
+    control: float = 1.7
+    """Deviation of shuffled-label controls' slopes; the other kind has 1.25."""
     random_cpr: float = 0.12
     """Deviation of random circuits' CPR."""
     pair: float = 0.5
@@ -146,7 +146,7 @@ def steering(rng: Rng, effect: float) -> Claim:
     boot = grouped_bootstrap(slopes, n_draws=DRAWS, seed=_seed(rng))
     nulls = []
     for kind, spread, drawn in (
-        ("covariance", 1.4, STEERING.covariance_controls),
+        ("covariance", 1.25, STEERING.covariance_controls),
         ("shuffled-label", SPREADS.control, STEERING.shuffled_controls),
     ):
         means = rng.normal(scale=spread, size=drawn // 2) + rng.normal(scale=SPREADS.slope / few**0.5, size=drawn // 2)
