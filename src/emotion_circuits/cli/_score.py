@@ -72,9 +72,9 @@ def score(
 ) -> None:
     """Project texts on the emotions' directions.
 
-    A score is the distance along the direction from the mean of generic text, in units of the layer's
-    spread (median distance of generic text from it): 0 is generic text, higher is more. Beside it stands its percentile: per cent of
-    generic texts that score lower. The output has each line's own fields as they were, then `scores` and
+    A score is the distance along the direction from the mean of generic text, in spreads (the median
+    distance of generic text from that mean): 0 is generic text, higher is more. Beside it stands its
+    percentile: per cent of generic texts that score lower. The output has each line's own fields as they were, then `scores` and
     `percentile` (emotion to number), `layer` (a number, or one per emotion where they differ) and
     `position`.
     """

@@ -28,7 +28,7 @@ class PushSize(NamedTuple):
     Attributes:
         emotion, way, method, dose: see `MethodRow`; the dose of a circuit is its strength.
         layer: where directions act.
-        size, size_low, size_high: ‖h − h clean‖ there in the layer's unit (`GenericStatistics.unit`), median and quartiles over
+        size, size_low, size_high: ‖h − h clean‖ there in the layer's unit of doses, median and quartiles over
             tokens; an added direction has just its dose.
         size_last: the median after the last layer, in that layer's unit: what became of the change.
         n_tokens: of all prompts, the first of each left out; of random circuits, over all of them.

@@ -49,7 +49,7 @@ def _layer_name(layer: int) -> str:
 def project(
     activations: Activations, directions: DirectionSet, emotion: str, kind: str, row: int
 ) -> NDArray[np.float64]:
-    """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`), in the layer's unit (`GenericStatistics.unit`)."""
+    """(texts,) ⟨h − μ, v̂⟩ / s at one row of the layers (0 is `embed`); s is `GenericStatistics.unit`."""
     if emotion not in directions.vectors[kind]:
         raise MeasurementError(f"There is no direction for {emotion} at {directions.position}.")
     values = activations.at(directions.position)[row].astype(np.float64)

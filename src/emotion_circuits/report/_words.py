@@ -43,7 +43,7 @@ TERMS = {
     "beat all of them, and all nulls",
     "gain": "the value minus the strongest of chance and floors, on the same scenarios, with its 95 % interval",
     "ceiling": "the largest value that could have been reached, where there is one",
-    "dose": "how much of a direction is added, in spreads: median distances of the layer's states from their mean on generic text",
+    "dose": "how much of a direction is added, in spreads: the layer's median distance from its mean on generic text",
     "layer": "a block's output, counted from 0; embed is what enters block 0",
     "p, adjusted": "the largest of the p-values against every null and floor, after Holm's correction over all claims "
     "of the question",
