@@ -54,8 +54,8 @@ class SteeringPlan(AnalysisPlan):
     depths: Count = 5
     """How many relative depths the development sweep visits."""
     doses: Several[Finite] = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
-    """Doses of the development sweep, in spreads of generic text (its median distance from the layer's mean); one at least
-    of both signs."""
+    """Doses of the development sweep, in spreads of generic text (its median distance from the layer's mean); at least
+    one of both signs."""
     development_contexts: Draws = 12
     """On which the layer and the dose are chosen."""
     continuations_per_class: Count = 2

@@ -9,6 +9,7 @@ from emotion_circuits.cli._output import Table, emit, say
 
 app = command_group("models", "What can be loaded; fetch it; prove the engine on it.")
 
+TEXTS_OF_ENERGY = 64
 Name = Annotated[str, flag(help="Hub id, folder, .gguf file, smollm2-135m, gemma3-270m or reference/...")]
 
 
@@ -70,17 +71,23 @@ def _accepted(name: str) -> bool:
 def verify(name: Name, /, *, options: ModelOptions = MODEL_OPTIONS, json: Json = False) -> int:
     """Prove on a model that recording, editing and replaying are exact.
 
-    Exit status 1 if a proof fails.
+    Exit status 1 if a proof fails. Below stands how much of the states' squared length one vector and
+    one dimension hold, which tells whether norms and cosines of raw states mean anything.
     """
+    from emotion_circuits import prompts
+    from emotion_circuits.directions import energy_words, generic_statistics
     from emotion_circuits.engine import verify as prove
     from emotion_circuits.engine import with_packing
     from emotion_circuits.models import load
 
-    proofs = prove(with_packing(load(name, **options.loading())))
+    lm = with_packing(load(name, **options.loading()))
+    proofs = prove(lm)
+    generic = generic_statistics(lm, [t.text for t in prompts.generic_sample(TEXTS_OF_ENERGY)])
     checks = [{"name": c.name, "value": c.value, "limit": c.limit, "ok": c.ok} for c in proofs.checks]
     rows = [(c.name, c.value, c.limit, "ok" if c.ok else "FAILED") for c in proofs.checks]
     failed = sum(not c.ok for c in proofs.checks)
     summary = f"{failed} of {len(rows)} proofs failed." if failed else f"All {len(rows)} proofs hold."
-    table = Table(("proof", "value", "limit", ""), rows, title=f"{proofs.model}, {options.dtype}", notes=(summary,))
-    emit({"model": proofs.model, "ok": proofs.ok, "checks": checks}, json, table=table)
+    notes = (summary, *energy_words(generic))
+    table = Table(("proof", "value", "limit", ""), rows, title=f"{proofs.model}, {options.dtype}", notes=notes)
+    emit({"model": proofs.model, "ok": proofs.ok, "checks": checks, "energy": generic.energy}, json, table=table)
     return 0 if proofs.ok else 1

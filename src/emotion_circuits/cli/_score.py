@@ -74,9 +74,9 @@ def score(
 
     A score is the distance along the direction from the mean of generic text, in spreads (the median
     distance of generic text from that mean): 0 is generic text, higher is more. Beside it stands its
-    percentile: per cent of generic texts that score lower. The output has each line's own fields as they were, then `scores` and
-    `percentile` (emotion to number), `layer` (a number, or one per emotion where they differ) and
-    `position`.
+    percentile: per cent of generic texts that score lower. The output has each line's own fields as they
+    were, then `scores` and `percentile` (emotion to number), `layer` (a number, or one per emotion where
+    they differ) and `position`.
     """
     from emotion_circuits._files import write_text
     from emotion_circuits.models import first_tokens

@@ -56,6 +56,7 @@ from emotion_circuits.directions._foils import (
 )
 from emotion_circuits.directions._generic import (
     GenericStatistics,
+    energy_words,
     generic_statistics,
     generic_tokens,
     load_generic,
@@ -155,6 +156,7 @@ __all__ = [
     "detection",
     "detection_row",
     "directions_of",
+    "energy_words",
     "export_gguf",
     "extract",
     "fit_directions",

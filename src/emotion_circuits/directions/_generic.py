@@ -23,6 +23,8 @@ MAX_SHARE = 0.7
 """Components are kept up to this share of variance; cleaning may use less."""
 
 LEAST_SPREAD = 1e-6
+DOMINATED = 0.5
+"""Share of the mean squared length above which one dimension is warned of."""
 SPREAD_UNIT = "spread of generic text (median distance from its mean)"
 NORM_UNIT = "median residual norm"
 
@@ -143,6 +145,25 @@ def generic_statistics(lm: LoadedModel, texts: Sequence[str]) -> GenericStatisti
         np.asarray(spread, np.float32),
         np.asarray(energy, np.float32),
     )
+
+
+def energy_words(generic: GenericStatistics) -> list[str]:
+    """What the mean and a single dimension hold of the mean squared length after blocks, and what not to read off
+    then; nothing of statistics that do not know it."""
+    if generic.energy is None:
+        return []
+    shares = generic.energy[1:]
+    said = [
+        f"{what} holds {own.min():.2f} to {own.max():.2f}, most at layer {int(own.argmax())}"
+        for what, own in (("the mean", shares[:, 0]), ("one dimension", shares[:, 1]))
+    ]
+    lines = [f"Of the mean squared length of states after a block, on generic text, {'; '.join(said)}."]
+    if shares[:, 1].max() > DOMINATED:
+        lines.append(
+            "Norms of raw states, cosines between them and whitening are about that dimension there; directions, doses "
+            "and scores here are of differences and of the spread about the mean."
+        )
+    return lines
 
 
 def generic_tokens(lm: LoadedModel, texts: Sequence[str], layer: int) -> NDArray[np.float64]:
