@@ -16,7 +16,7 @@ PLANS: dict[str, Any] = {
     "generic_texts": 16,
     "steering": SteeringPlan(
         depths=2, doses=(-0.2, 0.2), development_contexts=4, continuations_per_class=1,
-        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, control_contexts=8,
+        covariance_controls=20, isotropic_controls=4, shuffled_controls=10, control_contexts=8, text_contexts=8,
         text_tokens=6,
     ),
     "interchange": InterchangePlan(depths=1, places=("word", "last"), pairs=8),

@@ -14,11 +14,13 @@ from emotion_circuits._files import read_json, read_table
 from emotion_circuits.analyses import BUILT_IN, Analysis, AnalysisPlan
 from emotion_circuits.cli import main
 from emotion_circuits.cli._analyses import BUILT_IN as COMMANDS
+from emotion_circuits.prompts import bank
 from emotion_circuits.statistics import Claim
 from emotion_circuits.study import Study, keys_of, plan_study, read_unjudged
 from small_study import Small
 
 WITH_COMMAND = [one for one in BUILT_IN if one.command and not one.optional]
+EMOTIONS = bank().emotions
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -188,6 +190,28 @@ def test_punctuation_as_a_positive_control(small: Small, results: Path, run: Run
     for wrong, said in ((("--controls", 3), "20"), (("--of", "glee"), "glee")):
         status, _, err = run(*argv, *wrong)
         assert status == 2 and said in err
+
+
+def test_directions_are_judged_on_texts_of_another_language(small: Small, results: Path, run: Run) -> None:
+    argv = ("language", "--model", small.model, "--results", results, "--contexts", 2, "--text-tokens", 3)
+    status, out, err = run(*argv, "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert {claim["verdict"] or "" for claim in told["claims"]} <= {"", "not tested"}
+    assert len(told["claims"]) == 2 * len(EMOTIONS) and "does not read ja" in err
+    status, out, err = run(*argv, "--even-unread", "--json")
+    assert status == 0, err
+    claims = json.loads(out)["claims"]
+    assert {claim["id"] for claim in claims} == {"rq2.language", "rq2.language_back"} and len(claims) == 2 * len(
+        EMOTIONS
+    )
+    for claim in claims:
+        assert claim["n_unique"] == 60 if claim["id"] == "rq2.language" else claim["n_unique"] > 0
+        assert {"embedding", "characters", "untrained", "permuted labels"} == {*claim["p_against"]}
+    written = read_json(results / "baseline" / "patching" / f"{small.slug}_languages.json")["ja"]
+    assert set(written) == set(EMOTIONS) and all(len(texts) == 2 for texts in written.values())
+    status, _, err = run(*argv, "--of", "xx")
+    assert status == 2 and "xx" in err
 
 
 def test_every_built_in_analysis_says_what_it_does() -> None:

@@ -105,14 +105,17 @@ def test_a_planted_emotion_is_supported_and_noise_and_too_few_texts_are_not(judg
     assert {claim.id for claim in others} == {"rq1.separability", "rq1.stability"} and len(others) == 6
 
 
+KINDS = ("specific", "probe", "detector")
+
+
 def test_rows_stand_beside_their_floors_and_texts_are_recorded_once(judged: Judged, small: Small) -> None:
     baseline = judged.results / "baseline"
     rows = read_table(baseline / "emotion_vectors" / f"{small.slug}_quality.parquet")
     own = rows[rows["statistic"] == EXTERNAL]
     assert set(own["emotion"]) == {"gratitude", "anger"} and set(own["position"]) == {"mean"}
-    directions = own[own["kind"].isin(["specific", "probe"])]
-    assert len(directions) == 2 * 2 * (N_LAYERS + 1) and set(directions["n_unique"]) == {3 * N + FEW}
-    assert {*own["kind"]} - {"specific", "probe"} == {"floor: bag of words", "floor: untrained 0"}
+    directions = own[own["kind"].isin(KINDS)]
+    assert len(directions) == 2 * len(KINDS) * (N_LAYERS + 1) and set(directions["n_unique"]) == {3 * N + FEW}
+    assert {*own["kind"]} - {*KINDS} == {"floor: bag of words", "floor: untrained 0"}
     assert own[["value", "ci_low", "ci_high", "null_low", "null_high", "p"]].notna().all(axis=None)
     recorded = load_activations(baseline / "activations" / small.slug / "external")
     assert set(recorded.values) == {"mean"} and len(recorded.data) == 3 * N + FEW

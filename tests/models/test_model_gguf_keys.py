@@ -128,7 +128,11 @@ def test_the_model_is_the_one_that_transformers_reads(
     model = model_of(family, **({"n_positions": 1024} if family == "gpt2" else {}))
     write_gguf(tmp_path / "m.gguf", model, small_tokenizer(), family, quantized=quantized)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
-    assert torch.equal(load(str(tmp_path / "m.gguf")).hf(IDS).logits, theirs(IDS).logits)
+    ours = load(str(tmp_path / "m.gguf")).hf(IDS).logits
+    if family == "gpt2":  # whose GELU is one operation here: rounded elsewhere
+        torch.testing.assert_close(ours, theirs(IDS).logits, rtol=0, atol=5e-6)
+    else:
+        assert torch.equal(ours, theirs(IDS).logits)
     assert torch.equal(theirs(IDS).logits, model(IDS).logits) is not quantized
 
 

@@ -30,7 +30,7 @@ SMALL = {
     "steering": {
         "depths": 1, "doses": [-0.2, 0.2], "development_contexts": 2, "continuations_per_class": 1,
         "covariance_controls": 10, "isotropic_controls": 2, "shuffled_controls": 2, "control_contexts": 8,
-        "text_tokens": 4,
+        "text_contexts": 8, "text_tokens": 4,
     },
     "interchange": {"depths": 1, "places": "last", "pairs": 4},
     "components": {

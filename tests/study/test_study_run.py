@@ -33,7 +33,7 @@ EMOTIONS = bank().emotions
 
 def few_contexts() -> list[Context]:
     """Those that controls are tried on."""
-    return balanced_contexts(prompts.contexts("test"), PLANS["steering"].control_contexts)
+    return balanced_contexts(prompts.contexts("test"), PLANS["steering"].text_contexts)
 
 
 def test_every_claim_stands_beside_its_chance_level(undisturbed: Path) -> None:

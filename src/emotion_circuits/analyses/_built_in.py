@@ -12,6 +12,7 @@ from emotion_circuits.analyses._directions import FitDirections
 from emotion_circuits.analyses._external import RecordExternal
 from emotion_circuits.analyses._fit_texts import RecordFitTexts
 from emotion_circuits.analyses._heads import ScreenComponents
+from emotion_circuits.analyses._language import JudgeAcrossLanguages
 from emotion_circuits.analyses._mapped_steering import SteerMapped
 from emotion_circuits.analyses._maps import AlignModels
 from emotion_circuits.analyses._methods import CompareMethods
@@ -26,7 +27,8 @@ BUILT_IN: Final[tuple[Analysis, ...]] = tuple(
     declared(kind)
     for kind in (
         RecordActivations, FitDirections, RecordExternal, JudgeDirections, SweepDevelopment, SteerTest, WriteAndScore,
-        SwapPairs, ScreenComponents, JoinCircuits, CompareMethods, AblateAtPunctuation, RecordFitTexts, AlignModels,
+        SwapPairs, ScreenComponents, JoinCircuits, CompareMethods, AblateAtPunctuation, JudgeAcrossLanguages,
+        RecordFitTexts, AlignModels,
         CompareComponents, SteerMapped,
     )
 )  # fmt: skip

@@ -206,6 +206,7 @@ def separability_claim(
     effect: float,
     seed: int,
     n_draws: int = CLAIM_BOOTSTRAP,
+    question: str = "RQ1",
     **fields: Any,
 ) -> Claim:
     """That (n,) scores of texts tell the emotion's from the others better than each floor's scores do; `fields` are the
@@ -216,7 +217,7 @@ def separability_claim(
         null_from("permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)
     )
     return Claim.beside(
-        rivals, question="RQ1", emotion=emotion, value=found.value, ci95=(found.interval.low, found.interval.high),
+        rivals, question=question, emotion=emotion, value=found.value, ci95=(found.interval.low, found.interval.high),
         ceiling=1.0, n_unique=found.n_groups, effect_of_interest=effect, **fields,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ BUILT_IN = {
     "quality": "Judge directions: where and how well they tell emotions apart.",
     "steering": "Steer with each emotion's direction, beside control directions.",
     "punctuation": "Ablate a direction at a text's punctuation or word only, or everywhere.",
+    "language": "Judge directions of one language on texts of another.",
     "text": "Let the model write, clean, steered and asked to, and score the texts.",
     "swap": "Put the paired prompt's values into a run, by layer and place.",
     "circuit": "Join heads and units into circuits, and measure what each carries alone.",

@@ -25,6 +25,7 @@ from emotion_circuits.prompts._build import build
 from emotion_circuits.prompts._classes import EmotionClass
 from emotion_circuits.prompts._files import Row, read_rows
 from emotion_circuits.prompts._labelled import GO_EMOTIONS, LabelledTexts, read_labelled
+from emotion_circuits.prompts._languages import LanguageTexts, language_texts, languages
 from emotion_circuits.prompts._lexicon import EmotionWord, Lexicon, emotion_words
 from emotion_circuits.prompts._marks import Span, Unmarked, mark, unmark
 from emotion_circuits.prompts._needs import ANALYSES, CLAIMS, DIRECTIONS, IMPLICIT_TEXTS, SHARED, WORDS, lacking
@@ -69,6 +70,7 @@ __all__ = [
     "Finding",
     "GenericText",
     "LabelledTexts",
+    "LanguageTexts",
     "Lexicon",
     "Measure",
     "Row",
@@ -88,6 +90,8 @@ __all__ = [
     "generic_sample",
     "kept_bank",
     "lacking",
+    "language_texts",
+    "languages",
     "mark",
     "neutral_first",
     "ordinary",

@@ -97,6 +97,17 @@ _CLAIMS = {
         "Mapped from one model into another, the three-dimensional subspace of the emotions overlaps with the other's "
         "own more than under every broken link, more than with untrained twins, and more than the embedding layers do.",
     ),
+    "rq2.language": (
+        "another language",
+        "A direction made from explicit English texts ranks the emotion's texts above all others on texts of another "
+        "language that never name it; floors are what the embedding layer, an untrained model and shared characters "
+        "reach.",
+    ),
+    "rq2.language_back": (
+        "from another language",
+        "The same the other way: a direction made from texts of the other language, on English texts that never name "
+        "the emotion.",
+    ),
     "rq4.circuit": (
         "circuit",
         "Heads and units ranked on one half of the prompts keep more of the emotion's effect alone, on the other half, "

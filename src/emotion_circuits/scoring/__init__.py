@@ -28,7 +28,7 @@ from emotion_circuits.scoring._hf_classifier import HuggingFaceScorer
 from emotion_circuits.scoring._judging import ScorerQuality, cross_validate, judge_scorer
 from emotion_circuits.scoring._markers import MarkerScorer
 from emotion_circuits.scoring._offline import OfflineScorer
-from emotion_circuits.scoring._perplexity import continuation_perplexities
+from emotion_circuits.scoring._perplexity import bits_per_character, continuation_perplexities
 from emotion_circuits.scoring._project import BEST, Score, score_texts
 from emotion_circuits.scoring._scorers import (
     OFFLINE_SCORERS,
@@ -75,6 +75,7 @@ __all__ = [
     "SlotTokens",
     "TextScorer",
     "VaderScorer",
+    "bits_per_character",
     "cells_of",
     "check_scorer",
     "column_of",

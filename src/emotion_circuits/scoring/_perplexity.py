@@ -126,3 +126,24 @@ def _encode(lm: LoadedModel, texts: Sequence[str]) -> list[Encoded]:
             return [Encoded((), (), 0)]
         middle = len(texts) // 2
         return _encode(lm, texts[:middle]) + _encode(lm, texts[middle:])
+
+
+def bits_per_character(lm: LoadedModel, texts: Sequence[str]) -> float:
+    """What a model is surprised by per character of texts, in bits; each text's first token is not counted.
+
+    Raises:
+        InputError: no text of two tokens or more.
+    """
+    encoded = [(one, len(text)) for one, text in zip(lm.encode(texts), texts, strict=True) if len(one) > 1]
+    if not encoded:
+        raise InputError("Texts of two tokens or more are needed.", found=len(encoded))
+    bits = 0.0
+    for batch in plan_batches([one.ids for one, _ in encoded], packed=lm.packing):
+        states = final_states(lm, batch).flatten(0, 1)
+        for i, ids in enumerate(batch.ids):  # a text at a time: vocabularies are large
+            own = states[[batch.flat(i, k) for k in range(len(ids) - 1)]]
+            with torch.no_grad():
+                log_p = logits_of(lm, own).float().log_softmax(dim=-1)
+            told = log_p.gather(1, torch.tensor(ids[1:], device=log_p.device)[:, None])
+            bits -= float(told.double().sum()) / np.log(2)
+    return bits / sum(length for _, length in encoded)
