@@ -71,7 +71,7 @@ def test_an_exception_ends_the_steering(lm, found):
 
 def test_alpha_and_dose_are_one_scale(lm, found):
     v = found["gratitude"]
-    dose = 3 * v.norm / float(lm.generic.norm[v.provenance.layer + 1])
+    dose = 3 * v.norm / float(lm.generic.unit[v.provenance.layer + 1])
     texts = []
     for options in ({"alpha": 3.0}, {"dose": dose}):
         with lm.steer(v, **options):

@@ -20,7 +20,7 @@ def test_all_layers_but_the_one_without_a_slot(run, vectors, recorded, tmp_path)
     found = json.loads(outcome.out)
     assert (found["model_hint"], found["dose"], found["kind"], found["left_out"]) == ("gpt2", 0.1, "specific", [0])
     assert list(found["lengths"]) == [str(layer) for layer in range(1, 8)]
-    norm = load_directions(recorded / "mean.safetensors").generic.norm
+    norm = load_directions(recorded / "mean.safetensors").generic.unit
     assert found["lengths"]["3"] == pytest.approx(0.1 * norm[4], rel=1e-6)
     written = load_gguf_control_vector(tmp_path / "anger.gguf")
     assert (written.model_hint, list(written.directions)) == ("gpt2", list(range(1, 8)))

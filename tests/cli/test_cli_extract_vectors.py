@@ -92,7 +92,7 @@ def test_vectors_prints_every_number_beside_chance_and_n(run, recorded, tmp_path
     )
     assert outcome.status == 0
     assert "note: pickles are not written" in outcome.err and (tmp_path / "v.safetensors").is_file()
-    header = outcome.out.splitlines()[3]
+    header = outcome.out.partition("───")[0].splitlines()[-1]
     assert header.count("chance") == 3 and all(name in header for name in ("by chance, 95 %", "95 % interval", " n"))
     chosen = load_directions(tmp_path / "v.safetensors").chosen_layer
     [told] = [line for line in outcome.out.splitlines() if line.startswith("Layers chosen")]
@@ -102,12 +102,12 @@ def test_vectors_prints_every_number_beside_chance_and_n(run, recorded, tmp_path
     assert {row["n_unique"] for row in rows["measures"]} == {15}
 
 
-def test_an_emotion_s_norm_is_that_of_the_file_over_the_residual_norm(recorded):
+def test_an_emotion_s_norm_is_that_of_the_file_in_spreads_of_generic_text(recorded):
     acts, found = load_activations(recorded / "acts"), load_directions(recorded / "mean.safetensors")
     for row in stability_rows(acts, found):
         if row.statistic == RELATIVE_NORM:
             raw = found.direction(row.emotion, row.layer).norm
-            assert row.value == pytest.approx(raw / found.generic.norm[row.layer + 1], rel=1e-5)
+            assert row.value == pytest.approx(raw / found.generic.unit[row.layer + 1], rel=1e-5)
             assert row.null_low <= row.chance <= row.null_high
 
 

@@ -39,7 +39,7 @@ def by_hand(lm, directions, text, emotion, layer):
     return (
         (h - directions.generic.mean[layer + 1])
         @ (vector / np.linalg.norm(vector))
-        / directions.generic.norm[layer + 1]
+        / directions.generic.unit[layer + 1]
     )
 
 

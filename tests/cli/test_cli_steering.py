@@ -127,7 +127,7 @@ def test_a_dose_that_overflows_is_reported_as_collapsed(run, vectors, tmp_path):
 
 def test_an_alpha_is_a_dose_of_the_vector_s_own_length(run, vectors, recorded, tmp_path):
     directions = load_directions(recorded / "mean.safetensors")
-    dose = directions.direction("anger", 5).norm / float(directions.generic.norm[6])
+    dose = directions.direction("anger", 5).norm / float(directions.generic.unit[6])
     argv = ("sweep", *vectors, "--layers", 5, "--emotions", "anger", "--controls", 2, "--json")
     by_alpha = json.loads(run(*argv, "--output", tmp_path / "a", "--alpha", 2).out)["measures"]
     by_dose = json.loads(run(*argv, "--output", tmp_path / "d", "--dose", repr(2 * dose)).out)["measures"]

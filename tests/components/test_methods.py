@@ -58,7 +58,7 @@ def test_every_method_is_what_generating_by_hand_gives(made):
     point = Point("resid_post", LAYER)
     own = directions.direction(EMOTION, LAYER).unit.astype(np.float64)
     for dose in GREEDY.doses:
-        length = dose * float(directions.generic.norm[LAYER + 1])
+        length = dose * float(directions.generic.unit[LAYER + 1])
         edit = [add(point, torch.from_numpy(length * own))]
         for arm, schedule in (
             ("add", None),

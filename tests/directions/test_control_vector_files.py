@@ -93,7 +93,7 @@ def test_every_reader_finds_the_same_bits(tmp_path_factory, n_layers, d, dose, k
     expected = {}
     for layer in sorted(chosen - {0}):
         raw = directions.vectors[kind]["anger"][layer + 1].astype(np.float64)
-        length = dose * float(directions.generic.norm[layer + 1])
+        length = dose * float(directions.generic.unit[layer + 1])
         expected[layer] = length * raw / np.linalg.norm(raw)
         assert done.lengths[layer] == pytest.approx(abs(length), rel=1e-6)
 

@@ -149,7 +149,7 @@ def test_projections_are_above_generic_text_in_units_of_the_norm():
     for row in range(4):
         v = found.vectors["specific"]["anger"][row].astype(float)
         by_hand = [
-            sum((h[k] - generic.mean[row][k]) * v[k] for k in range(len(v))) / np.linalg.norm(v) / generic.norm[row]
+            sum((h[k] - generic.mean[row][k]) * v[k] for k in range(len(v))) / np.linalg.norm(v) / generic.unit[row]
             for h in made.values["mean"][row].astype(float)
         ]
         np.testing.assert_allclose(project(made, found, "anger", "specific", row), by_hand, rtol=1e-5, atol=1e-6)

@@ -121,14 +121,14 @@ def test_norms_by_chance_are_those_of_directions_from_permuted_labels(kind):
     explicit = activations(6, seed=1)
     fitted = fit_with_layers(explicit, "mean", generic(), kinds=(kind,), cleaning="none")
     rows = stability_rows(explicit, fitted, kind, seed=3, layers=dict.fromkeys(EMOTIONS, 1))
-    [norm] = [row for row in rows if row.emotion == "anger" and row.statistic == "norm over the median residual norm"]
+    [norm] = [row for row in rows if row.emotion == "anger" and row.statistic == RELATIVE_NORM]
     values = explicit.values["mean"][2].astype(np.float64)
     values -= values.mean(axis=1, keepdims=True)  # what the model's norms take away
     null = []
     for labels in permute_within_groups(explicit.labels, explicit.scenarios, 200, 3):
         means = {c: values[labels == c].mean(axis=0) for c in CLASSES}
         other = means["neutral"] if kind == "matched" else np.mean([means[e] for e in EMOTIONS], axis=0)
-        null.append(np.linalg.norm(means["anger"] - other) / fitted.generic.norm[2])
+        null.append(np.linalg.norm(means["anger"] - other) / fitted.generic.unit[2])
     assert (norm.chance, norm.p) == (pytest.approx(np.mean(null)), exceedance_p(norm.value, np.array(null)))
 
 

@@ -94,7 +94,7 @@ def test_rates_and_aurocs_are_those_of_a_slow_loop(share):
 
     def scores(texts, vectors, row, keep):
         unit = vectors / np.linalg.norm(vectors)
-        return (texts.values["mean"][row][keep] - generic.mean[row]) @ unit / generic.norm[row]
+        return (texts.values["mean"][row][keep] - generic.mean[row]) @ unit / generic.unit[row]
 
     def without(scenario, emotion, row):
         texts = tuple(t for t in development.data if t.scenario != scenario)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emotion_circuits import prompts
-from emotion_circuits.directions import GenericStatistics, generic_statistics
+from emotion_circuits.directions import GenericStatistics, energy_words, generic_statistics
 from emotion_circuits.directions._generic import MAX_SHARE, TOKENS_PER_TEXT, _top_components
 from emotion_circuits.errors import InputError
 
@@ -103,6 +105,22 @@ def test_tensors_of_different_lengths_come_back():
             np.testing.assert_array_equal(a, b)
 
 
+def test_files_of_before_keep_their_unit():
+    """They have no spread: their doses and scores were, and are, in norms."""
+    old = GenericStatistics(np.ones((2, 4), np.float32), np.full(2, 7, np.float32), (), (), 9)
+    assert old.unit.tolist() == [7, 7] and old.unit_name == "median residual norm" and energy_words(old) == []
+    spread = np.full(2, 3, np.float32)
+    energy = np.array([[0.1, 0.2], [0.4, 0.9]], np.float32)
+    new = replace(old, components=(np.eye(4, dtype=np.float32)[:1],) * 2, shares=(np.ones(1, np.float32),) * 2,
+                  spread=spread, energy=energy)  # fmt: skip
+    again = GenericStatistics.from_tensors(new.tensors(), 9)
+    assert again.unit.tolist() == [3, 3] and "spread" in again.unit_name
+    np.testing.assert_array_equal(again.energy, energy)
+    first, warning = energy_words(again)
+    assert "0.40 to 0.40" in first and "0.90 to 0.90" in first and "that dimension" in warning
+    assert len(energy_words(replace(new, energy=energy / 2))) == 1
+
+
 def test_statistics_of_a_model_against_a_loop_over_texts(lm):
     """Every token of position 1 and later, up to eight evenly spaced ones, each text run alone by transformers."""
     found = generic_statistics(lm, TEXTS)
@@ -128,6 +146,13 @@ def test_statistics_of_a_model_against_a_loop_over_texts(lm):
         all_tokens = np.vstack(parts)
         np.testing.assert_allclose(found.mean[row], all_tokens.mean(axis=0), atol=1e-4)
         assert found.norm[row] == pytest.approx(np.median(np.linalg.norm(all_tokens, axis=1)), rel=1e-4)
+        centred = all_tokens - all_tokens.mean(axis=0)
+        assert (
+            found.unit[row] == found.spread[row] == pytest.approx(np.median(np.linalg.norm(centred, axis=1)), rel=1e-4)
+        )
+        squares = (all_tokens**2).mean(axis=0)
+        held = [(all_tokens.mean(axis=0) ** 2).sum() / squares.sum(), squares.max() / squares.sum()]
+        assert found.energy[row] == pytest.approx(held, rel=1e-3)
         variances = np.linalg.eigvalsh(np.cov(all_tokens.T))[::-1]
         expected = np.cumsum(variances) / variances.sum()
         np.testing.assert_allclose(found.shares[row], expected[: len(found.shares[row])], atol=1e-4)

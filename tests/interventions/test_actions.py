@@ -87,7 +87,7 @@ def test_every_action_equals_whole_passes_by_hand(lm, slots, action, doses, band
             changes = {}
             for layer in range(2, 2 + band):
                 own = directions.direction("anger", layer)
-                scale, mean = float(directions.generic.norm[layer + 1]), directions.generic.mean[layer + 1]
+                scale, mean = float(directions.generic.unit[layer + 1]), directions.generic.mean[layer + 1]
                 changes[layer] = change_by_hand(action, own.unit, scale, mean, dose)
             expected = odds_by_hand(lm, slots, k, changes, where == "last") - clean
             np.testing.assert_allclose(result.log_odds[0, 0, d, k], expected, atol=3e-4)
@@ -103,7 +103,7 @@ def test_what_is_said_after_the_last_token_is_changed_too(lm):
     slots = slot_task(lm, [opening], prompts.bank().word_sets())
     found = iv.sweep(lm, directions, slots, task, layers=[3], doses=[0.4], emotions=["anger"], where="last")
     own = directions.direction("anger", 3)
-    step = torch.from_numpy(0.4 * float(directions.generic.norm[4]) * own.unit).float()
+    step = torch.from_numpy(0.4 * float(directions.generic.unit[4]) * own.unit).float()
     n_context = len(lm.encode([opening.text])[0])
 
     def mean_log_p(k, vector):

@@ -135,7 +135,7 @@ def test_control_slopes_equal_a_slow_loop_and_come_in_pairs_of_signs(reference, 
     found = control_slopes(lm, directions, task, choice, "isotropic", units)
     assert found.kind == "isotropic" and found.slopes.shape == (6, 3, 4)
     np.testing.assert_array_equal(found.slopes[1::2], -found.slopes[::2])
-    scale = float(directions.generic.norm[5])
+    scale = float(directions.generic.unit[5])
     for n, unit in enumerate(units):
         for k, (context, slot) in enumerate(zip(contexts, task.slots, strict=True)):
             up, down = (word_odds(lm, context, slot, 4, s * 0.3 * scale * unit) for s in (1, -1))

@@ -42,7 +42,7 @@ def test_a_file_added_block_by_block_is_our_steering(lm, tmp_path, layers):
     band = [layer for layer in layers or range(lm.n_layers) if layer > 0]
     assert list(vectors) == band
     edits = [
-        steering_edit(layer, DOSE * directions.generic.norm[layer + 1] * directions.direction("gratitude", layer).unit)
+        steering_edit(layer, DOSE * directions.generic.unit[layer + 1] * directions.direction("gratitude", layer).unit)
         for layer in band
     ]
     for ids in ids_of(lm):

@@ -62,7 +62,7 @@ def small(reference):
 
 @pytest.mark.parametrize("alpha", [False, True])
 def test_a_sweep_equals_a_slow_loop(lm, material, alpha):
-    """Layer, dose, emotion and context one at a time; doses are residual norms, or raw vectors for alpha."""
+    """Layer, dose, emotion and context one at a time; doses are in the layer's unit, or raw vectors for alpha."""
     slots, said = material
     directions = direction_set(lm)
     emotions = ("apology", "gratitude")
@@ -75,7 +75,7 @@ def test_a_sweep_equals_a_slow_loop(lm, material, alpha):
         (a, b, c) for a in enumerate(LAYERS) for b in enumerate(emotions) for c in enumerate(DOSES)
     ]:
         raw = directions.vectors["specific"][emotion][layer + 1].astype(float)
-        size = np.linalg.norm(raw) if alpha else directions.generic.norm[layer + 1]
+        size = np.linalg.norm(raw) if alpha else directions.generic.unit[layer + 1]
         vector = dose * size * raw / np.linalg.norm(raw)
         if (i, j) in ((0, 1), (1, 0)):  # a slow loop: two cells of each model are enough
             for n, (context, slot) in enumerate(zip(CONTEXTS, slots.slots, strict=True)):
@@ -104,7 +104,7 @@ def test_alpha_is_a_dose_of_the_vector_s_own_length(small):
     directions = direction_set(lm)
     [emotion, layer] = ["anger", 3]
     length = directions.direction(emotion, layer).norm
-    scale = float(directions.generic.norm[layer + 1])
+    scale = float(directions.generic.unit[layer + 1])
     by_alpha = sweep(lm, directions, slots, None, layers=[layer], doses=[0.5], emotions=[emotion], alpha=True)
     by_dose = sweep(lm, directions, slots, None, layers=[layer], doses=[0.5 * length / scale], emotions=[emotion])
     np.testing.assert_allclose(by_alpha.log_odds, by_dose.log_odds, atol=2e-5)

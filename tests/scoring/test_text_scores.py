@@ -63,7 +63,7 @@ def test_scores_are_projections_above_generic_text_in_units_of_its_norm(referenc
                 row = score.layers[emotion] + 1
                 v = directions.vectors[kind][emotion][row].astype(float)
                 h = states[row] - directions.generic.mean[row]
-                expected = h @ v / np.linalg.norm(v) / directions.generic.norm[row]
+                expected = h @ v / np.linalg.norm(v) / directions.generic.unit[row]
                 assert score.scores[emotion] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
@@ -77,7 +77,7 @@ def test_higher_is_more(reference):
     for layer in range(lm.n_layers):
         a, b = score_texts(lm, directions, [TEXTS[3], TEXTS[0]], layer=layer)
         assert b.scores["gratitude"] > a.scores["gratitude"] and b.scores["anger"] < a.scores["anger"]
-        difference = (b.scores["gratitude"] - a.scores["gratitude"]) * float(directions.generic.norm[layer + 1])
+        difference = (b.scores["gratitude"] - a.scores["gratitude"]) * float(directions.generic.unit[layer + 1])
         assert difference == pytest.approx(np.linalg.norm(pointing[layer + 1]), rel=1e-3)
 
 

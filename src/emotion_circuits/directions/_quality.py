@@ -14,7 +14,7 @@ from emotion_circuits.directions._centroids import centroid_accuracy
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, Cleaning, cleaned_values
 from emotion_circuits.directions._compared import compared
 from emotion_circuits.directions._generic import GenericStatistics
-from emotion_circuits.directions._sets import DirectionSet, fit_directions
+from emotion_circuits.directions._sets import PROBES, DirectionSet, fit_directions
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.statistics import (
     EMBED_LAYER,
@@ -55,7 +55,9 @@ def project(
     values = activations.at(directions.position)[row].astype(np.float64)
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
     length, scale = float(np.linalg.norm(vector)), float(directions.generic.unit[row])
-    if not length > NO_DIRECTION * float(directions.generic.norm[row]):
+    # A probe's coefficients are per unit of the stream: where states are long they are short, and only 0 is none.
+    least = 0.0 if kind in PROBES else NO_DIRECTION * float(directions.generic.norm[row])
+    if not length > least:
         raise MeasurementError(
             f"There is no direction for {emotion} at {_layer_name(row - 1)}, {directions.position}.",
             found="texts of all classes are the same there",

@@ -30,6 +30,7 @@ KINDS = ("matched", "specific", "probe")
 """Kinds that are fitted at every position."""
 DETECTOR = "detector"
 """A probe that was fitted on utterances too: to find an emotion in any text, not to say where it stands."""
+PROBES = ("probe", DETECTOR)
 FloatArray = NDArray[np.float32]
 
 
