@@ -49,7 +49,7 @@ from emotion_circuits.prompts import Bank, Dataset, Text
 from emotion_circuits.scoring import Score
 
 GENERIC_TEXTS = 256
-SWEEP_DOSES = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
+SWEEP_DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 ROWS_AT_ONCE = 32
 
 
@@ -216,7 +216,7 @@ def sweep(
         prompts: own beginnings instead of the bundled development contexts (see `interventions.contexts_of`).
         bank: the classes whose words are compared; None for the bundled default.
         layers: block indices; by default five depths, for a single direction its own layer.
-        doses: in spreads of generic text; by default ±.2, .4 and .8.
+        doses: in spreads of generic text; by default ±.1, .2 and .4.
         alphas: multiples of the raw difference vector instead.
         emotions: whose directions; all by default.
         kind: which directions.

@@ -43,7 +43,7 @@ from emotion_circuits.statistics import (
 
 MOST_READ = 16
 """Development contexts whose openings are read with continuations."""
-FULL_DOSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+FULL_DOSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class SteeringPlan(AnalysisPlan):
@@ -53,7 +53,7 @@ class SteeringPlan(AnalysisPlan):
     """Position whose directions are added."""
     depths: Count = 5
     """How many relative depths the development sweep visits."""
-    doses: Several[Finite] = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
+    doses: Several[Finite] = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
     """Doses of the development sweep, in spreads of generic text (its median distance from the layer's mean); at least
     one of both signs."""
     development_contexts: Draws = 12

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from emotion_circuits.prompts import Bank
     from emotion_circuits.statistics import Measure
 
-DOSES = (-0.8, -0.4, -0.2, 0.2, 0.4, 0.8)
+DOSES = (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)
 
 
 @Parameter(name="*")
@@ -61,7 +61,7 @@ class SweepOptions:
     ] = None
     dose: Annotated[
         tuple[float, ...],
-        flag("--doses", help="In spreads of generic text; ±.2 .4 .8 by default.", show_default=False),
+        flag("--doses", help="In spreads of generic text; ±.1 .2 .4 by default.", show_default=False),
     ] = ()
     alpha: Annotated[
         tuple[float, ...],
