@@ -155,9 +155,11 @@ def _curves(found: Circuits, looks: Looks) -> Chart | None:
         own = sorted((m for m in rows if m.emotion == emotion), key=lambda m: float(m.position))
         x = tuple(100 * float(m.position) for m in own)
         hover = tuple(measure_words(m, "faithfulness", f"{at:g} %") for at, m in zip(x, own, strict=True))
-        band = Band(x, tuple(m.null_low for m in own), tuple(m.null_high for m in own))
-        random = Series("random circuits", x, tuple(m.chance if math.isfinite(m.null_low) else math.nan for m in own),
-                        colour="null-strong", width=1.2, marker="", dash="dash")  # fmt: skip
+        drawn = [m for m in own if math.isfinite(m.null_low)]  # random circuits ran at some of the sizes
+        at_drawn = tuple(100 * float(m.position) for m in drawn)
+        band = Band(at_drawn, tuple(m.null_low for m in drawn), tuple(m.null_high for m in drawn))
+        random = Series("random circuits", at_drawn, tuple(m.chance for m in drawn), colour="null-strong", width=1.2,
+                        marker="", dash="dash")  # fmt: skip
         line = Series(looks.label(emotion), x, tuple(m.value for m in own), tuple(m.ci_low for m in own),
                       tuple(m.ci_high for m in own), colour=looks.role(emotion), width=2.0, hover=hover)  # fmt: skip
         area = next((m for m in found.measures if m.statistic == CPR and m.emotion == emotion), None)
@@ -167,7 +169,10 @@ def _curves(found: Circuits, looks: Looks) -> Chart | None:
         )  # fmt: skip
         levels = (Level(0.0, "", "solid"), Level(1.0, "", "solid"))
         y_axis = Axis("faithfulness", low, high)
-        panels.append(Panel(looks.label(emotion), x_axis, y_axis, (random, line), (band,), levels, subtitle=said))
+        panels.append(Panel(
+            looks.label(emotion), x_axis, y_axis, (random, line) if drawn else (line,), (band,) if drawn else (),
+            levels, subtitle=said,
+        ))  # fmt: skip
     return Chart((tuple(panels),), (), 2.3, 0.3, 0.75)
 
 
