@@ -134,19 +134,11 @@ class JudgeAcrossLanguages:
         return Measures(files=[table, texts_file], claims=[c.model_copy(update={"evidence": evidence}) for c in claims])
 
     def _judged(self, work: Workshop, name: str, texts: LanguageTexts) -> tuple[list[Measure], list[Claim]]:
-        english = _english(work, name)
-        lm = work.model(name)
-        other = _Side(*(extract(lm, data, positions=(CLAIM_POSITION,)) for data in (texts.explicit, texts.implicit)))
+        english, other = _english(work, name), _foreign(work, name, texts)
         directions = work.directions(name, CLAIM_POSITION)
         generic = load_generic(activation_folder(work, name))
         theirs = fit_with_layers(other.explicit, CLAIM_POSITION, generic, implicit=other.implicit)
-        twins = [(_english(work, twin), twin) for twin in twin_names(work.study, name)]
-        in_twins = []
-        for ours, twin in twins:
-            lm = work.model(twin)
-            in_twins.append(
-                (ours, _Side(*(extract(lm, d, positions=(CLAIM_POSITION,)) for d in (texts.explicit, texts.implicit))))
-            )
+        in_twins = [(_english(work, t), _foreign(work, t, texts)) for t in twin_names(work.study, name)]
         rows: list[Measure] = []
         claims: list[Claim] = []
         for id, made, made_from, judged, sides in (
@@ -191,6 +183,11 @@ class JudgeAcrossLanguages:
 def _english(work: Workshop, name: str) -> _Side:
     explicit = work.activations(name)
     return _Side(explicit, recorded_texts(activation_folder(work, name) / "implicit", explicit))
+
+
+def _foreign(work: Workshop, name: str, texts: LanguageTexts) -> _Side:
+    lm = work.model(name)
+    return _Side(*(extract(lm, data, positions=(CLAIM_POSITION,)) for data in (texts.explicit, texts.implicit)))
 
 
 def _label(name: str, language: str) -> str:

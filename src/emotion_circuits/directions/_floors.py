@@ -36,13 +36,15 @@ FloatArray = NDArray[np.float64]
 BAG_OF_WORDS = "floor: bag of words"
 
 
-def word_classifier() -> Any:
-    """A logistic regression on word counts: `fit(texts, labels)`, `decision_function(texts)`."""
+def word_classifier(**counting: Any) -> Any:
+    """A logistic regression on word counts, or on what else scikit-learn's CountVectorizer is told to count:
+    `fit(texts, labels)`, `decision_function(texts)`."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(CountVectorizer(lowercase=True), LogisticRegression(max_iter=1000, class_weight="balanced"))
+    counts = CountVectorizer(lowercase=True, **counting)
+    return make_pipeline(counts, LogisticRegression(max_iter=1000, class_weight="balanced"))
 
 
 class FloorScores(NamedTuple):
@@ -65,20 +67,17 @@ class FloorScores(NamedTuple):
 
 def bag_of_words_scores(explicit: Dataset, judged_on: Dataset, emotion: str) -> FloatArray:
     """(n,) scores of a logistic regression on word counts, trained on the explicit texts."""
-    model = word_classifier().fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
-    return np.asarray(model.decision_function([t.text for t in judged_on]), dtype=np.float64)
+    return _learnt_scores(word_classifier(), explicit, judged_on, emotion)
 
 
 def character_scores(explicit: Dataset, judged_on: Dataset, emotion: str) -> FloatArray:
-    """(n,) scores of a logistic regression on counts of up to three characters in a row, trained on explicit texts:
-    what texts of two languages share without being understood."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    """(n,) as `bag_of_words_scores`, on counts of up to three characters in a row: what texts of two languages share
+    without being understood."""
+    return _learnt_scores(word_classifier(analyzer="char", ngram_range=(1, 3)), explicit, judged_on, emotion)
 
-    counts = CountVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=True)
-    model = make_pipeline(counts, LogisticRegression(max_iter=1000, class_weight="balanced"))
-    model.fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
+
+def _learnt_scores(classifier: Any, explicit: Dataset, judged_on: Dataset, emotion: str) -> FloatArray:
+    model = classifier.fit([t.text for t in explicit], [t.emotion == emotion for t in explicit])
     return np.asarray(model.decision_function([t.text for t in judged_on]), dtype=np.float64)
 
 
