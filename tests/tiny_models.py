@@ -151,7 +151,7 @@ def direction_set(lm: LoadedModel, seed: int = 0) -> DirectionSet:
     rng = np.random.default_rng(seed)
     rows = lm.n_layers + 1
     norm = np.linspace(1.0, 3.0, rows).astype(np.float32)
-    generic = GenericStatistics(np.zeros((rows, lm.d_model), np.float32), norm, (), (), 9)
+    generic = GenericStatistics(np.zeros((rows, lm.d_model), np.float32), norm, (), (), 9, spread=norm)
     vectors = {
         kind: {
             e: (0.5 + k) * rng.standard_normal((rows, lm.d_model)).astype(np.float32) for k, e in enumerate(EMOTIONS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from emotion_circuits.directions import load_directions, load_gguf_control_vector
+from emotion_circuits.directions import load_directions, load_gguf_control_vector, save_directions
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def test_the_screen_says_what_was_left_out_and_how_to_use_the_file(run, vectors,
     assert "Left out: layer 0" in outcome.out
     assert f"--control-vector {tmp_path / 'v.gguf'}" in outcome.out
     assert list(load_gguf_control_vector(tmp_path / "v.gguf").directions) == [5]
+
+
+@pytest.mark.parametrize(("spread", "unit"), [(True, "spread of generic text"), (False, "median residual norm")])
+def test_the_unit_is_named_as_it_is(run, recorded, tmp_path, spread, unit):
+    """Files of before have no spread: their doses are in norms."""
+    found = load_directions(recorded / "mean.safetensors")
+    generic = found.generic if spread else replace(found.generic, spread=None)
+    save_directions(replace(found, generic=generic), tmp_path / "of.safetensors")
+    given = ("--vectors", tmp_path / "of.safetensors", "--emotion", "anger")
+    shown = run("export", *given, "--output", tmp_path / "v", "--layers", 5)
+    assert unit in " ".join(shown.out.split()) and shown.out.count("median residual norm") == (not spread)
+    written = run("generate", *given, "--n-prompts", 1, "--max-tokens", 1, "--json")
+    assert json.loads(written.out)["unit"].startswith(unit)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from emotion_circuits.interventions import (
     sweep_cost,
 )
 from emotion_circuits.prompts import bank
+from emotion_circuits.report import sweep_pictures
 from emotion_circuits.scoring import continuation_task, slot_task
 from tiny_models import direction_set
 
@@ -84,6 +85,22 @@ def test_a_sweep_equals_a_slow_loop(lm, material, alpha):
             for n, context in enumerate(OPENINGS):
                 change = [continuation_mean(lm, context, s, layer, vector) for s in SAID]
                 np.testing.assert_allclose(found.continuations[i, j, k, n], np.array(change) - clean_said[n], atol=3e-4)
+
+
+@pytest.mark.parametrize(("action", "unit"), [("add", "dose in norms"), ("clamp", "clamped in norms to")])
+def test_rows_of_directions_from_before_name_their_unit(small, action, unit):
+    """Else .4 of a norm and .4 of a spread were one dose in tables and pictures."""
+    lm, slots, said = small
+    new = direction_set(lm)
+    old = replace(new, generic=replace(new.generic, spread=None))
+    for directions, expected in ((old, unit), (new, unit.replace(" in norms", ""))):
+        found = sweep(lm, directions, slots, said, layers=(1,), doses=(0.4,), emotions=("anger",), action=action)
+        assert found.unit == expected
+        rows = found.measures()
+        assert {row.kind for row in rows} == {f"specific, {expected} 0.4"}
+        [picture] = sweep_pictures(rows, "own", "title", bank())
+        said_of = "in spreads of generic text" if directions is new else "in median norms of generic text"
+        assert said_of in str(picture)
 
 
 def test_batches_and_the_order_of_doses_layers_and_emotions_do_not_matter(small):

@@ -73,5 +73,5 @@ def export(
     title = f"{directions.source.model} ({done.model_hint}): {emotion} ({kind}), dose {dose:g} at strength 1"
     result = {"file": output, "model": directions.source.model, "model_hint": done.model_hint, "emotion": emotion,
               "kind": kind, "position": directions.position, "dose": dose, "lengths": done.lengths,
-              "left_out": done.left_out}  # fmt: skip
-    emit(result, json, table=Table(("layer", "length", "median norm of the stream"), rows, title=title, notes=notes))
+              "left_out": done.left_out, "unit": directions.generic.unit_name}  # fmt: skip
+    emit(result, json, table=Table(("layer", "length", directions.generic.unit_name), rows, title=title, notes=notes))

@@ -134,8 +134,10 @@ def generate(
             temperature=options.temperature, n_samples=options.n_samples, seed=seed,
             schedule=Schedule(options.steer_prompt, options.first_step, options.every), on_rows=done,
         )  # fmt: skip
+    unit = directions.generic.unit_name
     if output is not None:
-        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": options.temperature, "seed": seed}
+        how = {"model": str(lm.name), "bos": lm.bos, "kind": kind, "temperature": options.temperature, "seed": seed,
+               "unit": unit}  # fmt: skip
         write_text(output, "".join(_lines(found, {"emotion": emotion, "dose": dose, "layer": at}, how)))
         emit({"file": output, "n": 3 * len(found), "emotion": emotion, "dose": dose, "layer": at}, json)
         return
@@ -147,9 +149,12 @@ def generate(
             lines.append(("", name, shown, " ".join(part.text.split())))
     where = "embed" if at < 0 else f"layer {at}"
     title = f"{lm.name}: {emotion} ({kind}), dose {dose:g} at {where}"
-    notes = (f"Perplexity under the clean model. random: one isotropic direction of the same size, seed {seed}.",)
+    notes = (
+        f"Perplexity under the clean model. random: one isotropic direction of the same size, seed {seed}.",
+        f"The unit of the dose is the layer's {unit}.",
+    )
     result = {"model": str(lm.name), "emotion": emotion, "dose": dose, "layer": at, "kind": kind, "seed": seed,
-              "texts": found}  # fmt: skip
+              "unit": unit, "texts": found}  # fmt: skip
     emit(result, json, table=Table(("", "", "perplexity", "text"), lines, title=title, notes=notes))
 
 

@@ -169,6 +169,7 @@ def sweep(
     notes = (
         *([few] if broken else []),
         "Changes from the clean run, in nats; chance of continuations is 0, of the perplexity ratio 1.",
+        *([] if unit in ("alpha", "ablated") else [f"The unit is the layer's {directions.generic.unit_name}."]),
         "n counts contexts. p is not adjusted for the number of cells.",
         *(f"Written to {file}" for file in [output, *plots]),
     )

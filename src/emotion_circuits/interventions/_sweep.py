@@ -68,8 +68,9 @@ class SweepResult:
         continuations: (layers, emotions, doses, contexts, continuations) change of mean log p per scored token.
         classes: those of `log_odds`.
         continuation_classes: class of each continuation.
-        unit: what the doses are: "dose" (the layer's unit), "alpha" (raw difference vectors), "ablated" (share of
-            the component) or "clamped to" (the same).
+        unit: what the doses are: "dose" (in the layer's spread), "alpha" (raw difference vectors), "ablated" (share of
+            the component) or "clamped to" (the component, in spreads); "dose in norms" and "clamped in norms to" of
+            directions from before, whose unit is the norm.
     """
 
     model: str
@@ -276,7 +277,8 @@ def sweep(
         found = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
     odds, likelihood = found["odds"], found["likelihood"]
     said_classes = () if continuations is None else tuple(c.emotion for c in continuations.continuations)
-    units = {"add": "alpha" if alpha else "dose", "ablate": "ablated", "clamp": "clamped to"}
+    of_before = "" if directions.generic.spread is not None else " in norms"
+    units = {"add": "alpha" if alpha else f"dose{of_before}", "ablate": "ablated", "clamp": f"clamped{of_before} to"}
     with np.errstate(invalid="ignore"):  # where numbers overflow, infinity minus infinity; `collapsed` says so
         odds, likelihood = odds[:, :, 1:] - odds[:, :, :1], likelihood[:, :, 1:] - likelihood[:, :, :1]
     about = (str(lm.name), directions.position, kind, layout)

@@ -17,14 +17,21 @@ from emotion_circuits.report._sections import Picture, Section, pictured
 from emotion_circuits.report._style import Looks, counts, equals, interval, layer_name, looks_of, number, plain, short
 from emotion_circuits.statistics import ALPHA, Measure
 
-_KIND = re.compile(r"(?P<series>.+), (?P<unit>dose|alpha|ablated|clamped to) (?P<dose>-?[\d.]+(?:e[+-]?\d+)?)")
+_KIND = re.compile(
+    r"(?P<series>.+), (?P<unit>(?:dose|clamped)(?: in norms)?(?: to)?|alpha|ablated) (?P<dose>-?[\d.]+(?:e[+-]?\d+)?)"
+)
 _UNITS = {
     "dose": ("dose", "dose, in spreads of generic text"),
+    "dose in norms": ("dose", "dose, in median norms of generic text"),
     "alpha": ("α", "α, in multiples of the raw difference vector"),
     "ablated": ("share", "share of the component along the direction that is taken away"),
     "clamped to": (
         "clamped to",
         "value that the component along the direction is clamped to, in spreads of generic text above its mean",
+    ),
+    "clamped in norms to": (
+        "clamped to",
+        "value that the component along the direction is clamped to, in median norms of generic text above its mean",
     ),
 }
 _NARROWEST = 0.4
