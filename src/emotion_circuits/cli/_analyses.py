@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +30,7 @@ from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.analyses import Analysis
+    from emotion_circuits.statistics import Claim
     from emotion_circuits.study import Study
 
 BUILT_IN = {
@@ -159,6 +160,15 @@ def _told(default: Any) -> str:
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
+def _without_value(claims: Sequence[Claim]) -> list[str]:
+    """Why claims have no value: each reason once."""
+    of_reason: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.value is None:
+            of_reason.setdefault(claim.why, []).append(" ".join(filter(None, (claim.id, claim.emotion))))
+    return [f"{', '.join(names)}: {why}" for why, names in of_reason.items()]
+
+
 def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) -> None:
     """Its claims, which only a study judges, or the rows of its first table."""
     from emotion_circuits._files import read_table
@@ -175,6 +185,7 @@ def _show(one: Analysis, study: Study, json: bool, failed: Mapping[str, str]) ->
     if claims and one.command in BUILT_IN:
         shown = [{name: getattr(claim, name) for name in CLAIM_FIELDS} for claim in claims]
         notes.insert(0, "p is not adjusted; a verdict needs all claims of its question, as `study` has them.")
+        notes[1:1] = _without_value(claims)
     if json or shown:
         result = {"rows": rows, "claims": claims, "files": written, "failed": dict(failed)}
         emit(result, json, table=row_table(shown, title=one.heading, notes=notes))
