@@ -65,8 +65,8 @@ def sections(results: Results) -> Iterator[Section]:
             yield from map_sections(results)
     yield from depth_sections(results)
     for place, model in enumerate(results.models):
-        missing = [paragraph(sentence, "warning") for sentence in model.missing]
-        yield Section(model.name, missing, 2, f"model-{place}")
+        said = [*map(paragraph, model.energy()), *(paragraph(sentence, "warning") for sentence in model.missing)]
+        yield Section(model.name, said, 2, f"model-{place}")
         for shown in MODEL_SECTIONS:
             yield from shown(model)
     made = provenance(results.stages) if results.stages else [paragraph("No manifest tells what made these results.")]
