@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from emotion_circuits import prompts
+from emotion_circuits.analyses._circuits import circuit_claim
 from emotion_circuits.components import (
+    CPR,
     Circuits,
     Component,
+    DrawnCurves,
+    Faithfulness,
     Ranking,
     WordSetOutcome,
     _circuit_draws,
@@ -20,9 +24,11 @@ from emotion_circuits.components import (
     circuit_overlap,
     draw_until_clear,
     faithfulness,
+    mean_of_draws,
 )
 from emotion_circuits.engine import count_hooks
 from emotion_circuits.errors import InputError
+from emotion_circuits.statistics import sequential_p
 
 GENERIC = [t.text for t in prompts.generic_sample(6)]
 KINDS = ("head", "unit")
@@ -157,3 +163,25 @@ def test_cpr_is_tested_with_as_many_draws_as_it_takes(case, found, means, monkey
     assert draw_until_clear(lm, outcome, unclear, means).beyond is None and count_hooks(lm) == 0
     with pytest.raises(InputError, match="drawn"):
         draw_until_clear(lm, outcome, found, means, most_draws=0)
+
+
+def test_chance_is_of_the_pairs_that_the_value_is_of():
+    """Where most draws ran the first pairs only, and random circuits keep less there: the claim's gain and the row's
+    chance are of all pairs, as the value and the gain's interval are."""
+    n, draws = 24, 99
+    whole, empty, kept = np.ones(n), np.zeros(n), np.ones((2, n))
+    random = np.ones((draws, 2, n))
+    random[:, 0] = np.where(np.arange(n) < n // 2, 0.2, 0.6) + np.linspace(-0.05, 0.05, draws)[::-1, None]
+    random[_circuit_draws.WITH_ALL_PAIRS :, :, n // 2 :] = np.nan
+    nothing = Circuits(np.zeros((0, 0, 0), bool), np.zeros((0, 0, 0), bool))
+    found = Faithfulness(
+        "m", "anger", "o", "by", (0.5, 1.0), nothing, whole, empty, kept, random, whole, np.zeros((0, n)), (), 0, (0, 1)
+    )
+    beyond = sequential_p(0.75, lambda k, m: found.area(found.random_curves)[k : k + m], draws)
+    claim = circuit_claim(DrawnCurves(found, beyond), "m", exceeding=10, effect=0.35, evidence="", seed=0)
+    [row] = [row for row in found.measures() if row.statistic == CPR]
+    expected = float(found.area(found.share(mean_of_draws(random))))
+    assert claim.chance == pytest.approx(expected) and row.chance == pytest.approx(expected)
+    assert claim.gain_ci95[0] <= claim.gain <= claim.gain_ci95[1]
+    assert claim.gain == pytest.approx(claim.value - expected)
+    assert claim.null == f"random circuits, {beyond.n_drawn} draws; those after the first 20 on 12 of the pairs"

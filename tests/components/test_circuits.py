@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from emotion_circuits.components import (
     rankings_by,
 )
 from emotion_circuits.engine import Point, count_hooks
+from emotion_circuits.engine._run import overridden
 from emotion_circuits.errors import InputError
 
 GENERIC = [t.text for t in prompts.generic_sample(6)]
@@ -73,6 +75,21 @@ def test_circuits_are_what_hooks_give(case, means):
             assert gaps[c, i] == pytest.approx(a - b, abs=5e-5)
     assert len(np.unique(gaps.round(7))) == gaps.size
     assert count_hooks(lm) == 0
+
+
+def test_units_that_depend_on_each_other_are_not_computed_apart(contrast):
+    """A softmax over units has no parameters that would tell of it."""
+    lm, pairs, outcome = contrast.of(2)
+    circuits = random_circuits(lm, 2)
+    with ExitStack() as stack:
+        for layer in range(lm.n_layers):
+            [act] = [m for m in lm.mlp(layer).children() if not list(m.parameters())]
+            stack.enter_context(overridden(act, lambda x: x.shape[-1] * x.softmax(dim=-1)))
+        means = circuit_means(lm, GENERIC)
+        gaps = circuit_gaps(lm, outcome, circuits, means)
+        for c in range(2):
+            a, b = (by_hand(lm, ids, circuits.rows([c]), means) for ids in (pairs.pairs[1].ids_a, pairs.pairs[1].ids_b))
+            assert gaps[c, 1] == pytest.approx(a - b, abs=5e-5)
 
 
 def test_all_is_the_clean_model_and_neither_order_nor_layout_matters(case, means):

@@ -67,7 +67,11 @@ def verdict(**changes) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected", "words"),
     [
-        ({}, "supported", "above embedding (0.61) by 0.22 [0.11, 0.33], p = 0.001 after Holm over 1 is below 0.05."),
+        (
+            {},
+            "supported",
+            "a gain of 0.22 [0.11, 0.33] over embedding (0.61), p = 0.001 after Holm over 1 is below 0.05.",
+        ),
         ({"p": 0.05}, "underpowered", "p = 0.05 after Holm over 1 is not below 0.05 (largest against permuted labels"),
         ({"p": 0.0499999}, "supported", "below"),
         ({"gain_ci95": (0.0, 0.33)}, "underpowered", "about 25 units would decide it if the gain stayed"),
@@ -75,13 +79,13 @@ def verdict(**changes) -> str:
         (
             {"gain": 0.05, "gain_ci95": (-0.01, 0.0999)},
             "not supported",
-            "a gain of 0.1, which would matter, is excluded",
+            "one of 0.1, which would matter, is excluded",
         ),
         ({"gain": 0.05, "gain_ci95": (-0.01, 0.1)}, "underpowered", "about 25 units would decide it"),
         ({"gain": 0.05, "gain_ci95": (0.01, 0.0999)}, "supported", "below"),  # small, but there
         ({"gain": -0.1, "gain_ci95": (-0.5, 0.3)}, "underpowered", "about 96 units would decide it"),
         ({"p": 0.2, "effect_of_interest": None}, "not supported", "no effect of interest is declared"),
-        ({"gain_over": None}, "supported", "above chance (0.61)"),
+        ({"gain_over": None}, "supported", "over chance (0.61)"),
         ({"value": None}, "not tested", "no defined value"),
         ({"value": float("nan"), "ci95": (float("nan"), 0.9)}, "not tested", "no defined value, interval"),
         ({"ci95": None}, "not tested", "no defined interval"),
@@ -97,10 +101,20 @@ def verdict(**changes) -> str:
         ({"p": 0.05, "smallest_p": 0.05}, "underpowered", "could be below 0.05"),
         ({"p": 0.2, "smallest_p": 0.0499}, "underpowered", "units would decide it"),
         ({"p": 0.6, "gain": 0.2}, "underpowered", "no number of units that could be had would decide it"),
-        ({"p": 0.01, "smallest_p": 0.01}, "supported", "above"),
+        ({"p": 0.01, "smallest_p": 0.01}, "supported", "over"),
         ({"p": None, "smallest_p": 0.5}, "not tested", "no defined p"),
         ({"p": 0.2, "smallest_p": float("nan")}, "underpowered", "not below"),
-        ({"p": 0.2, "smallest_p": 0.05, "gain": 0.0, "gain_ci95": (-0.05, 0.05)}, "not supported", "is excluded"),
+        (
+            {"p": 0.2, "smallest_p": 0.05, "gain": 0.0, "gain_ci95": (-0.05, 0.05)},
+            "not supported",
+            "is excluded; with so few draws of the null no p after Holm could be below 0.05.",
+        ),
+        ({"p": 0.2, "smallest_p": 0.01, "gain": 0.0, "gain_ci95": (-0.05, 0.05)}, "not supported", "is excluded."),
+        (
+            {"p": 0.9, "gain": -0.2, "gain_ci95": (-0.3, -0.05)},
+            "not supported",
+            "0.83 [0.74, 0.9], n = 24: a gain of -0.2 [-0.3, -0.05] over embedding (1.03), p = 0.9",
+        ),
     ],
 )
 def test_every_branch_of_the_verdict_rule(changes, expected, words):

@@ -23,6 +23,7 @@ from emotion_circuits.components import (
     circuits_as_values,
     draw_until_clear,
     faithfulness,
+    mean_of_draws,
     n_circuits,
     rankings_by,
 )
@@ -121,9 +122,7 @@ def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: flo
     if beyond is None:
         why = "The whole model's difference between both prompts is not clear, so no circuit can carry it"
         return untested("rq4.circuit", model, found.emotion, statistic, why, n_unique=n, evidence=evidence)
-    sizes = list(found.areas_over)
-    mean_curve = np.full(found.kept.shape, np.nan)
-    mean_curve[sizes] = np.nanmean(found.random[:, sizes], axis=0)  # of the draws that ran a pair
+    mean_curve = mean_of_draws(found.random)
 
     def gain(weights: FloatArray) -> FloatArray:
         # Areas are linear in the curve, so the mean of the random circuits' areas is the area of their mean curve.
@@ -133,8 +132,11 @@ def circuit_claim(drawn: DrawnCurves, model: str, *, exceeding: int, effect: flo
     over = weighted_bootstrap(gain, n, seed=seed)
     areas = found.area(found.random_curves)
     null = null_drawn("random circuits", areas, beyond, exceeding, over.interval, paired=True)
+    null = null._replace(level=own.value - over.value)  # on all pairs, where most draws ran the first ones only
+    on = int(found.drawn_on.sum())
     return Claim.beside(
         [null],
+        note=f"those after the first {WITH_ALL_PAIRS} on {on} of the pairs" if on < n else "",
         id="rq4.circuit",
         question="RQ4",
         model=model,

@@ -87,6 +87,7 @@ from emotion_circuits.components._faithfulness import (
     SIZES,
     Faithfulness,
     faithfulness,
+    mean_of_draws,
     n_circuits,
 )
 from emotion_circuits.components._head_examples import examples_of, head_examples
@@ -251,6 +252,7 @@ __all__ = [
     "kind_of",
     "matched_circuits",
     "matched_pairs",
+    "mean_of_draws",
     "method_texts",
     "modulation",
     "n_ablation_texts",

@@ -162,8 +162,9 @@ class Faithfulness:
             low, high = boot.interval.low, boot.interval.high
             among = self.drawn_on
             null = of(self.share(random, among)) if random is not None else np.zeros(0)
-            if len(null) and np.isfinite(null).all():
-                chance = float(null.mean())
+            if random is not None and len(null) and np.isfinite(null).all():
+                # Linear in the curve, but for CMD: of all pairs, as the value is.
+                chance = float(null.mean() if statistic == CMD else of(self.share(mean_of_draws(random))))
                 null_low, null_high = (float(q) for q in np.quantile(null, [0.025, 0.975]))
                 p = exceedance_p(float(of(self.share(gaps, among))), null, "less" if statistic == CMD else "greater")
         return Measure(
@@ -183,6 +184,13 @@ class Faithfulness:
         """How much f falls at the declared size without each of the best members."""
         f = self.curve[self.declared]
         return [(c, float(f - g)) for c, g in zip(self.best, self.share(self.dropped), strict=True)]
+
+
+def mean_of_draws(random: FloatArray) -> FloatArray:
+    """(S, G) differences in (R, S, G) random circuits, the mean of the draws that ran a pair; NaN where none did."""
+    ran = np.isfinite(random)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(ran, random, 0).sum(axis=0) / ran.sum(axis=0), dtype=np.float64)
 
 
 def _first(curves: FloatArray) -> FloatArray:

@@ -165,8 +165,8 @@ def _matrix(projection: nn.Module) -> Tensor:
 
 
 def _inward(lm: LoadedModel, layer: int) -> tuple[nn.Module, ...]:
-    """The projections whose rows are a layer's units; none where the MLP holds anything else, whose units may not be
-    computed apart."""
+    """The projections whose rows are a layer's units; none where the MLP holds anything else, or where units do not
+    come out the same without the others (a softmax or a norm over them has no parameters)."""
     out = lm.mlp_out(layer)
     others = [
         m for m in lm.mlp(layer).modules() if m is not out and next(m.parameters(recurse=False), None) is not None
@@ -174,4 +174,28 @@ def _inward(lm: LoadedModel, layer: int) -> tuple[nn.Module, ...]:
     usual = all(
         type(m).__name__ in ("Linear", "Conv1D") and len(_matrix(m)) == lm.d_mlp for m in others
     ) and type(out).__name__ in ("Linear", "Conv1D")  # fmt: skip
-    return tuple(others) if usual else ()
+    return tuple(others) if usual and _come_apart(lm, layer, others) else ()
+
+
+def _come_apart(lm: LoadedModel, layer: int, projections: Sequence[nn.Module]) -> bool:
+    """Whether every other unit has the values alone that it has among all, on a few random inputs."""
+    weight = cast(Tensor, lm.mlp_out(layer).weight)
+    hidden = torch.randn(1, 4, lm.d_model, generator=torch.Generator().manual_seed(0)).to(weight)
+    seen: list[Tensor] = []
+
+    def keep(acts: Tensor) -> Tensor:
+        seen.append(acts)
+        return hidden
+
+    def half(projection: nn.Module) -> Any:
+        bias = cast(Tensor | None, getattr(projection, "bias", None))
+        return lambda x: nn.functional.linear(x, _matrix(projection)[::2], None if bias is None else bias[::2])
+
+    with torch.no_grad(), ExitStack() as stack:
+        stack.enter_context(overridden(lm.mlp_out(layer), keep))
+        lm.mlp(layer)(hidden)
+        for projection in projections:
+            stack.enter_context(overridden(projection, half(projection)))
+        lm.mlp(layer)(hidden)
+    whole, alone = seen
+    return torch.allclose(whole[..., ::2], alone, rtol=1e-2, atol=1e-2 * float(whole.abs().max()))

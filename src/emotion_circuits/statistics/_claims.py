@@ -234,13 +234,17 @@ def _verdict(claim: Claim, p_adjusted: float | None, smallest_p: float | None, n
     significant, conditions = p_adjusted < ALPHA, _side_conditions(claim)
     sentence = (
         f"{claim.statistic} is {_short(claim.value)} [{', '.join(map(_short, claim.ci95))}], n = {claim.n_unique}: "
-        f"above {over or 'chance'} ({_short(claim.value - gain)}) by {_short(gain)} [{_short(low)}, {_short(high)}], "
+        f"a gain of {_short(gain)} [{_short(low)}, {_short(high)}] over {over or 'chance'} "
+        f"({_short(claim.value - gain)}), "
         f"p = {_short(p_adjusted)} after Holm over {n_claims} is {'below' if significant else 'not below'} {ALPHA:g}"
     )
     if not significant and claim.p_against:
         name, largest = max(claim.p_against.items(), key=lambda item: item[1])
         sentence += f" (largest against {name}: {_short(largest)})"
     sentence += "".join(f", {condition.words}" for condition in conditions)
+    few_draws = []
+    if smallest_p is not None and smallest_p >= ALPHA:  # whatever the gain, it could not have been supported
+        few_draws = [f"with so few draws of the null no p after Holm could be below {_short(smallest_p)}"]
     if not all(condition.holds for condition in conditions):
         return "not supported", sentence + "."
     if significant and low > 0:
@@ -248,17 +252,15 @@ def _verdict(claim: Claim, p_adjusted: float | None, smallest_p: float | None, n
     if wanted is None:
         return "not supported", f"{sentence}; no effect of interest is declared."
     if high < wanted:
-        return "not supported", f"{sentence}; a gain of {_short(wanted)}, which would matter, is excluded."
-    return "underpowered", f"{sentence}; {_what_would_decide(claim, gain, bounds, wanted, p_adjusted, smallest_p)}."
+        excluded = f"one of {_short(wanted)}, which would matter, is excluded"
+        return "not supported", "; ".join([sentence, excluded, *few_draws]) + "."
+    decides = few_draws or [_what_would_decide(claim, gain, bounds, wanted, p_adjusted)]
+    return "underpowered", f"{sentence}; {decides[0]}."
 
 
-def _what_would_decide(
-    claim: Claim, gain: float, bounds: tuple[float, float], wanted: float, p_adjusted: float, smallest_p: float | None
-) -> str:
+def _what_would_decide(claim: Claim, gain: float, bounds: tuple[float, float], wanted: float, p_adjusted: float) -> str:
     """How many units would decide a claim if its gain stayed what it is: intervals shrink with the root of n, and z
     grows with it."""
-    if smallest_p is not None and smallest_p >= ALPHA:
-        return f"with so few draws of the null no p after Holm could be below {_short(smallest_p)}"
     factors = []
     if gain > 0 and claim.p is not None and claim.p < 0.5:
         # Holm multiplies by the claim's place, which stays.
