@@ -29,6 +29,13 @@ FIRST = ("study/test_killed_study.py", "analyses/", "study/", "selftest/")
 QUICK = ("api", "directions", "engine", "scoring", "statistics")
 """Rooms of a quick run."""
 
+EXACT = ("engine", "models")
+"""Rooms where an architecture is known and proven: their tests run on every family. The rooms above see sites, heads
+and units only, so there those run that differ most; FULL_BATTERY=1 runs every family everywhere."""
+
+ABOVE = (*CONTRASTING, "gpt2")
+"""Families of the rooms above: the two that differ most, and the one that holds its weights transposed."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="Some rooms only, and two families of models instead of all.")
@@ -38,18 +45,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here = Path(__file__).parent
     names = {item: item.path.relative_to(here).as_posix() for item in items}
     items.sort(key=lambda item: next((i for i, name in enumerate(FIRST) if names[item].startswith(name)), len(FIRST)))
+    rooms = {item: names[item].partition("/")[0] for item in items}
     if config.getoption("quick"):
-        chosen = [item for item in items if names[item].partition("/")[0] in QUICK and not of_another_family(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
-        items[:] = chosen
+        chosen = [item for item in items if rooms[item] in QUICK and not of_another_family(item, CONTRASTING)]
+    else:
+        everything = bool(os.environ.get("FULL_BATTERY"))
+        chosen = [item for item in items if everything or rooms[item] in EXACT or not of_another_family(item, ABOVE)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
 
 
-def of_another_family(item: pytest.Item) -> bool:
-    """Whether a test runs over every family, and this is none of the two that differ most."""
+def of_another_family(item: pytest.Item, some: tuple[str, ...]) -> bool:
+    """Whether a test runs over every family, and this is none of some."""
     variant = (
         item.callspec.params.get("lm") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
     )
-    return isinstance(variant, Variant) and variant.name not in CONTRASTING
+    return isinstance(variant, Variant) and variant.name not in some
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -92,7 +103,7 @@ def lm(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], Loade
     scope="session", params=[v for v in VARIANTS if v.name in CONTRASTING], ids=lambda variant: variant.name
 )
 def contrasting(request: pytest.FixtureRequest, verified: Callable[[Variant, bool], LoadedModel]) -> LoadedModel:
-    """Two families that differ most, for what does not depend on the family."""
+    """The families that differ most, for what does not depend on the family."""
     return verified(request.param, False)
 
 

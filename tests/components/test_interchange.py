@@ -158,7 +158,7 @@ def test_continuations_of_a_prompt_follow_its_places(case):
 
 def test_rows_are_shares_with_their_donors(reference):
     lm = reference("gpt2")
-    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), "gratitude")
+    pairs = matched_pairs(lm, prompts.bank().profile("baseline"), "gratitude").at_most(16)
     outcome = WordSetOutcome(lm, pairs, prompts.bank().word_sets())
     found = interchange(lm, outcome, layers=[2, 6], sites=["resid_post"])
     assert gap_is_clear(found)

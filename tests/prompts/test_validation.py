@@ -115,7 +115,7 @@ NUISANCES = {
 
 @pytest.mark.parametrize("name", NUISANCES)
 def test_planted_nuisance_is_found(name):
-    texts = frames(24, NUISANCES[name])
+    texts = frames(14, NUISANCES[name])
     report = validate(texts, n_permutations=20, implicit_texts=texts)  # nothing to transfer to: half the time
     number = report.number("nuisance")
     assert "nuisance" in kinds(report.problems)

@@ -104,6 +104,17 @@ def test_doses_run_through_the_clean_run(pictures: dict[str, Picture]) -> None:
     assert all(len(panel.bands) == 2 and len(panel.notes) == 2 for panel in panels[0]), "fans of controls"
 
 
+def test_models_share_one_axis_of_doses(pictures: dict[str, Picture], model: ModelResults) -> None:
+    found = pictures["steering/models"].drawing
+    assert isinstance(found, Chart)
+    own = {p.title: p for p in chart(pictures, "dose_test").panels[0]}
+    for panel in found.panels[0]:
+        assert {s.name for s in panel.series} == set(MODELS)
+        [line] = [s for s in panel.series if s.name == model.name]
+        assert (line.x, line.y) == (own[panel.title].series[0].x, own[panel.title].series[0].y)
+        assert len(panel.bands) == len(MODELS), "a fan of control directions for every model"
+
+
 def test_histograms_count_every_control(pictures: dict[str, Picture]) -> None:
     for row in chart(pictures, "control_slopes").panels:
         for panel in row:
@@ -176,7 +187,7 @@ TABLES = {
     "emotion_vectors/org--model_quality.parquet": {"auroc_implicit", "accuracy", "foils"},
     "emotion_vectors/org--model_cosines.parquet": {"cosines_mean", "cosines_sentence_end"},
     "patching/org--model_sweep.parquet": {"sweep_map", "dose_development"},
-    "patching/org--model_steering.parquet": {"dose_test"},
+    "patching/org--model_steering.parquet": {"dose_test", "steering/models"},
     "patching/org--model_swap.parquet": {"interchange"},
     "patching/org--model_controls.parquet": {"control_slopes"},
     "patching/org--model_methods.parquet": {"methods"},

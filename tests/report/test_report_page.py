@@ -18,6 +18,7 @@ from report_pages import MODELS, Page, read_page
 
 from emotion_circuits import prompts
 from emotion_circuits.components import FUNCTIONS, NOTHING, MethodRow
+from emotion_circuits.directions import GENERIC_FILE, GenericStatistics, save_generic
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import Picture, methods_pictures, read_results, sections, write_report
 from emotion_circuits.report._methods import methods_html
@@ -56,6 +57,23 @@ def test_points_tell_their_numbers_in_the_picture_s_own_units(page: Page, pictur
         for x, y, text in points:
             assert 0 <= x <= 792 and y > 0 and text
     assert any("95 % of the null" in text and "n = 24" in text for points in found for _, _, text in points)
+
+
+def test_what_one_dimension_holds_stands_under_the_model(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "baseline", MODELS)
+    energy = np.array([[0.1, 0.1], [0.52, 0.71], [0.6, 0.93]], np.float32)
+    zeros, ones, axis = np.zeros((3, 2), np.float32), np.ones(3, np.float32), np.eye(1, 2, dtype=np.float32)
+    generic = GenericStatistics(zeros, ones, (axis,) * 3, (np.ones(1, np.float32),) * 3, 9, None, ones, energy)
+    recorded = folder / "activations" / MODELS[A]
+
+    def said() -> int:
+        parts = [p for section in sections(read_results(folder)) for p in section.parts if isinstance(p, str)]
+        return sum(part.count("one dimension holds 0.71 to 0.93") for part in parts)
+
+    save_generic(generic, recorded)
+    assert said() == 1
+    (recorded / GENERIC_FILE).unlink()
+    assert said() == 0
 
 
 def test_nothing_is_asked_of_a_network(page: Page) -> None:

@@ -56,6 +56,7 @@ from emotion_circuits.directions._foils import (
     foil_rows,
 )
 from emotion_circuits.directions._generic import (
+    GENERIC_FILE,
     GenericStatistics,
     energy_words,
     generic_statistics,
@@ -108,6 +109,7 @@ __all__ = [
     "EXPLICIT_OVER_FOILS",
     "EXTERNAL",
     "FOIL_RATE",
+    "GENERIC_FILE",
     "HIT_RATE",
     "IMPLICIT",
     "IMPLICIT_OVER_FOILS",

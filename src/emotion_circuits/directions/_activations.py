@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
-from emotion_circuits.directions._generic import FILE_NAME, GenericStatistics, load_generic
+from emotion_circuits.directions._generic import GENERIC_FILE, GenericStatistics, load_generic
 from emotion_circuits.directions._positions import POSITIONS, SpanPart, check_position, token_positions
 from emotion_circuits.directions._source import Source, source_of
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Point, record
@@ -215,12 +215,12 @@ def load_activations(folder: Path) -> Activations:
     parts = [part for part, _ in read]
     first = parts[0]
     runs = [(part.source, part.data.name, set(part.values), data_hash) for part, data_hash in read]
-    generic = load_generic(folder) if (folder / FILE_NAME).is_file() else None
+    generic = load_generic(folder) if (folder / GENERIC_FILE).is_file() else None
     for path, run in zip(paths, runs, strict=True):
         if run != runs[0]:
             raise _another_run(path, paths[0])
     if generic is not None and generic.source not in (None, first.source):
-        raise _another_run(folder / FILE_NAME, paths[0])
+        raise _another_run(folder / GENERIC_FILE, paths[0])
     return Activations(
         first.source,
         Dataset(first.data.name, tuple(t for part in parts for t in part.data)),

@@ -17,7 +17,7 @@ from emotion_circuits.errors import InputError
 from emotion_circuits.models import Encoded, LoadedModel
 
 SCHEMA = "generic-1"
-FILE_NAME = "generic.safetensors"
+GENERIC_FILE = "generic.safetensors"
 TOKENS_PER_TEXT = 8
 MAX_SHARE = 0.7
 """Components are kept up to this share of variance; cleaning may use less."""
@@ -191,7 +191,7 @@ def _sampled(lm: LoadedModel, texts: Sequence[str], points: Sequence[Point]) -> 
 
 def save_generic(generic: GenericStatistics, folder: Path) -> Path:
     """Write `generic.safetensors` into a folder of activations, beside the files of the classes."""
-    path = folder / FILE_NAME
+    path = folder / GENERIC_FILE
     header = {"schema": SCHEMA, "n_texts": str(generic.n_texts)}
     if generic.source is not None:
         header["source"] = generic.source.model_dump_json()
@@ -205,11 +205,11 @@ def load_generic(folder: Path) -> GenericStatistics:
     Raises:
         InputError: missing, corrupted, of another schema.
     """
-    path = folder / FILE_NAME
+    path = folder / GENERIC_FILE
     if not path.is_file():
         raise InputError(
             "These activations lack the statistics of generic text.",
-            found=f"no {FILE_NAME} in {folder}",
+            found=f"no {GENERIC_FILE} in {folder}",
             next_step="run `emotion-circuits extract` again",
         )
     tensors, header = read_tensors(path, SCHEMA)

@@ -11,12 +11,10 @@ from emotion_circuits.components import FUNCTIONS, LAYER_SHARE, NOTHING, HeadFun
 from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series, finite_range
 from emotion_circuits.report._results import Results, read_rows
 from emotion_circuits.report._sections import Picture, Section, paragraph, table, with_interval
-from emotion_circuits.report._style import Looks, equals, interval, number, p_value
+from emotion_circuits.report._style import Looks, equals, interval, model_line, number, p_value, short_name
 from emotion_circuits.statistics import ALPHA, Measure
 
 _TITLE = "Are the same depths and functions found?"
-_COLOURS = ("above", "below", "all", "ink", "null-strong")
-_DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
 _HEADS_SHOWN = 3
 _OWN = {cmp.OWN_FUNCTION: "same function − others", cmp.OWN_EMOTION: "same emotion − others"}
 
@@ -94,10 +92,10 @@ def _series(name: str, measures: Sequence[Measure], place: int) -> Series:
         f"layer {m.layer}: {number(m.value)} {interval(m.ci_low, m.ci_high)}, p {equals(m.p)}, n {m.n_unique}"
         for m in measures
     )
+    colour, dash = model_line(place)
     return Series(
         name, _at(measures), tuple(m.value for m in measures), tuple(m.ci_low for m in measures),
-        tuple(m.ci_high for m in measures), colour=_COLOURS[place % len(_COLOURS)], dash=_DASHES[place % len(_DASHES)],
-        label=name.rpartition("/")[2], hover=hover,
+        tuple(m.ci_high for m in measures), colour=colour, dash=dash, label=short_name(name), hover=hover,
     )  # fmt: skip
 
 

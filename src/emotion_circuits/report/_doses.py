@@ -11,9 +11,9 @@ import numpy as np
 
 from emotion_circuits.interventions import CONTINUATIONS, PERPLEXITY, WORD_SET
 from emotion_circuits.report._chart import Axis, Band, Chart, Label, Level, Panel, Rule, Series, finite_range
-from emotion_circuits.report._results import CONTROLS, ModelResults, read_table
-from emotion_circuits.report._sections import Section, pictured
-from emotion_circuits.report._style import equals, interval, number, plain, ramp
+from emotion_circuits.report._results import CONTROLS, ModelResults, Results, read_table
+from emotion_circuits.report._sections import Picture, Section, pictured
+from emotion_circuits.report._style import equals, interval, model_line, number, plain, ramp, short_name
 from emotion_circuits.statistics import SIDE_CONDITION_LIMITS, Measure
 
 SLOPE = "slope of own word-set log-odds"
@@ -61,6 +61,59 @@ def dose_sections(model: ModelResults) -> Iterator[Section]:
     yield from _controls(model)
 
 
+def dose_comparison(results: Results) -> Iterator[Section]:
+    """Several models' curves on test contexts on one axis; nothing where fewer than two have them."""
+    emotions = results.emotions
+    panels, titles = [], []
+    for statistic, title, unit, clean in _OUTCOMES:
+        cells = {e: [_tested(model, statistic, e) for model in results.models] for e in emotions}
+        every = [m for cell in cells.values() for one in cell for m in one]
+        if len({m.model for m in every}) < 2:
+            continue
+        bands = {
+            e: [fan for model, own in zip(results.models, cell, strict=True) if own and statistic == WORD_SET
+                for fan in [_null_fans(_slopes(model, e), own).get("covariance")] if fan is not None]
+            for e, cell in cells.items()
+        }  # fmt: skip
+        y_axis = _outcome_axis(statistic, unit, every)
+        edges = [v for own in bands.values() for band in own for v in (*band.low, *band.high)]
+        y_axis = y_axis._replace(low=min([y_axis.low, *edges]), high=max([y_axis.high, *edges]))
+        panels.append(
+            tuple(
+                Panel(
+                    results.looks.label(e), _dose_axis(every), y_axis,
+                    tuple(_of_model(own, unit, clean, place) for place, own in enumerate(cells[e]) if own),
+                    tuple(bands[e]), (Level(clean, "", "dot"),),
+                )
+                for e in emotions
+            )
+        )  # fmt: skip
+        titles.append(title)
+    if panels:
+        picture = Picture(
+            "steering/models",
+            Chart(tuple(panels), tuple(titles), 1.75, 1.0),
+            "Between models: one axis of doses",
+            "Test contexts, each model at the layer chosen for it: what the same dose of each model's own direction "
+            "does. A dose is in spreads of the model's own generic text, so that it is as far in one model as in "
+            "another. Grey: where 95 % of the lines of random directions with the covariance of generic text lie, one "
+            "fan a model; under chance a model's line stays in its fan.",
+        )
+        yield Section("RQ3, between models: does a dose do the same?", [picture], 2, "doses", "Doses between models")
+
+
+def _tested(model: ModelResults, statistic: str, emotion: str) -> list[Measure]:
+    return [m for m in model.rows("steering", statistic, emotion=emotion) if dose_of(m) is not None]
+
+
+def _of_model(points: Sequence[Measure], unit: str, clean: float, place: int) -> Series:
+    colour, dash = model_line(place)
+    rows = _through_clean(points, unit, clean)
+    doses, values, low, high, hover = zip(*rows, strict=True)
+    name = points[0].model
+    return Series(name, doses, values, low, high, colour=colour, dash=dash, label=short_name(name), hover=hover)
+
+
 def _curves(model: ModelResults, table: str, chosen: int | None) -> Chart | None:
     """A row for each outcome, a curve for each layer; on test contexts beside the fans of the controls' slopes."""
     emotions, test = model.emotions(table), table == "steering"
@@ -103,8 +156,7 @@ def _curve(
     label: str,
 ) -> Series:  # fmt: skip
     """One layer's curve through the clean run at dose 0, where nothing changed by definition."""
-    rows = [(dose, m.value, m.ci_low, m.ci_high, _words(dose, m, unit)) for m in points for dose in [dose_of(m) or 0.0]]
-    full = sorted([*rows, (0.0, clean, clean, clean, "dose 0: the clean run")])
+    full = _through_clean(points, unit, clean)
     # Bars of different layers stand beside each other, not on each other.
     width = min((b[0] - a[0] for a, b in itertools.pairwise(full)), default=0.1)
     shift = 0.0 if chosen else (place[0] - (place[1] - 1) / 2) * width * 0.1
@@ -115,6 +167,12 @@ def _curve(
         colour=model.looks.role(emotion) if chosen else ramp(*place), shaded=chosen, width=2.2 if chosen else 1.1,
         marker=model.looks.marker(emotion) if chosen else "", label=label, hover=hover,
     )  # fmt: skip
+
+
+def _through_clean(points: Sequence[Measure], unit: str, clean: float) -> list[tuple[float, float, float, float, str]]:
+    """Dose, value, interval and words of every point by dose, the clean run's at 0."""
+    rows = [(dose, m.value, m.ci_low, m.ci_high, _words(dose, m, unit)) for m in points for dose in [dose_of(m) or 0.0]]
+    return sorted([*rows, (0.0, clean, clean, clean, "dose 0: the clean run")])
 
 
 def _words(dose: float, m: Measure, unit: str) -> str:

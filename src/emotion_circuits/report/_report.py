@@ -18,7 +18,7 @@ from emotion_circuits.report._canvas import TITLE, Hover, save
 from emotion_circuits.report._circuits import circuit_sections
 from emotion_circuits.report._claims import badge, claims_table, question_sections
 from emotion_circuits.report._depths import depth_sections
-from emotion_circuits.report._doses import dose_sections
+from emotion_circuits.report._doses import dose_comparison, dose_sections
 from emotion_circuits.report._heads import heads_sections
 from emotion_circuits.report._maps import map_sections
 from emotion_circuits.report._matrices import cosine_sections, swap_sections
@@ -52,6 +52,10 @@ MODEL_SECTIONS: tuple[Callable[[ModelResults], Iterable[Section]], ...] = (
 """What is shown of each model, in the page's order; each yields nothing where its files are missing."""
 
 
+_BETWEEN_MODELS: dict[str, Callable[[Results], Iterable[Section]]] = {"RQ3": dose_comparison, "RQ5": map_sections}
+"""What stands behind a question's claims about several models."""
+
+
 def sections(results: Results) -> Iterator[Section]:
     """Everything that the report shows, in the page's order."""
     claims = results.claims
@@ -61,12 +65,11 @@ def sections(results: Results) -> Iterator[Section]:
     yield Section("", [_how_to_read(results)], 2, "reading", "How to read this")
     for place, question in enumerate(dict.fromkeys(c.question for c in claims)):
         yield from question_sections(question, place, [c for c in claims if c.question == question], results)
-        if question == "RQ5":
-            yield from map_sections(results)
+        yield from _BETWEEN_MODELS.get(question, lambda _: ())(results)
     yield from depth_sections(results)
     for place, model in enumerate(results.models):
-        missing = [paragraph(sentence, "warning") for sentence in model.missing]
-        yield Section(model.name, missing, 2, f"model-{place}")
+        said = [*map(paragraph, model.energy()), *(paragraph(sentence, "warning") for sentence in model.missing)]
+        yield Section(model.name, said, 2, f"model-{place}")
         for shown in MODEL_SECTIONS:
             yield from shown(model)
     made = provenance(results.stages) if results.stages else [paragraph("No manifest tells what made these results.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from emotion_circuits import _files
 from emotion_circuits._files import read_json
-from emotion_circuits.directions import POSITIONS, load_directions
+from emotion_circuits.directions import GENERIC_FILE, POSITIONS, energy_words, load_directions, load_generic
 from emotion_circuits.errors import InputError
 from emotion_circuits.models import ModelName, model_label
 from emotion_circuits.prompts import kept_bank
@@ -104,6 +104,11 @@ class ModelResults:
     def file(self, path: str) -> Path:
         """One of its files; `path` holds {} for its slug."""
         return self.folder / path.format(self.slug)
+
+    def energy(self) -> list[str]:
+        """What its mean and one dimension hold of its states' squared length; nothing where recordings were deleted."""
+        folder = self.folder / "activations" / self.slug
+        return energy_words(load_generic(folder)) if (folder / GENERIC_FILE).is_file() else []
 
     def rows(
         self, table: str, statistic: str, *, emotion: str | None = None, position: str | None = None, kind: str = ""

@@ -117,6 +117,20 @@ def ramp(place: int, n: int) -> str:
     return f"ramp-{round(place / max(n - 1, 1) * 4)}"
 
 
+_MODEL_COLOURS = ("above", "below", "all", "ink", "null-strong")
+_MODEL_DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
+
+
+def model_line(place: int) -> tuple[str, str]:
+    """Colour and dash of the place-th model where several share a chart."""
+    return _MODEL_COLOURS[place % len(_MODEL_COLOURS)], _MODEL_DASHES[place % len(_MODEL_DASHES)]
+
+
+def short_name(model: str) -> str:
+    """A model's name without its owner."""
+    return model.rpartition("/")[2]
+
+
 def theme_css(colours: Mapping[str, Colour]) -> str:
     """Colours as CSS variables for both themes."""
     light, dark = ("".join(f"--{role}:{colour[i]};" for role, colour in colours.items()) for i in (0, 1))
