@@ -199,7 +199,7 @@ def dissimilarities(vectors: Array) -> Array:
 
 def spearman(a: Array, b: Array) -> float:
     upper = np.triu_indices(len(a), 1)
-    return float(stats.spearmanr(a[upper], b[upper]).statistic)
+    return float(np.corrcoef(stats.rankdata(a[upper]), stats.rankdata(b[upper]))[0, 1])
 
 
 def relabelled(a: Array, b: Array) -> Array:
