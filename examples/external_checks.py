@@ -28,7 +28,7 @@ from emotion_circuits.directions import Activations
 
 Array = NDArray[np.float64]
 N_DRAWS, N_AUROC_DRAWS, N_HALVES, N_GENERIC, SEED, ALPHA = 500, 1000, 50, 256, 0, 0.05
-REACHED = 0.9
+REACHED, AT_ONCE = 0.9, 25
 ROUNDING = 1e-9
 MARKERS = ("<!-- table -->", "<!-- /table -->")
 
@@ -146,8 +146,10 @@ def contrasts(acts: Activations, rows: Sequence[int], weights: Array) -> Iterato
     """Of each draw (rows, emotions, d)."""
     values = acts.at("mean")[list(rows)]
     values = values - values.mean(axis=1, keepdims=True)  # contrasts ignore the mean; float32 does not
-    for own in weights.astype(np.float32):
-        yield np.matmul(own, values).astype(np.float64)
+    for start in range(0, len(weights), AT_ONCE):  # as one product each: draws one by one would wait for memory
+        some = weights[start : start + AT_ONCE].astype(np.float32)
+        found = some.reshape(-1, some.shape[-1]) @ values
+        yield from found.reshape(len(values), len(some), -1, values.shape[-1]).swapaxes(0, 1).astype(np.float64)
 
 
 def unit(vectors: Array) -> Array:
