@@ -52,13 +52,13 @@ class Row:
     why: str
 
 
-def judge(order: bool, p: float, beyond: bool | None) -> tuple[str, str]:
-    """Verdict and reason by the declared rule. `beyond` the embedding; None where there is no such floor."""
-    failed = [] if order else ["not in their order"]
-    failed += [] if p < ALPHA else [f"not beyond chance (p = {short(p, 3)})"]
+def judge(order: bool | None, p: float, beyond: bool | None) -> tuple[str, str]:
+    """Verdict and reason by the declared rule; None where there is no order, or no embedding to go `beyond`."""
+    failed = ["not in their order"] if order is False else []
+    failed += [] if p < ALPHA else [f"not beyond chance ({of_p(p)})"]
     if failed:
         return "does not agree", "; ".join(failed)
-    reached = f"their order, p = {short(p, 3)}"
+    reached = of_p(p) if order is None else f"their order, {of_p(p)}"
     if beyond is None:
         return "agrees", reached
     if beyond:
@@ -69,6 +69,10 @@ def judge(order: bool, p: float, beyond: bool | None) -> tuple[str, str]:
 def short(value: float, digits: int = 2) -> str:
     """`.93`, `−.05`."""
     return f"{value:.{digits}f}".replace("0.", ".", 1 if abs(value) < 1 else 0).replace("-", "−")
+
+
+def of_p(p: float) -> str:
+    return "p < .001" if p < 0.001 else f"p = {short(p, 3)}"
 
 
 def interval(draws: Array) -> tuple[float, float]:
@@ -189,7 +193,7 @@ def anisotropy(first: Recorded, second: Recorded) -> Row:
         "1a anisotropy, second minus first", f"{first.name}, {second.name}", ".997 in Gemma-3 1B; SmolLM2 1.7B lower",
         float(value[0]), *interval(value[1:]), beside,
         null.null_mean, null.null_high, null.p, float(floor[0]),
-        *judge(value[0] > 0, null.p, interval(value[1:] - floor[1:])[0] > 0),
+        *judge(bool(value[0] > 0), null.p, interval(value[1:] - floor[1:])[0] > 0),
     )  # fmt: skip
 
 
@@ -313,7 +317,7 @@ def valence_axis(model: Recorded, valences: dict[str, float], source: str) -> Ro
     return Row(
         "3 first axis and valence, absolute r", model.name, ".72–.83, larger models, more emotions", value,
         *interval(draws), f"valence: {source}", *band(null), p, float(floor),
-        *judge(True, p, interval(draws - found[:, 0])[0] > 0),
+        *judge(None, p, interval(draws - found[:, 0])[0] > 0),
     )  # fmt: skip
 
 
@@ -399,7 +403,7 @@ def markdown(rows: Sequence[Row]) -> str:
     head = "| check | model | theirs | ours | beside it | chance (97.5 %) | p | embedding | |\n" + "|---" * 9 + "|\n"
     return head + "\n".join(
         f"| {r.check} | {r.models} | {r.theirs} | {short(r.value)} [{short(r.low)}, {short(r.high)}] | {r.beside} | "
-        f"{short(r.chance)} ({short(r.chance_high)}) | {short(r.p, 3)} | "
+        f"{short(r.chance)} ({short(r.chance_high)}) | {of_p(r.p).removeprefix('p ').removeprefix('= ')} | "
         f"{'–' if r.embedding is None else short(r.embedding)} | **{r.verdict}**: {r.why} |"
         for r in rows
     )

@@ -154,12 +154,14 @@ def test_neighbouring_layers_agree_beyond_the_stream_they_share() -> None:
     [
         (True, 0.01, True, "agrees"),
         (True, 0.01, None, "agrees"),
+        (None, 0.01, True, "agrees"),
+        (None, 0.2, True, "does not agree"),
         (True, 0.01, False, "agrees, no more than the embedding"),
         (True, 0.05, True, "does not agree"),
         (False, 0.01, True, "does not agree"),
     ],
 )
-def test_the_rule(order: bool, p: float, beyond: bool | None, verdict: str) -> None:
+def test_the_rule(order: bool | None, p: float, beyond: bool | None, verdict: str) -> None:
     assert checks.judge(order, p, beyond)[0] == verdict
 
 
