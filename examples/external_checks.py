@@ -258,7 +258,7 @@ def keywords(model: Recorded) -> Row:
         blocks = design(acts)
         drawn = np.vstack([np.ones((1, blocks.n_groups)), blocks.draws(N_DRAWS, np.random.default_rng(seed))])
         own = [st.weighted_auroc(s, acts.labels == e, acts.scenarios) for e, s in zip(layers, read, strict=True)]
-        return np.mean([np.asarray(a.of_weights(drawn)) for a in own], axis=0)
+        return np.asarray(np.mean([np.asarray(a.of_weights(drawn)) for a in own], axis=0))
 
     read = scores(implicit)
     value, floor = aurocs(implicit, read, SEED), aurocs(implicit, scores(implicit, at=0), SEED)
