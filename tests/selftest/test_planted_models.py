@@ -93,12 +93,13 @@ def test_the_twin_has_the_same_words_and_noise_but_no_plant(planted):
 
 
 def test_families_compute_nearly_the_same():
-    """They differ in positions, activation function and order of blocks only."""
+    """They differ in positions, activation function, order of blocks and what norms need only."""
     last = ("resid_post", 5)
     seen = []
     for family in FAMILIES:
         model = plant(PlantSpec(family=family))
-        seen.append(see(model, f"word_03 {model.bank.cues['cyan'][2]} word_05 .", last)[last][-1])
+        stream = see(model, f"word_03 {model.bank.cues['cyan'][2]} word_05 .", last)[last][-1]
+        seen.append(stream[: model.spec.d_model])
     for other in seen[1:]:
         assert seen[0] @ other / np.linalg.norm(seen[0]) / np.linalg.norm(other) > 0.95
 
@@ -157,7 +158,9 @@ def test_a_rotated_model_is_the_same_in_other_coordinates(planted):
     assert len(ids[0]) == len(ids[1]) and ids[0][0] == ids[1][0] and ids[0][1:] != ids[1][1:]
     point = ("resid_post", planted.lm.n_layers - 1)
     seen = [see(model, text, point)[point].astype(np.float64) for model in (planted, other)]
-    turn = Coordinates.drawn(planted.spec.d_model, len(planted.bank.vocabulary), 3).turn
+    turn = np.eye(planted.lm.d_model)  # the dimensions of a family's own stay
+    d = planted.spec.d_model
+    turn[:d, :d] = Coordinates.drawn(d, len(planted.bank.vocabulary), 3).turn
     assert seen[1] == pytest.approx(seen[0] @ turn.T, abs=1e-4)
     assert np.abs(seen[1] - seen[0]).max() > 0.5
     for emotion in EMOTIONS:

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emotion_circuits.selftest._blueprint import Blueprint, Layer, PlantSpec
+from emotion_circuits.selftest._blueprint import (
+    EMBEDDING_LENGTH,
+    HEAD_SCORE,
+    NOISE,
+    Blueprint,
+    FloatArray,
+    Layer,
+    PlantSpec,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -105,10 +113,121 @@ def _llama(spec: PlantSpec, blueprint: Blueprint) -> tuple[Any, Weights]:
     return config, weights
 
 
+GEMMA_WINDOW = 8
+# Of every embedding. Small beside the words' length.
+GEMMA_CONSTANT = 1.0
+# What attention and MLP write along it. Large beside whatever else they write.
+GEMMA_DOMINANT = 100.0
+# Where GELU is lowest, and how low: there it hardly depends on its input.
+GELU_LOWEST, AT_LOWEST = -0.75, -0.17
+
+
+def _gemma3(spec: PlantSpec, blueprint: Blueprint) -> tuple[Any, Weights]:
+    """Some dimensions more than the blueprint, whose mean is for what Gemma's layout lacks.
+
+    A norm follows attention and MLP: by itself it would bring whatever they write to one length, noise as well as the
+    plant. And the MLP has no biases. So every word has a constant as the mean of these dimensions, from which the MLP's
+    biases are read; attention and MLP write a large constant there, which makes their norms a fixed scaling of
+    everything else; and a gain of 0 keeps that out of the stream.
+    """
+    from transformers import Gemma3TextConfig
+
+    d, width, kinds = spec.d_model, spec.d_model // spec.n_heads, ("full_attention", "sliding_attention")
+    wide = d + spec.n_heads  # transformers wants a multiple of the number of heads
+    config = Gemma3TextConfig(
+        intermediate_size=spec.d_mlp,
+        head_dim=width,
+        query_pre_attn_scalar=width,
+        num_key_value_heads=1,
+        attention_bias=True,
+        tie_word_embeddings=False,
+        sliding_window=GEMMA_WINDOW,
+        layer_types=[kinds[(i - spec.head.layer) % 2] for i in range(spec.n_layers)],
+        **_sizes(spec) | {"hidden_size": wide},
+        **_common(blueprint),
+    )
+    constant = GEMMA_CONSTANT * np.sqrt(d) / EMBEDDING_LENGTH  # in the normalised stream
+
+    def wider(rows: FloatArray, constant: FloatArray | float = 0.0) -> FloatArray:
+        """(rows, wide) with something along the constant."""
+        more = np.broadcast_to(constant, len(rows))[:, None] / np.sqrt(spec.n_heads)
+        return np.hstack([rows, np.repeat(more, spec.n_heads, axis=1)])
+
+    # Stored gains are counted from 1. Before attention and MLP they bring the words' part of the stream to length √d.
+    reads = np.hypot(EMBEDDING_LENGTH, GEMMA_CONSTANT) / EMBEDDING_LENGTH * np.sqrt(d / wide)
+    norms = {
+        **dict.fromkeys(("input", "pre_feedforward"), np.full(wide, reads - 1)),
+        **dict.fromkeys(
+            ("post_attention", "post_feedforward"), np.repeat([GEMMA_DOMINANT / np.sqrt(wide), 0], [d, wide - d]) - 1
+        ),
+    }
+    embedding = wider(blueprint.embedding, GEMMA_CONSTANT)
+    # Else these dimensions would hardly differ between texts: as much of each word as in others, the same in all
+    # coordinates. Of the mean a twentieth stays, because maps need texts that span all dimensions.
+    own = blueprint.embedding @ blueprint.layers[0].query[: spec.n_heads].T / NOISE
+    embedding[:, d:] += (own - 0.95 * own.mean(axis=1, keepdims=True)) / np.sqrt(d)
+    weights = {
+        "model.embed_tokens.weight": embedding / np.sqrt(wide),
+        "lm_head.weight": wider(blueprint.lm_head),
+        "model.norm.weight": np.zeros(wide),
+    }
+    for i, layer in enumerate(blueprint.layers):
+        block = f"model.layers.{i}"
+        attention = _gemma3_heads(spec, layer, planted=spec.present and i == spec.head.layer)
+        up, up_bias, down = layer.up.copy(), layer.up_bias.copy(), wider(layer.down.T)
+        # The last unit is always on, and writes the constant.
+        up[-1], up_bias[-1] = 0, GELU_LOWEST
+        down[-1] = wider(np.zeros((1, d)), GEMMA_DOMINANT / AT_LOWEST)[0]
+        weights |= {f"{block}.{name}_layernorm.weight": gain for name, gain in norms.items()}
+        weights |= {
+            f"{block}.self_attn.{name}": wider(value) if value.ndim == 2 else value for name, value in attention.items()
+        }
+        weights |= {
+            f"{block}.self_attn.o_proj.weight": wider(layer.out.T).T,
+            f"{block}.self_attn.o_proj.bias": wider(np.zeros((1, d)), GEMMA_DOMINANT)[0],
+            f"{block}.mlp.gate_proj.weight": wider(up, up_bias / constant),
+            # What the gate lets through is the constant 1.
+            f"{block}.mlp.up_proj.weight": wider(np.zeros_like(up), 1 / constant),
+            f"{block}.mlp.down_proj.weight": down.T,
+        }
+    return config, weights
+
+
+def _gemma3_heads(spec: PlantSpec, layer: Layer, *, planted: bool) -> Weights:
+    """Queries of each head, keys and values of one for all: in the planted layer the moving head's.
+
+    Queries and keys are brought to one length, too. In noise their gains make scores as small as they are without. In
+    the planted layer the moving head's query is its bias, and keys have a constant that it does not see, beside which a
+    cue's part stands out and noise does not; the other heads' queries lie in a dimension in which no key has anything.
+    """
+    width = spec.d_model // spec.n_heads
+    start = spec.head.head * width if planted else 0
+    shared, last = slice(start, start + width), width - 1
+    query, query_bias = layer.query, layer.query_bias
+    key, key_bias, size = layer.key[shared], np.zeros(width), NOISE * np.sqrt(spec.d_model)
+    if planted:
+        others = np.arange(spec.n_heads) != spec.head.head
+        query, query_bias = np.zeros_like(query), query_bias.copy()
+        query_bias.reshape(spec.n_heads, width)[others, 1] = 1.0
+        # A cue's key, in the last dimension, is as large as the constant: √½ of the length is the cue's.
+        key_bias[0] = layer.query_bias[start + last]
+        size = np.sqrt(HEAD_SCORE * np.sqrt(2 / width))
+    return {
+        "q_proj.weight": query,
+        "q_proj.bias": query_bias,
+        "k_proj.weight": key,
+        "k_proj.bias": key_bias,
+        "v_proj.weight": layer.value[shared],
+        "q_norm.weight": np.full(width, size - 1),
+        "k_norm.weight": np.full(width, size - 1),
+    }
+
+
 BUILDERS: dict[str, Callable[[PlantSpec, Blueprint], tuple[Any, Weights]]] = {
     "gpt2": _gpt2,
     "gpt_neox": _gpt_neox,
     "llama": _llama,
+    "gemma3": _gemma3,
 }
 """Family → configuration and weights by name. What is not named is 0, norms are 1."""
 

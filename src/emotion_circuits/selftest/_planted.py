@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from emotion_circuits.models import LoadedModel, ModelName, families
@@ -57,18 +58,22 @@ def plant(spec: PlantSpec | None = None, *, seed: int = 0, coordinates: int | No
         blueprint, vocabulary = system.of_model(blueprint), system.of_words(vocabulary)
         kind = f"{kind}-rotated-{coordinates}"
     [family] = [f for f in families() if f.name == spec.family]
+    hf = build_model(spec, blueprint, family.attention_implementation)
     lm = LoadedModel(
         name=ModelName(f"selftest/{kind}-{spec.family}", "hub"),
         revision=f"seed-{seed}",
         family=family,
-        hf=build_model(spec, blueprint, family.attention_implementation),
+        hf=hf,
         tokenizer=_tokenizer(vocabulary),
         bos=True,
         device=torch.device("cpu"),
         dtype=torch.float32,
         packing=False,  # rows of 128 tokens cost this small model more than they save
     )
-    return PlantedModel(lm, blueprint.facts, bank, spec, seed)
+    # A family may have dimensions of its own behind the blueprint's.
+    more = lm.d_model - spec.d_model
+    directions = {emotion: np.pad(vector, (0, more)) for emotion, vector in blueprint.facts.directions.items()}
+    return PlantedModel(lm, replace(blueprint.facts, directions=directions), bank, spec, seed)
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
