@@ -65,7 +65,8 @@ def sections(results: Results) -> Iterator[Section]:
     yield Section("", [_how_to_read(results)], 2, "reading", "How to read this")
     for place, question in enumerate(dict.fromkeys(c.question for c in claims)):
         yield from question_sections(question, place, [c for c in claims if c.question == question], results)
-        yield from _BETWEEN_MODELS.get(question, lambda _: ())(results)
+        if question in _BETWEEN_MODELS:
+            yield from _BETWEEN_MODELS[question](results)
     yield from depth_sections(results)
     for place, model in enumerate(results.models):
         said = [*map(paragraph, model.energy()), *(paragraph(sentence, "warning") for sentence in model.missing)]
