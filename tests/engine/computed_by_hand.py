@@ -21,7 +21,7 @@ def sites_by_hand(lm: LoadedModel, ids: tuple[int, ...]) -> dict[tuple[str, int]
     weights = {name: value.double().numpy() for name, value in lm.hf.state_dict().items()}
     if lm.lm_head.weight is lm.embedding.weight:
         weights["head"] = lm.embedding.weight.double().numpy()
-    by_hand = {"gpt2": _gpt2, "gpt_neox": _gpt_neox, "gpt_neo": _gpt_neo, "gemma3": _gemma3}
+    by_hand = {"gpt2": _gpt2, "gpt_neox": _gpt_neox, "gpt_neo": _gpt_neo, "gemma2": _gemma, "gemma3": _gemma}
     return by_hand.get(lm.family.name, _llama)(weights, lm.config, np.array(ids))
 
 
@@ -47,12 +47,13 @@ def _silu(x: Array) -> Array:
     return x / (1 + np.exp(-x))
 
 
-def _attend(q: Array, k: Array, v: Array, scale: float, window: int | None = None) -> Array:
+def _attend(q: Array, k: Array, v: Array, scale: float, window: int | None = None, cap: float | None = None) -> Array:
     """One head: (tokens, d_head) each; every token sees itself and those before it, at most `window` of them."""
     out = np.zeros_like(v)
     for t in range(len(q)):
         first = 0 if window is None else max(0, t - window + 1)
         scores = np.array([q[t] @ k[s] for s in range(first, t + 1)]) * scale
+        scores = scores if cap is None else cap * np.tanh(scores / cap)
         weights = np.exp(scores - scores.max())
         out[t] = sum(a * v[s] for a, s in zip(weights / weights.sum(), range(first, t + 1), strict=True))
     return out
@@ -184,7 +185,7 @@ def _llama(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int]
 
 def _rotary_heads(
     w: dict[str, Array], at: str, normed: Array, heads: int, shared: int, size: int, theta: float,
-    window: int | None, scale: float, eps: float, unit: float = 0.0,
+    window: int | None, scale: float, eps: float, unit: float = 0.0, cap: float | None = None,
 ) -> Array:  # fmt: skip
     """`z` of one layer; `unit` is what gains of norms are counted from."""
     q, k, v = (normed @ w[f"{at}.{part}_proj.weight"].T + w.get(f"{at}.{part}_proj.bias", 0.0) for part in "qkv")
@@ -196,12 +197,14 @@ def _rotary_heads(
     z = []
     for h in range(heads):  # several heads share the keys and values of one
         mine, theirs = slice(h * size, (h + 1) * size), slice(h // shared * size, (h // shared + 1) * size)
-        z.append(_attend(turned(q[:, mine], "q"), turned(k[:, theirs], "k"), v[:, theirs], scale, window))
+        z.append(_attend(turned(q[:, mine], "q"), turned(k[:, theirs], "k"), v[:, theirs], scale, window, cap))
     return np.hstack(z)
 
 
-def _gemma3(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int], Array]:
+def _gemma(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int], Array]:
+    """Gemma 2 has one base of rotation and caps scores; Gemma 3 a base for each kind of layer and norms of queries."""
     heads, eps = config.num_attention_heads, config.rms_norm_eps
+    capped = config.attn_logit_softcapping if config.model_type == "gemma2" else None
     shared = heads // config.num_key_value_heads
     x = w["model.embed_tokens.weight"][ids] * math.sqrt(config.hidden_size)
     seen = {("embed", 0): x}
@@ -211,10 +214,11 @@ def _gemma3(w: dict[str, Array], config: Any, ids: Array) -> dict[tuple[str, int
         def norm(x: Array, name: str, at: str = at) -> Array:
             return _rms_norm(x, 1 + w[f"{at}.{name}layernorm.weight"], eps)
 
+        theta = config.rope_parameters.get(kind, config.rope_parameters)["rope_theta"]
+        window = config.sliding_window if kind == "sliding_attention" else None
         z = _rotary_heads(
-            w, f"{at}.self_attn", norm(x, "input_"), heads, shared, config.head_dim,
-            config.rope_parameters[kind]["rope_theta"], config.sliding_window if kind == "sliding_attention" else None,
-            config.query_pre_attn_scalar**-0.5, eps, unit=1.0,
+            w, f"{at}.self_attn", norm(x, "input_"), heads, shared, config.head_dim, theta, window,
+            config.query_pre_attn_scalar**-0.5, eps, unit=1.0, cap=capped,
         )  # fmt: skip
         attn = norm(z @ w[f"{at}.self_attn.o_proj.weight"].T, "post_attention_")
         mid = x + attn

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from computed_by_hand import sites_by_hand
 
-from emotion_circuits.engine import SITES, Point, check_point, matmul_precision, plan_batches, record, record_tokens
+from emotion_circuits.engine import (
+    SITES,
+    Point,
+    check_point,
+    load_verified,
+    matmul_precision,
+    plan_batches,
+    record,
+    record_tokens,
+)
 from emotion_circuits.engine._sites import width
 from emotion_circuits.errors import InputError
-from tiny_models import TEXTS, WINDOW, ids_of
+from emotion_circuits.models import families, forget_family, register_family
+from tiny_models import TEXTS, WINDOW, Variant, ids_of, save_tiny
 
 REFERENCES = ("gpt2", "gpt-neox", "gpt-neo")
 
@@ -54,6 +66,30 @@ def test_every_site_of_a_packed_row_is_what_the_weights_say(lm):
             for point in recording.values
         }
         assert_as_by_hand(lm, ids, seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gemma3", {"num_key_value_heads": 1, "query_pre_attn_scalar": 24}),
+        ("gemma2", {"attn_logit_softcapping": 0.5, "final_logit_softcapping": 3.0}),
+    ],
+)
+def test_one_key_for_all_heads_and_capped_scores(name, settings, tmp_path):
+    """transformers caps Gemma 2's scores; Gemma 3's configuration has the field, but its attention leaves it out."""
+    gemma3 = next(family for family in families() if family.name == "gemma3")
+    gemma2 = replace(gemma3, name="gemma2", model_types=("gemma2",), gguf=None, attention_implementation="eager")
+    kind = {"gemma3": gemma3, "gemma2": register_family(gemma2)}[name].model_types[0]
+    try:
+        lm = load_verified(str(save_tiny(Variant(kind, kind, {"head_dim": 16, **settings}), tmp_path)), bos=False)
+    finally:
+        forget_family("gemma2")
+    [ids] = ids_of(lm, TEXTS[2:3])
+    [batch] = plan_batches([ids], packed=False)
+    seen = {point: values[0] for point, values in record_tokens(lm, batch, points_of(lm)).items()}
+    assert_as_by_hand(lm, ids, seen)
+    logits = lm.hf(torch.tensor([ids])).logits[0].double().detach().numpy()
+    assert logits == pytest.approx(sites_by_hand(lm, ids)["logits", 0], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from emotion_circuits.errors import InputError
 
@@ -23,7 +24,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], n_job
     """Results in the order of the items; the first error ends it."""
     if n_jobs < 1:
         raise InputError("The number of jobs is 1 or more.", found=n_jobs)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         if n_jobs == 1:
             yield from map(function, items)
             return
@@ -35,3 +36,9 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], n_job
             finally:
                 for future in futures:
                     future.cancel()
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Searched for once: to read the list of what is loaded takes longer than a small piece of work."""
+    return ThreadpoolController()
