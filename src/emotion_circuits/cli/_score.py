@@ -62,7 +62,8 @@ def score(
         bool, flag(help="Of a text that is too long, score the first tokens; adds the field `truncated`.")
     ] = False,
     layer: Annotated[
-        int | None, flag(help="Block, or -1 for embed; by default each emotion's own.", at_least=-1)
+        int | None,
+        flag(help="Block, or -1 for embed; by default each emotion's own. With it `best` is `specific`.", at_least=-1),
     ] = None,
     position: Where = None,
     kind: BestKind = "best",

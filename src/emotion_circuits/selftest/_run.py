@@ -100,8 +100,9 @@ def run_selftest(
 
     Args:
         full: many more draws for the rates of false positives, and more controls.
-        seed: of models, texts and draws. The bounds leave room for other seeds, but rates of false positives have
-            nominal bounds: one seed in twenty may exceed one.
+        seed: of models, texts and draws. Bounds are those of seed 0: with another one a check that stands close to its
+            bound, such as the lowest cosine of a mapped direction, may miss it by a hundredth or so, and rates of false
+            positives have nominal bounds, which one seed in twenty may exceed.
         on_check: called with each check when it is done.
         on_step: called with how many of `n_steps` are done.
     """
