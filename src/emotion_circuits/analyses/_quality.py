@@ -214,7 +214,9 @@ def separability_claim(
     found = judged_scores(scores, data, emotion, seed, n_bootstrap=n_draws, n_permutations=CLAIM_PERMUTATIONS)
     rivals = gain_over_floors(scores, data, emotion, floors, n_draws=n_draws, seed=seed)
     rivals.append(
-        null_from("permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)
+        null_from(
+            "permuted labels", found.chance, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval, found.null
+        )
     )
     return Claim.beside(
         rivals, question=question, emotion=emotion, value=found.value, ci95=(found.interval.low, found.interval.high),
@@ -245,7 +247,17 @@ def _stability(
         n = int((test.labels == emotion).sum())
         return untested("rq1.stability", model_label(name), emotion, STABILITY, why, n_unique=n, evidence=evidence[0])
     return Claim.beside(
-        [null_from("permuted labels", found.null_mean, found.null_high, found.p, CLAIM_PERMUTATIONS, found.interval)],
+        [
+            null_from(
+                "permuted labels",
+                found.null_mean,
+                found.null_high,
+                found.p,
+                CLAIM_PERMUTATIONS,
+                found.interval,
+                found.null,
+            )
+        ],
         id="rq1.stability",
         question="RQ1",
         model=model_label(name),

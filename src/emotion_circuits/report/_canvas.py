@@ -213,12 +213,22 @@ def save(canvas: Canvas, path: Path, looks: Looks) -> None:
         image.save(part, format="PNG", dpi=(_DPI, _DPI))
 
 
+_ALIKE = re.compile(r'<path d="[^"]*"([^>]*fill: none[^>]*)/>(?:\s*<path d="[^"]*"\1/>)+')
+
+
+def _as_one_path(run: re.Match[str]) -> str:
+    """Lines that look alike, as one path."""
+    outlines = "".join(re.findall(r'd="([^"]*)"', run[0]))
+    return f'<path d="{outlines}"{run[1]}/>'
+
+
 def _svg(figure: Figure, canvas: Canvas, looks: Looks) -> str:
     """Shapes by matplotlib; words stay text: small, searchable, set in the reader's font."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", buffer.getvalue())
     svg = re.sub(r'<!--.*?-->\n?|(?<=<g) id="[a-zA-Z]+_\d+"', "", svg, flags=re.DOTALL)
+    svg = _ALIKE.sub(_as_one_path, svg)
     words = ["<g style=\"font-family: 'DejaVu Sans', system-ui, sans-serif; white-space: pre\">"]
     for x, y, text, look in canvas.lines():
         turn = f' transform="rotate({-look["angle"]:g} {72 * x:.1f} {72 * y:.1f})"' if look["angle"] else ""

@@ -1,103 +1,55 @@
-"""Claims: all of them as a table, and for each question its verdict in words and its claims beside each other."""
+"""Claims: for each question its verdict in words, and its claims beside each other and one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 
+from emotion_circuits.report._cards import cards
 from emotion_circuits.report._chart import Axis, Chart, Key, Label, Level, Panel, Series, finite_range
 from emotion_circuits.report._results import ARROW, Results
-from emotion_circuits.report._sections import Picture, Section, paragraph, table, with_interval
-from emotion_circuits.report._style import Looks, interval, layer_name, number, p_value
+from emotion_circuits.report._sections import Picture, Section, paragraph
+from emotion_circuits.report._style import Looks, interval, number, p_value, short_name
 from emotion_circuits.report._words import (
     BADGES,
-    cases,
     claim_meaning,
     claim_short,
     floor_name,
     ids_of,
     power_sentence,
-    question_of,
+    question_title,
     verdict_sentence,
 )
-from emotion_circuits.statistics import Claim, Verdict
+from emotion_circuits.statistics import Claim
 
 BELOW = 0.22
 """How far below its value a claim's null is drawn, in lines."""
 _FLOOR_MARKERS = ("x", "D", "+", "v", "*", "s", "^", "p", "h")
 
 
-def badge(verdict: Verdict) -> str:
-    """A verdict with its symbol; the colour only repeats what the words say."""
-    found = BADGES[verdict]
-    title = escape(found.meaning)
-    return f'<span class="badge {found.css}" title="{title}"><i aria-hidden="true">{found.symbol}</i> {verdict}</span>'
-
-
-def claims_table(claims: Sequence[Claim]) -> str:
-    """Every claim, grouped by what it claims, with the reason for its verdict to unfold."""
-    body: list[str | list[str]] = []
-    for identifier in ids_of(claims):
-        own = [c for c in claims if c.id == identifier]
-        title = escape(f"{own[0].question} · {claim_short(identifier)}")
-        statistics = escape(" / ".join(dict.fromkeys(c.statistic for c in own)))
-        body.append(f'{title} <span class="muted">({statistics})</span>')
-        for claim in own:
-            body += [_claim_line(claim), [_reason(claim)]]
-    return table(
-        "All claims. Unfold the line below a claim to see why it has its verdict.",
-        ("Model", "Emotion", "Layer ", "Value [95 % interval]", "Chance ", "Gain [95 % interval]", "over",
-         "p, adjusted ", "n ", "Verdict"),
-        body, "Claims",
-    )  # fmt: skip
-
-
-def _claim_line(claim: Claim) -> list[str]:
-    return [
-        escape(claim.model), escape(claim.emotion or "all"), layer_name(claim.layer),
-        with_interval(number(claim.value), interval(*(claim.ci95 or (None, None)))), number(claim.chance),
-        with_interval(number(claim.gain), interval(*(claim.gain_ci95 or (None, None)))),
-        escape(floor_name(claim.gain_over or "")),
-        p_value(claim.p_adjusted), str(claim.n_unique), badge(claim.verdict or "not tested"),
-    ]  # fmt: skip
-
-
-def _reason(claim: Claim) -> str:
-    facts = [claim.why]
-    if claim.null:
-        facts.append(f"Nulls: {claim.null}; p before adjusting {p_value(claim.p)}, the largest against any of them.")
-    if claim.floors:
-        facts.append(f"Floors: {', '.join(f'{floor_name(k)} {number(v)}' for k, v in sorted(claim.floors.items()))}.")
-    if claim.ceiling is not None:
-        facts.append(f"Ceiling: {number(claim.ceiling)}.")
-    facts += [f"{floor_name(name).capitalize()}: {number(v)}." for name, v in (claim.side_conditions or {}).items()]
-    if claim.p_against:
-        against = ", ".join(f"{floor_name(k)} {p_value(v)}" for k, v in sorted(claim.p_against.items()))
-        facts.append(f"p against each: {against}.")
-    if claim.effect_of_interest is not None:
-        facts.append(f"A gain of {number(claim.effect_of_interest)} would matter.")
-    text = "".join(map(paragraph, facts))
-    if claim.evidence:
-        text += "<p>Evidence: " + ", ".join(f"<code>{escape(e)}</code>" for e in claim.evidence) + "</p>"
-    return f"<details><summary>why {escape(claim.verdict or 'not tested')}</summary>{text}</details>"
-
-
 def question_sections(question: str, place: int, claims: Sequence[Claim], results: Results) -> Iterator[Section]:
-    """A question's verdict in one sentence, then each kind of its claims with what it says, cases and picture."""
-    title = f"{question}: {question_of(question).title}"
-    yield Section(title, [paragraph(verdict_sentence(claims), "verdict")], 2, f"question-{place}")
+    """A question's verdict in one sentence, then each kind of its claims with what it says, picture and cards."""
+    yield Section(question_title(question), [paragraph(verdict_sentence(claims), "verdict")], 2, f"question-{place}")
     for identifier in ids_of(claims):
-        own = [c for c in claims if c.id == identifier]
-        items = "".join(f"<li>{badge(v)} {escape(text)}</li>" for v, text in cases(own))
+        own = in_order([c for c in claims if c.id == identifier], results.looks)
         meaning = " ".join(filter(None, (claim_meaning(identifier), power_sentence(own))))
-        parts: list[str | Picture] = [paragraph(meaning), f'<ul class="cases">{items}</ul>']
+        parts: list[str | Picture] = [paragraph(meaning)]
         name = claim_short(identifier).capitalize()
         if any(c.value is not None for c in own):
-            drawing = forest(own, results.looks)
-            parts.append(
-                Picture("claims/" + identifier.replace(".", "_").replace("/", "_"), drawing, name, _caption(own))
-            )
-        yield Section(name, parts)
+            parts.append(claims_picture(own, results.looks))
+        yield Section(name, [*parts, cards(own, results.looks)])
+
+
+def in_order(claims: Sequence[Claim], looks: Looks) -> list[Claim]:
+    """Model by model, emotions in the bank's order."""
+    place = {emotion: k for k, emotion in enumerate(looks.in_order(c.emotion for c in claims if c.emotion))}
+    return sorted(claims, key=lambda claim: (claim.model, place.get(claim.emotion or "", -1)))
+
+
+def claims_picture(claims: Sequence[Claim], looks: Looks) -> Picture:
+    """The picture of one kind of claims."""
+    claims, identifier = in_order(claims, looks), claims[0].id
+    path = "claims/" + identifier.replace(".", "_").replace("/", "_")
+    return Picture(path, forest(claims, looks), claim_short(identifier).capitalize(), _caption(claims))
 
 
 def forest(claims: Sequence[Claim], looks: Looks) -> Chart:
@@ -154,7 +106,7 @@ def _signs(claim: Claim, y: float, role: str, floors: Mapping[str, str]) -> Iter
 
 def _short(name: str) -> str:
     """A model's name, or `A → B` without the folders of A and B, as far as there is room."""
-    text = ARROW.join(part.rpartition("/")[2] for part in name.split(ARROW)) if ARROW in name else name
+    text = ARROW.join(short_name(part) for part in name.split(ARROW)) if ARROW in name else name
     return text if len(text) <= 30 else text[:29] + "…"
 
 

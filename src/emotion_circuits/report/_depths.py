@@ -53,7 +53,8 @@ def depth_sections(results: Results) -> Iterator[Section]:
     chart = depth_chart(depths.profiles, results.looks)
     parts.append(Picture("components/depths", chart, f"Between models: {_TITLE}", _caption()))
     parts += [_pairs_table(depths.pairs)] if depths.pairs else []
-    yield Section(f"RQ4, between models: {_TITLE}", [*parts, _heads_table(depths.heads)], 2, "depths")
+    parts.append(_heads_table(depths.heads))
+    yield Section(f"RQ4, between models: {_TITLE}", parts, 2, "depths", "Depths", folded=True)
 
 
 def depth_chart(profiles: Profiles, looks: Looks) -> Chart:

@@ -99,7 +99,7 @@ def dose_comparison(results: Results) -> Iterator[Section]:
             "another. Grey: where 95 % of the lines of random directions with the covariance of generic text lie, one "
             "fan a model; under chance a model's line stays in its fan.",
         )
-        yield Section("RQ3, between models: does a dose do the same?", [picture], 2, "doses", "Doses between models")
+        yield Section("Does a dose do the same in every model?", [picture])
 
 
 def _tested(model: ModelResults, statistic: str, emotion: str) -> list[Measure]:

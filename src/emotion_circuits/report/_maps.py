@@ -78,7 +78,8 @@ def map_sections(results: Results) -> Iterator[Section]:
     """Detection and steering of every mapped direction as a table, then the matrices of every map."""
     pairs = read_pairs(results.folder, [c.model for c in results.claims])
     if pairs:
-        yield Section("What arrives, and what it does there", [_transfer_table(pairs)])
+        parts = [_transfer_table(pairs)]
+        yield Section("RQ5, between models: what arrives, and what it does there", parts, 2, "maps", "Maps", True)
     for pair in pairs:
         drawing = _drawing(pair)
         if drawing is not None:

@@ -5,7 +5,6 @@ The page is one file that asks nothing of any network and reads without JavaScri
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -15,20 +14,22 @@ from pathlib import Path
 from emotion_circuits._files import write_text
 from emotion_circuits.prompts import Bank
 from emotion_circuits.report._canvas import TITLE, Hover, save
+from emotion_circuits.report._cards import badge
 from emotion_circuits.report._circuits import circuit_sections
-from emotion_circuits.report._claims import badge, claims_table, question_sections
+from emotion_circuits.report._claims import claims_picture, question_sections
 from emotion_circuits.report._depths import depth_sections
 from emotion_circuits.report._doses import dose_comparison, dose_sections
 from emotion_circuits.report._heads import heads_sections
 from emotion_circuits.report._maps import map_sections
 from emotion_circuits.report._matrices import cosine_sections, swap_sections
 from emotion_circuits.report._methods import methods_sections
+from emotion_circuits.report._overview import answers, headline, main_claims, matrix
 from emotion_circuits.report._own import own_sections
 from emotion_circuits.report._provenance import provenance
 from emotion_circuits.report._quality import quality_sections
 from emotion_circuits.report._results import ModelResults, Results, read_results
-from emotion_circuits.report._sections import Picture, Section, paragraph
-from emotion_circuits.report._style import Looks, looks_of, theme_css, themed
+from emotion_circuits.report._sections import Picture, Section, anchor_of, paragraph
+from emotion_circuits.report._style import Looks, inlined, looks_of, theme_css
 from emotion_circuits.report._sweeps import sweep_sections
 from emotion_circuits.report._texts import texts_sections
 from emotion_circuits.report._words import (
@@ -36,7 +37,6 @@ from emotion_circuits.report._words import (
     TERMS,
     claim_meaning,
     claim_short,
-    headline,
     ids_of,
     listed,
     model_count,
@@ -52,29 +52,37 @@ MODEL_SECTIONS: tuple[Callable[[ModelResults], Iterable[Section]], ...] = (
 """What is shown of each model, in the page's order; each yields nothing where its files are missing."""
 
 
-_BETWEEN_MODELS: dict[str, Callable[[Results], Iterable[Section]]] = {"RQ3": dose_comparison, "RQ5": map_sections}
+_BETWEEN_MODELS: dict[str, tuple[Callable[[Results], Iterable[Section]], ...]] = {
+    "RQ3": (dose_comparison,), "RQ4": (depth_sections,), "RQ5": (map_sections,),
+}  # fmt: skip
 """What stands behind a question's claims about several models."""
 
 
 def sections(results: Results) -> Iterator[Section]:
     """Everything that the report shows, in the page's order."""
     claims = results.claims
-    yield Section(
-        "Claims", [claims_table(claims) if claims else paragraph("There are no claims to show.")], 2, "claims"
-    )
-    yield Section("", [_how_to_read(results)], 2, "reading", "How to read this")
+    yield Section("", list(_overview(results)), 2, "overview")
     for place, question in enumerate(dict.fromkeys(c.question for c in claims)):
         yield from question_sections(question, place, [c for c in claims if c.question == question], results)
-        if question in _BETWEEN_MODELS:
-            yield from _BETWEEN_MODELS[question](results)
-    yield from depth_sections(results)
-    for place, model in enumerate(results.models):
+        for shown in _BETWEEN_MODELS.get(question, ()):
+            yield from shown(results)
+    for model in results.models:
         said = [*map(paragraph, model.energy()), *(paragraph(sentence, "warning") for sentence in model.missing)]
-        yield Section(model.name, said, 2, f"model-{place}")
-        for shown in MODEL_SECTIONS:
-            yield from shown(model)
+        yield Section(model.name, said, 2, anchor_of("model", model.name), folded=True)
+        for of_model in MODEL_SECTIONS:
+            yield from of_model(model)
+    yield Section("How to read this", [_how_to_read(results)], 2, "reading", folded=True)
     made = provenance(results.stages) if results.stages else [paragraph("No manifest tells what made these results.")]
-    yield Section("What made these results", made, 2, "provenance", "Provenance")
+    yield Section("What made these results", made, 2, "provenance", "Provenance", folded=True)
+
+
+def _overview(results: Results) -> Iterator[str | Picture]:
+    if results.claims:
+        yield matrix(results.claims, results.looks)
+        yield answers(results.claims)
+        if main := main_claims(results.claims):
+            yield f"<h3>{escape(claim_short(main[0].id).capitalize())}</h3>"
+            yield claims_picture(main, results.looks)
 
 
 def write_report(folder: Path, n_jobs: int = 1) -> list[Path]:
@@ -95,7 +103,8 @@ def write_report(folder: Path, n_jobs: int = 1) -> list[Path]:
     """
     results = read_results(folder)
     shown = list(sections(results))
-    pictures = [part for section in shown for part in section.parts if isinstance(part, Picture)]
+    # The figure of the first screen stands a second time under its question.
+    pictures = list({p.path: p for section in shown for p in section.parts if isinstance(p, Picture)}.values())
     drawn = _draw_all(pictures, folder / "plots", results.looks, n_jobs)
     page = folder / "report" / "index.html"
     write_text(page, _page(results, shown, drawn))
@@ -142,7 +151,10 @@ def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[H
     css = theme_css(results.looks.colours) + (assets / "page.css").read_text(encoding="utf-8")
     script = (assets / "page.js").read_text(encoding="utf-8")
     title = f"{escape(_heading(results))}: {escape(results.profile)} study"
-    body = "".join((*_top(results, shown), *(_section(section, results, drawn) for section in shown)))
+    figures = _Figures(results, drawn)
+    above, below = _around(results, shown)
+    body = f"<header>{above}{''.join(_parts(shown[:1], figures))}{below}</header><main>"
+    body += "".join(_parts(shown[1:], figures))
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -158,51 +170,65 @@ def _heading(results: Results) -> str:
     return f"{listed(emotions).capitalize()} inside {model_count(len(results.models))}"
 
 
-def _top(results: Results, shown: Sequence[Section]) -> Iterator[str]:
-    names = [m.name for m in results.models]
-    emotions = [results.looks.label(e) for e in results.emotions] or ["emotions"]
-    yield f'<header class="top"><h1>{escape(_heading(results))}</h1>'
-    yield paragraph(headline(results.profile, names, emotions, results.claims), "lead")
-    reference = [f"<code>{escape(n)}</code>" for n in names if n.startswith("reference/")]
+def _around(results: Results, shown: Sequence[Section]) -> tuple[str, str]:
+    """What stands above the overview, and what below it."""
+    above = f"<h1>{escape(_heading(results))}</h1>{paragraph(headline(results), 'lead')}"
+    above += "".join(paragraph(note, "warning") for note in results.notes)
+    below = ""
+    reference = [f"<code>{escape(m.name)}</code>" for m in results.models if m.name.startswith("reference/")]
     if reference:
-        yield (
-            '<p class="warning"><strong>Reference models are instruments, not subjects of a finding.</strong> '
+        below += (
+            '<p class="note"><strong>Reference models are instruments, not subjects of a finding.</strong> '
             f"{', '.join(reference)}: small models trained for this project, so that every method can be run and "
             "tested on trained weights. What a study says of them says nothing about GPT-2, Pythia or GPT-Neo.</p>"
         )
-    yield "".join(paragraph(note, "warning") for note in results.notes)
-    links = [(s.anchor, s.listed or s.title) for s in shown if s.level == 2]
+    links = [(s.anchor, s.listed or s.title) for s in shown if s.level == 2 and s.title]
     items = "".join(f'<li><a href="#{anchor}">{escape(text)}</a></li>' for anchor, text in links)
-    yield f'<nav aria-label="Contents"><ul>{items}</ul></nav></header><main>'
-
-
-def _section(section: Section, results: Results, drawn: Mapping[str, list[Hover]]) -> str:
-    anchor = f' id="{section.anchor}"' if section.anchor else ""
-    level = section.level
-    head = (
-        f"<h{level}{anchor}>{escape(section.title)}</h{level}>"
-        if section.title
-        else f"<div{anchor}></div>"
-        if anchor
-        else ""
+    # The search is shown by the script, without which it would do nothing.
+    below += (
+        f'<nav aria-label="Contents"><ul>{items}</ul></nav><search hidden><input type="search" id="filter" '
+        'placeholder="Find claims and texts" aria-label="Find claims and texts"><output for="filter"></output></search>'
     )
-    parts = (part if isinstance(part, str) else _figure(part, results, drawn[part.path]) for part in section.parts)
-    return head + "".join(parts)
+    return above, below
 
 
-def _figure(picture: Picture, results: Results, hovers: Sequence[Hover]) -> str:
-    if not picture.shown:
-        return ""
-    # The very drawing that lies in plots/, without its title, which the heading says.
-    svg = (results.folder / "plots" / f"{picture.path}.svg").read_text(encoding="utf-8")
-    data = base64.b64encode(themed(svg, results.looks, 72 * TITLE).encode()).decode()
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt())}">'
-    points = [[h.x, round(h.y - 72 * TITLE, 1), h.text] for h in hovers]
-    # Nothing in a name may end the script element or open a comment in it.
-    text = json.dumps(points, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").replace("&", "\\u0026")
-    hover = f'<script type="application/json">{text}</script>' if points else ""
-    caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
-    return f'<figure>{caption}<div class="scroll"><div class="drawing">{image}</div></div>{hover}</figure>'
+def _parts(shown: Sequence[Section], figures: _Figures) -> Iterator[str]:
+    """Every section's HTML; what follows a folded one up to the next of its level lies inside it."""
+    folded = False
+    for section in shown:
+        if section.level == 2:
+            yield "</details>" if folded else ""
+            folded = section.folded
+        anchor = f' id="{section.anchor}"' if section.anchor else ""
+        head = f"<h{section.level}>{escape(section.title)}</h{section.level}>" if section.title else ""
+        if section.level == 2 and folded:
+            yield f'<details class="fold"{anchor}><summary>{head}</summary>'
+        else:
+            yield head.replace(">", f"{anchor}>", 1) or f"<div{anchor}></div>"
+        yield from (part if isinstance(part, str) else figures.html(part) for part in section.parts)
+    yield "</details>" if folded else ""
+
+
+class _Figures:
+    """Puts drawings onto the page, each under ids of its own."""
+
+    def __init__(self, results: Results, drawn: Mapping[str, list[Hover]]):
+        self.results, self.drawn, self.place = results, drawn, 0
+
+    def html(self, picture: Picture) -> str:
+        if not picture.shown:
+            return ""
+        self.place += 1
+        # The very drawing that lies in plots/, without its title, which the heading says.
+        svg = (self.results.folder / "plots" / f"{picture.path}.svg").read_text(encoding="utf-8")
+        image = inlined(svg, self.results.looks, self.place, picture.alt(), 72 * TITLE)
+        points = [[h.x, round(h.y - 72 * TITLE, 1), h.text] for h in self.drawn[picture.path]]
+        # Nothing in a name may end the script element or open a comment in it.
+        text = json.dumps(points, separators=(",", ":"), ensure_ascii=False)
+        text = text.replace("<", "\\u003c").replace("&", "\\u0026")
+        hover = f'<script type="application/json">{text}</script>' if points else ""
+        caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
+        return f'<figure>{caption}<div class="scroll"><div class="drawing">{image}</div></div>{hover}</figure>'
 
 
 def _how_to_read(results: Results) -> str:
@@ -210,7 +236,4 @@ def _how_to_read(results: Results) -> str:
     verdicts = "".join(f"<dt>{badge(name)}</dt><dd>{escape(b.meaning)}</dd>" for name, b in BADGES.items())
     kinds = [(claim_short(i), claim_meaning(i)) for i in ids_of(results.claims) if claim_meaning(i)]
     legend = "".join(f"<dt>{escape(name)}</dt><dd>{escape(meaning)}</dd>" for name, meaning in kinds)
-    return (
-        '<details class="box" open><summary>How to read this</summary>'
-        f"<dl>{terms}</dl><dl>{verdicts}</dl><dl>{legend}</dl></details>"
-    )
+    return f'<div class="box"><dl>{terms}</dl><dl>{verdicts}</dl><dl>{legend}</dl></div>'

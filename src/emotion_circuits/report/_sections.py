@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -52,6 +53,7 @@ class Section(NamedTuple):
         parts: HTML and pictures, in their order.
         level: of the heading.
         anchor: where links lead; those of level 2 stand in the contents, under `listed` or their title.
+        folded: of level 2: it and what follows up to the next unfolds on a click.
     """
 
     title: str
@@ -59,6 +61,12 @@ class Section(NamedTuple):
     level: int = 3
     anchor: str = ""
     listed: str = ""
+    folded: bool = False
+
+
+def anchor_of(*names: str) -> str:
+    """What a link to something so named leads to."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower()).strip("-")
 
 
 def pictured(model: ModelResults, key: str, title: str, drawing: Drawing, caption: str, *after: str) -> Section:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from typing import NamedTuple
 
 from emotion_circuits.prompts import Bank, bank, bundled_emotions
@@ -137,18 +138,23 @@ def theme_css(colours: Mapping[str, Colour]) -> str:
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-def themed(svg: str, looks: Looks, crop: float = 0.0) -> str:
-    """A drawing in the colours of the page it stands on, light or dark, without its top `crop` points."""
-    found = set(re.findall(r"#[0-9a-f]{6}\b", svg))
-    used = {role: colour for role, colour in looks.colours.items() if colour.light in found}
-    roles = {colour.light: f"var(--{role})" for role, colour in used.items()}
+def inlined(svg: str, looks: Looks, place: int, label: str, crop: float = 0.0) -> str:
+    """A drawing as part of a page, in the page's colours, light or dark, without its top `crop` points.
+
+    Args:
+        svg: of `Canvas`, as a file.
+        place: of the drawing on the page, so that no two share ids.
+        label: for those who cannot see it.
+    """
+    roles = {colour.light: f"var(--{role})" for role, colour in looks.colours.items()}
     start, end = svg.index("<svg"), svg.index(">", svg.index("<svg")) + 1
-    x, y, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg)[1].split())  # type: ignore[index]
+    x, y, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg[start:end])[1].split())  # type: ignore[index]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|\n\s*", "", svg[end:], flags=re.DOTALL)
+    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: roles.get(found[0], found[0]), body)
+    body = re.sub(r' (?:d|style)="[^"]*"', lambda found: re.sub(r"(?<=[MLCz;:]) | (?=[MLCz\"])", "", found[0]), body)
+    body = re.sub(r'(\bid="|href="#|url\(#)', lambda found: f"{found[0]}d{place}-", body)
     box = f"{x:g} {y + crop:g} {width:g} {height - crop:g}"
-    head = re.sub(r'viewBox="[^"]*"', f'viewBox="{box}"', svg[start:end])
-    head = re.sub(r' height="[^"]*"', f' height="{height - crop:g}pt"', head)
-    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: roles.get(found[0], found[0]), svg[end:])
-    return f"{head}<style>{theme_css(used)}</style>{body}"
+    return f'<svg viewBox="{box}" role="img" aria-label="{escape(label)}">{body}'
 
 
 def _minus(text: str) -> str:

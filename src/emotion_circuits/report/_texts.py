@@ -57,7 +57,10 @@ def texts_sections(model: ModelResults) -> Iterator[Section]:
     """Scores of the arms, then the texts themselves."""
     written = read_texts(model.folder, model.slug)
     if written is not None:
-        tables = [_scores_table(written.scores.to_dict("records")), _triples_table(written.texts)]
+        tables = [
+            _scores_table(written.scores.to_dict("records")),
+            f'<div class="texts">{_triples_table(written.texts)}</div>',
+        ]
         yield Section("What does it write?", tables)
 
 

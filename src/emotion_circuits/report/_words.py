@@ -51,30 +51,12 @@ TERMS = {
 }
 
 
-class Question(NamedTuple):
-    """A research question in plain words."""
-
-    title: str
-    asks: str
-
-
 QUESTIONS = {
-    "RQ1": Question(
-        "Does an emotion have a stable direction of its own?",
-        "whether a direction made from texts that name an emotion also recognises texts that do not, and whether "
-        "independent halves of the scenarios give the same direction",
-    ),
-    "RQ2": Question("Do models share these directions?", "how alike the emotions' subspaces are between models"),
-    "RQ3": Question(
-        "Does changing the direction change what the model would say?",
-        "whether adding the direction to the model's inner state makes the emotion's words more likely next, more "
-        "than other directions of the same size do",
-    ),
-    "RQ4": Question("Which parts carry the emotion?", "which attention heads and units carry an emotion"),
-    "RQ5": Question(
-        "Can one model's emotions be mapped into another?",
-        "whether a linear map made on neutral text carries emotions from one model to another",
-    ),
+    "RQ1": "Does an emotion have a stable direction of its own?",
+    "RQ2": "Do models share these directions?",
+    "RQ3": "Does changing the direction change what the model would say?",
+    "RQ4": "Which parts carry the emotion?",
+    "RQ5": "Can one model's emotions be mapped into another?",
 }
 _CLAIMS = {
     "rq1.separability": (
@@ -138,6 +120,16 @@ def claim_short(identifier: str) -> str:
     return known[0] if known else identifier.partition(".")[2].replace("_", " ") or identifier
 
 
+_COMMANDS = {
+    "rq1": "quality", "rq2.shared": "align", "rq2": "language", "rq3": "steering", "rq4": "circuit", "rq5": "align",
+}  # fmt: skip
+
+
+def claim_command(identifier: str) -> str:
+    """The command that measures such a claim alone; empty where none is known here."""
+    return _COMMANDS.get(identifier) or _COMMANDS.get(identifier.partition(".")[0], "")
+
+
 def claim_meaning(identifier: str) -> str:
     """What a claim says, in one sentence; empty for one that is not known here."""
     known = _CLAIMS.get(identifier)
@@ -168,9 +160,9 @@ def effect_of(rate: SimulatedRate) -> float:
     return next(r.effect for r in simulated_rates() if r.id == rate.id and r.multiple == 1)
 
 
-def question_of(name: str) -> Question:
-    """A question in words; its name where it is not known here."""
-    return QUESTIONS.get(name, Question(name, f"question {name}"))
+def question_title(name: str) -> str:
+    """A question with its number; its name alone where it is not known here."""
+    return f"{name}: {QUESTIONS[name]}" if name in QUESTIONS else name
 
 
 def listed(items: Sequence[str]) -> str:
@@ -200,38 +192,6 @@ def ids_of(claims: Sequence[Claim]) -> list[str]:
     return list(dict.fromkeys(c.id for c in claims))
 
 
-def cases(claims: Sequence[Claim]) -> list[tuple[Verdict, str]]:
-    """(verdict, which emotions of which models) for each verdict that occurs."""
-    found = []
-    for verdict in VERDICTS:
-        by_model: dict[str, list[str]] = {}
-        for c in claims:
-            if c.verdict == verdict:
-                by_model.setdefault(c.model, []).append(c.emotion or "all emotions")
-        if by_model:
-            found.append((verdict, "; ".join(f"{listed(e)} in {m}" for m, e in by_model.items())))
-    return found
-
-
 def model_count(n: int) -> str:
     """`one language model`, `3 language models`."""
     return "one language model" if n == 1 else f"{n} language models"
-
-
-def headline(profile: str, models: Sequence[str], emotions: Sequence[str], claims: Sequence[Claim]) -> str:
-    """What was studied and what came out, in a paragraph without terms of the trade."""
-    names = listed(list(models)) if models else "no model"
-    text = (
-        f"This study looked inside {model_count(len(models))} ({names}) for {listed(list(emotions))}, using the "
-        f"texts of the {profile} profile."
-    )
-    questions = list(dict.fromkeys(c.question for c in claims))
-    if not claims:
-        return f"{text} No claim has been judged yet."
-    for question in questions:
-        own = [c for c in claims if c.question == question]
-        verdict = verdict_sentence(own)
-        text += f" It asked {question_of(question).asks} ({question}): {verdict[:1].lower()}{verdict[1:]}"
-    counts = Counter(c.verdict for c in claims)
-    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
-    return f"{text} Of {len(claims)} claims in all: {total}."

@@ -9,6 +9,7 @@ from ._claims import (
     ALPHA,
     SIDE_CONDITION_LIMITS,
     Claim,
+    Null,
     Verdict,
     claims_json,
     judge,
@@ -17,6 +18,7 @@ from ._claims import (
     write_claims,
 )
 from ._gain import Gain, Rival, floor_of, null_drawn, null_from, null_of, paired_gain
+from ._histogram import Histogram
 from ._maps import MapTest, sign_flip_map
 from ._measures import EMBED_LAYER, Measure, measures_table, rows_table
 from ._multiple import benjamini_hochberg, holm
@@ -46,9 +48,11 @@ __all__ = [
     "Claim",
     "ContrastKind",
     "Gain",
+    "Histogram",
     "Interval",
     "MapTest",
     "Measure",
+    "Null",
     "Pairs",
     "PermutationResult",
     "Rival",

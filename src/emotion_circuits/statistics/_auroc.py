@@ -16,6 +16,7 @@ from scipy import stats
 
 from emotion_circuits.errors import InputError, MeasurementError
 
+from ._histogram import Histogram, histogram_of
 from ._permutation import exceedance_p, group_codes, permute_within_groups
 from ._resampling import (
     Alternative,
@@ -47,7 +48,7 @@ class AurocResult:
         standard_error: DeLong's, over groups; 0 where the AUROC is 0 or 1.
         p: permutation p-value of "no better than chance".
         chance: 0.5.
-        null_low, null_high: 2.5 % and 97.5 % points of the permutation null.
+        null_low, null_high: 2.5 % and 97.5 % points of the permutation null; null: its histogram.
         n_texts, n_positive, n_groups: counts.
         groups: names of the groups, sorted; the texts' numbers where every text stands alone.
         placements: (G,) for each group the share of all negatives that its positives score above (their mean; NaN
@@ -62,6 +63,7 @@ class AurocResult:
     chance: float
     null_low: float
     null_high: float
+    null: Histogram
     n_texts: int
     n_positive: int
     n_groups: int
@@ -178,6 +180,7 @@ def grouped_auroc(
         chance=0.5,
         null_low=float(null_low),
         null_high=float(null_high),
+        null=histogram_of(null),
         n_texts=len(values),
         n_positive=int(positive.sum()),
         n_groups=len(table.positives),

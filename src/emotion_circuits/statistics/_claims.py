@@ -18,6 +18,7 @@ from emotion_circuits._files import write_text
 from emotion_circuits.errors import InputError
 
 from ._gain import Rival
+from ._histogram import Histogram
 from ._multiple import holm
 
 ALPHA = 0.05
@@ -44,13 +45,15 @@ Probability = Annotated[Annotated[FiniteFloat, Field(ge=0, le=1)] | None, Before
 
 
 class Null(BaseModel):
-    """A null of a claim: mean and 97.5 % point of its draws, and how many there were."""
+    """A null of a claim: mean and 97.5 % point of its draws, how many there were, and, where they were kept, their
+    histogram."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mean: FiniteFloat
     high: FiniteFloat
     n_draws: int = Field(ge=1)
+    histogram: Histogram | None = None
 
 
 class Claim(BaseModel):
@@ -118,7 +121,12 @@ class Claim(BaseModel):
             value=value,
             chance=max(rival.level for rival in nulls),
             floors={rival.name: rival.level for rival in rivals if rival.n_draws is None},
-            nulls={r.name: Null.model_validate({"mean": r.level, "high": r.high, "n_draws": r.n_draws}) for r in nulls},
+            nulls={
+                rival.name: Null.model_validate(
+                    {"mean": rival.level, "high": rival.high, "n_draws": rival.n_draws, "histogram": rival.histogram}
+                )
+                for rival in nulls
+            },
             null="; ".join([*(f"{rival.name}, {rival.n_draws} draws" for rival in nulls), *([note] if note else [])]),
             p=max(rival.p for rival in rivals),
             p_against={rival.name: rival.p for rival in rivals},
@@ -321,6 +329,9 @@ def claims_json(claims: Sequence[Claim]) -> str:
         rows.append(
             {name: _rounded(value) for name, value in row.items() if value is not None or name not in OPTIONAL_FIELDS}
         )
+        for null in rows[-1]["nulls"].values():
+            if null["histogram"] is None:
+                del null["histogram"]
     return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from ._histogram import Histogram, histogram_of
 from ._permutation import SequentialResult, exceedance_p
 from ._resampling import ROUNDING, FloatArray, Interval, Seed, WeightStatistic, weighted_bootstrap
 
@@ -67,6 +68,7 @@ class Rival(NamedTuple):
         high: 97.5 % of a null's draws lie at or below it; None for a floor.
         n_draws: of a null; None for a floor.
         smallest_p: that so many draws can give; None for floors, and where more draws would change nothing.
+        histogram: of a null's draws; None for a floor, and where only their summary is known.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Rival(NamedTuple):
     high: float | None = None
     n_draws: int | None = None
     smallest_p: float | None = None
+    histogram: Histogram | None = None
 
 
 def null_of(
@@ -90,7 +93,8 @@ def null_of(
         interval: of the value; or, if `paired`, of the value minus the null's mean, units resampled together.
     """
     null: FloatArray = np.asarray(draws, dtype=np.float64)
-    return null_from(name, *_mean_and_high(null), exceedance_p(value, null), len(null), interval, paired=paired)
+    p = exceedance_p(value, null)
+    return null_from(name, *_mean_and_high(null), p, len(null), interval, histogram_of(null), paired=paired)
 
 
 def _mean_and_high(null: FloatArray) -> tuple[float, float]:
@@ -99,12 +103,12 @@ def _mean_and_high(null: FloatArray) -> tuple[float, float]:
 
 
 def null_from(
-    name: str, mean: float, high: float, p: float, n_draws: int, interval: tuple[float, float] | Interval, *,
-    paired: bool = False,
+    name: str, mean: float, high: float, p: float, n_draws: int, interval: tuple[float, float] | Interval,
+    histogram: Histogram | None = None, *, paired: bool = False,
 ) -> Rival:  # fmt: skip
     """A null from its summary; arguments as for `null_of`."""
     by = 0.0 if paired else mean
-    return Rival(name, mean, (interval[0] - by, interval[1] - by), p, high, n_draws, 1 / (n_draws + 1))
+    return Rival(name, mean, (interval[0] - by, interval[1] - by), p, high, n_draws, 1 / (n_draws + 1), histogram)
 
 
 def null_drawn(
@@ -114,7 +118,7 @@ def null_drawn(
     """A null whose draws stop once the answer is plain; arguments as for `null_of`, with the test that `sequential_p`
     made and where it stops."""
     null: FloatArray = np.asarray(draws, dtype=np.float64)
-    found = null_from(name, *_mean_and_high(null), test.p, test.n_drawn, interval, paired=paired)
+    found = null_from(name, *_mean_and_high(null), test.p, test.n_drawn, interval, histogram_of(null), paired=paired)
     # More draws would change nothing.
     return found._replace(smallest_p=None) if test.n_exceeding >= stop_after else found
 

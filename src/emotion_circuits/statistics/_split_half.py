@@ -17,6 +17,7 @@ import numpy.typing as npt
 from emotion_circuits.errors import InputError, MeasurementError
 
 from ._blocks import Blocks, ContrastKind, IntArray
+from ._histogram import Histogram, histogram_of
 from ._permutation import exceedance_p
 from ._resampling import FloatArray, Interval, Seed, batch_length, finite_array, substream, weighted_bootstrap
 
@@ -35,8 +36,10 @@ class SplitHalfResult:
         standard_error: bootstrap standard error.
         p: permutation p-value of "no larger than chance".
         null_mean, null_low, null_high: mean, 2.5 % and 97.5 % points of the permutation null; the mean is the chance
-            level. ceiling: Spearman–Brown 2r/(1 + r), the cosine to expect between two directions that each come from
-            as many groups as there are here: no other direction can agree better with this one. None where r ≤ 0.
+            level.
+        null: its histogram.
+        ceiling: Spearman–Brown 2r/(1 + r), the cosine to expect between two directions that each come from as many
+            groups as there are here: no other direction can agree better with this one. None where r ≤ 0.
         n_texts, n_groups, n_splits: texts that take part in the contrast, groups that have the class, splits.
     """
 
@@ -47,6 +50,7 @@ class SplitHalfResult:
     null_mean: float
     null_low: float
     null_high: float
+    null: Histogram
     ceiling: float | None
     n_texts: int
     n_groups: int
@@ -158,6 +162,7 @@ def split_half_from_gram(
         interval=boot.interval,
         standard_error=boot.standard_error,
         p=exceedance_p(value, null), null_mean=float(null.mean()), null_low=float(low), null_high=float(high),
+        null=histogram_of(null),
         ceiling=spearman_brown(value),
         n_texts=int((blocks.weights(target, kind) != 0).sum()),
         n_groups=n_groups, n_splits=n_splits,

@@ -54,4 +54,38 @@
       show(drawing, points[at]);
     });
   });
+
+  // A link to something folded opens all that it lies in.
+  function unfold() {
+    var target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (var part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    target.scrollIntoView();
+  }
+  window.addEventListener("hashchange", unfold);
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest && event.target.closest('a[href^="#"]');
+    if (link && link.getAttribute("href") === location.hash) unfold();
+  });
+  unfold();
+
+  // Finds claims by their words, and texts by theirs.
+  var filter = document.getElementById("filter"), count = document.querySelector("search output");
+  if (filter) {
+    filter.parentNode.hidden = false;
+    var claims = document.querySelectorAll(".claim"), lines = document.querySelectorAll(".texts tbody tr");
+    filter.addEventListener("input", function () {
+      var words = filter.value.toLowerCase().split(/\s+/).filter(Boolean), found = [0, 0];
+      function matches(text) { return words.every(function (word) { return text.indexOf(word) >= 0; }); }
+      claims.forEach(function (claim) {
+        claim.hidden = !matches(claim.dataset.search);
+        found[0] += !claim.hidden;
+      });
+      lines.forEach(function (line) {
+        line.hidden = !matches(line.textContent.toLowerCase());
+        found[1] += !line.hidden;
+      });
+      count.textContent = words.length ? found[0] + " claims, " + found[1] + " lines of texts" : "";
+    });
+  }
 })();
