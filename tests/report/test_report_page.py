@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
 import subprocess
+from html import escape, unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,38 +21,46 @@ from emotion_circuits.components import FUNCTIONS, NOTHING, MethodRow
 from emotion_circuits.directions import GENERIC_FILE, GenericStatistics, save_generic
 from emotion_circuits.errors import InputError
 from emotion_circuits.report import Picture, methods_pictures, read_results, sections, write_report
+from emotion_circuits.report._cards import cards
 from emotion_circuits.report._methods import methods_html
-from emotion_circuits.report._style import ROLES, looks_of
-from emotion_circuits.report._words import BADGES
-from emotion_circuits.statistics import read_claims, rows_table, write_claims
+from emotion_circuits.report._style import ROLES, interval, looks_of, number
+from emotion_circuits.report._words import BADGES, claim_command, claim_short
+from emotion_circuits.statistics import Claim, judge, null_of, read_claims, rows_table, write_claims
 
 A, B = MODELS
 
 
 def drawings(page: Page) -> list[str]:
-    return [base64.b64decode(i["src"].partition(",")[2]).decode() for i in page.of("img")]
+    return re.findall(r'<div class="drawing">(<svg.*?</svg>)</div>', page.html, flags=re.DOTALL)
 
 
 def test_every_picture_is_a_file_and_the_page_holds_the_very_same(finished: Path, pictures: dict[str, Picture]) -> None:
     files = {f.relative_to(finished / "plots").as_posix() for f in (finished / "plots").rglob("*") if f.is_file()}
     assert files == {f"{path}.{end}" for path in pictures for end in ("png", "svg")}
-    shown = dict(zip((path for path, p in pictures.items() if p.shown), drawings(read_page(finished)), strict=True))
+    on_page = drawings(read_page(finished))
+    shown = dict(zip((path for path, p in pictures.items() if p.shown), on_page, strict=False))
+    again = next(path for path in pictures if path.startswith("claims/"))
+    assert len(on_page) == len(shown) + 1, "the first screen's stands under its question too"
+    assert sum(f'aria-label="{escape(pictures[again].alt())}"' in svg for svg in on_page) == 2
     for path, picture in pictures.items():
         assert (finished / "plots" / f"{path}.png").read_bytes().startswith(b"\x89PNG")
         svg = (finished / "plots" / f"{path}.svg").read_text(encoding="utf-8")
         assert "<dc:date>" not in svg and picture.title in "".join(ElementTree.fromstring(svg).itertext())
         if picture.shown:
-            outlines = [e.attrib["d"] for e in ElementTree.fromstring(shown[path]).iter() if "d" in e.attrib]
-            assert outlines == [e.attrib["d"] for e in ElementTree.fromstring(svg).iter() if "d" in e.attrib] != []
-            viewed = ElementTree.fromstring(shown[path]).attrib["viewBox"]
-            assert viewed.split()[1] == "21.6", "without the title, which the heading says"
+            [drawn, *_] = [one for one in on_page if f'aria-label="{escape(picture.alt())}"' in one]
+            outlines = re.findall(r' d="([^"]+)"', drawn)
+            kept = re.findall(r' d="([^"]+)"', svg)
+            assert [re.sub(r"\s", "", d) for d in outlines] == [re.sub(r"\s", "", d) for d in kept] != []
+            assert re.search(r'viewBox="[^ ]+ 21.6 ', drawn), "without the title, which the heading says"
+            words = [re.findall(r"<text[^>]*>([^<]*)</text>", one) for one in (svg, drawn)]
+            assert words[0] == [escape(picture.title, quote=False), *words[1]], "and nothing else is left out"
     for role, colour in ROLES.items():
-        assert f"fill: {colour.light}" not in "".join(shown.values()), role
+        assert colour.light not in "".join(on_page), role
 
 
 def test_points_tell_their_numbers_in_the_picture_s_own_units(page: Page, pictures: dict[str, Picture]) -> None:
     found = [json.loads(script) for script in page.scripts if script.startswith("[")]
-    assert len(found) == len([p for p in pictures.values() if p.shown and p.drawing.draw("").hovers]) > 20
+    assert len(found) == len([p for p in pictures.values() if p.shown and p.drawing.draw("").hovers]) + 1 > 20
     for points in found:
         for x, y, text in points:
             assert 0 <= x <= 792 and y > 0 and text
@@ -95,15 +103,40 @@ def test_the_browser_is_told_to_refuse_requests(page: Page) -> None:
 def test_every_claim_is_there(page: Page, finished: Path) -> None:
     claims = read_claims(finished / "claims.json")
     assert len({c.verdict for c in claims}) > 1
+    cards = dict(re.findall(r'<details class="claim" id="([^"]+)"(.*?)</details>', page.html, flags=re.DOTALL))
+    cells = dict(re.findall(r'<a class="cell [a-z]+" href="#([^"]+)" title="([^"]+)"', page.html))
+    assert len(cards) == len(cells) == len(claims)
     for claim in claims:
         assert claim.ci95 is not None
-        fitting = [
-            i for i, row in enumerate(page.rows)
-            if claim.model in row and str(claim.emotion) in row and f"{claim.value:.3g}" in row
-            and f"[{claim.ci95[0]:.3f}" in row.replace("3.00,", "3.000,") and row.endswith(f" {claim.verdict}")
-        ]  # fmt: skip
-        assert fitting, claim
-        assert any(str(claim.why) in page.rows[i + 1] for i in fitting)
+        [anchor] = [name for name, said in cells.items() if said.startswith(
+            f"{claim_short(claim.id)}, {claim.emotion}, {claim.model}: {claim.verdict}; {number(claim.value)}, chance"
+        )]  # fmt: skip
+        card = unescape(re.sub(r"<[^>]+>", "", cards[anchor]))
+        for said in (claim.model, str(claim.emotion), interval(*claim.ci95), str(claim.verdict), claim.why):
+            assert said in card
+        assert all(f"{floor.replace('_', ' ')} {number(v)}" in card for floor, v in claim.floors.items())
+        models = claim.model.replace(" → ", " --model2 ")
+        assert f"emotion-circuits {claim_command(claim.id)} --model {models}" in card
+
+
+def test_a_card_draws_the_null_s_draws_where_they_were_kept() -> None:
+    draws = np.random.default_rng(0).normal(size=999)
+    for kept in (True, False):
+        null = null_of("random directions", 2.5, draws, (2.0, 3.0))
+        rivals = [null if kept else null._replace(histogram=None)]
+        made = Claim.beside(
+            rivals, id="rq3.steering", question="RQ3", model="m", emotion="joy", layer=1, statistic="slope", value=2.5,
+            ci95=(2.0, 3.0), ceiling=None, n_unique=24, evidence=(), effect_of_interest=1.0,
+            side_conditions={"perplexity_ratio": 1.1},
+        )  # fmt: skip
+        [judged] = judge([made])
+        html = cards([judged], looks_of())
+        outline = re.findall(r' d="(M[^"]*Z)"', html)
+        assert len(outline) == kept
+        if kept:
+            assert null.histogram is not None and sum(null.histogram.counts) == 999
+            assert outline[0].count("V") == len(null.histogram.counts) + 1
+        assert "97.5 % of 999 draws up to" in html and "perplexity ratio 1.10" in html
 
 
 def test_every_section_opens_with_its_verdict(page: Page) -> None:
@@ -126,10 +159,11 @@ def test_page_is_well_formed_and_accessible(page: Page) -> None:
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(set(ids)) == len(ids)
     assert {a["href"].removeprefix("#") for a in page.of("a")} <= set(ids)
-    assert all(len(image["alt"]) > 30 for image in page.of("img"))
+    assert all(len(image["aria-label"]) > 30 for image in page.of("svg"))
     assert all("scope" in th for th in page.of("th"))
-    assert len(page.of("table")) == len(page.of("caption"))
-    assert len(page.of("figure")) == len(page.of("figcaption")) == len(page.of("img")) > 0
+    matrices = sum(table.get("class") == "matrix" for table in page.of("table"))
+    assert len(page.of("table")) == len(page.of("caption")) + matrices > matrices > 0
+    assert len(page.of("figure")) == len(page.of("figcaption")) == len(drawings(page)) > 0
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -181,7 +215,7 @@ def test_twelve_triples_of_text_are_chosen_by_rule_and_escaped(page: Page) -> No
 
 
 def test_depths_stand_beside_their_chance(page: Page) -> None:
-    assert sum(e.get("id") == "depths" for e in page.of("h2")) == 1
+    assert sum(e.get("id") == "depths" for e in page.of("details")) == 1
     rows = [r for r in page.rows if r.startswith(f"{A}, {B}")]
     assert len(rows) == len(FUNCTIONS) + 3  # all functions, same function, same emotion
     assert "heads that" in page.text and f"in {A} by" in page.text

@@ -52,8 +52,8 @@ MODEL_SECTIONS: tuple[Callable[[ModelResults], Iterable[Section]], ...] = (
 """What is shown of each model, in the page's order; each yields nothing where its files are missing."""
 
 
-_BETWEEN_MODELS: dict[str, tuple[Callable[[Results], Iterable[Section]], ...]] = {
-    "RQ3": (dose_comparison,), "RQ4": (depth_sections,), "RQ5": (map_sections,),
+_BETWEEN_MODELS: dict[str, Callable[[Results], Iterable[Section]]] = {
+    "RQ3": dose_comparison, "RQ4": depth_sections, "RQ5": map_sections,
 }  # fmt: skip
 """What stands behind a question's claims about several models."""
 
@@ -64,8 +64,10 @@ def sections(results: Results) -> Iterator[Section]:
     yield Section("", list(_overview(results)), 2, "overview")
     for place, question in enumerate(dict.fromkeys(c.question for c in claims)):
         yield from question_sections(question, place, [c for c in claims if c.question == question], results)
-        for shown in _BETWEEN_MODELS.get(question, ()):
-            yield from shown(results)
+        if question in _BETWEEN_MODELS:
+            yield from _BETWEEN_MODELS[question](results)
+    for question in sorted(_BETWEEN_MODELS.keys() - {c.question for c in claims}):  # about which nothing is claimed
+        yield from _BETWEEN_MODELS[question](results)
     for model in results.models:
         said = [*map(paragraph, model.energy()), *(paragraph(sentence, "warning") for sentence in model.missing)]
         yield Section(model.name, said, 2, anchor_of("model", model.name), folded=True)
@@ -77,12 +79,14 @@ def sections(results: Results) -> Iterator[Section]:
 
 
 def _overview(results: Results) -> Iterator[str | Picture]:
-    if results.claims:
-        yield matrix(results.claims, results.looks)
-        yield answers(results.claims)
-        if main := main_claims(results.claims):
-            yield f"<h3>{escape(claim_short(main[0].id).capitalize())}</h3>"
-            yield claims_picture(main, results.looks)
+    if not results.claims:
+        yield paragraph("There are no claims to show.")
+        return
+    yield matrix(results.claims, results.looks)
+    yield answers(results.claims)
+    if main := main_claims(results.claims):
+        yield f"<h3>{escape(claim_short(main[0].id).capitalize())}</h3>"
+        yield claims_picture(main, results.looks)
 
 
 def write_report(folder: Path, n_jobs: int = 1) -> list[Path]:

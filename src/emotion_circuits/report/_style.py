@@ -150,6 +150,7 @@ def inlined(svg: str, looks: Looks, place: int, label: str, crop: float = 0.0) -
     start, end = svg.index("<svg"), svg.index(">", svg.index("<svg")) + 1
     x, y, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg[start:end])[1].split())  # type: ignore[index]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|\n\s*", "", svg[end:], flags=re.DOTALL)
+    body = re.sub(r"<text[^>]*>[^<]*</text>", "", body, count=1) if crop else body  # the title
     body = re.sub(r"#[0-9a-f]{6}\b", lambda found: roles.get(found[0], found[0]), body)
     body = re.sub(r' (?:d|style)="[^"]*"', lambda found: re.sub(r"(?<=[MLCz;:]) | (?=[MLCz\"])", "", found[0]), body)
     body = re.sub(r'(\bid="|href="#|url\(#)', lambda found: f"{found[0]}d{place}-", body)
