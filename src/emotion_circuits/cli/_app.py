@@ -24,6 +24,8 @@ from emotion_circuits.errors import InputError
 # command runs, or when the help page lists them all; so they must not import a room outside a function.
 COMMANDS = {
     "study": "emotion_circuits.cli._study:study",
+    "report": "emotion_circuits.cli._report:report",
+    "plot": "emotion_circuits.cli._report:plot",
     "prompts": "emotion_circuits.cli._prompts:app",
     "models": "emotion_circuits.cli._models:app",
     "extract": "emotion_circuits.cli._extract:extract",

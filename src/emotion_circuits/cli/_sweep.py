@@ -133,7 +133,7 @@ def sweep(
     from emotion_circuits.directions import source_of
     from emotion_circuits.interventions import Layout, bands_of, relative_layers
     from emotion_circuits.models import ModelName
-    from emotion_circuits.report import sweep_pictures, write_pictures
+    from emotion_circuits.report import looks_of, sweep_pictures, write_pictures
     from emotion_circuits.statistics import measures_table
 
     steps = _steps(options)
@@ -160,7 +160,8 @@ def sweep(
         write_table(output, measures_table(rows), source=source_of(lm).model_dump())
     unit = result.unit
     title = f"{lm.name}: change of own words by layer and {unit}, directions at {directions.position}"
-    plots = write_pictures(sweep_pictures(rows, output.stem, title, store_options.bank), output.parent)
+    plots = write_pictures(sweep_pictures(rows, output.stem, title, store_options.bank), output.parent,
+                           looks_of(store_options.bank))  # fmt: skip
     cells = list(product(enumerate(emotions), enumerate(chosen), enumerate(steps)))
     collapsed = result.collapsed()
     broken = [{"emotion": e, "layer": n, "dose": d} for (j, e), (i, n), (k, d) in cells if collapsed[i, j, k]]

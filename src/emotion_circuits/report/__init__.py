@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from emotion_circuits.report._circuits import circuit_pictures
     from emotion_circuits.report._methods import methods_pictures
     from emotion_circuits.report._own import TitledChart, Told, write_told
-    from emotion_circuits.report._report import sections, write_pictures, write_report
+    from emotion_circuits.report._report import pictures_of, sections, write_pictures, write_report
     from emotion_circuits.report._results import ModelResults, Results, read_results
     from emotion_circuits.report._sections import Picture, Section
+    from emotion_circuits.report._style import looks_of
     from emotion_circuits.report._sweeps import sweep_pictures
 
 _MODULES = {
@@ -23,9 +24,10 @@ _MODULES = {
     "_circuits": ("circuit_pictures",),
     "_methods": ("methods_pictures",),
     "_own": ("TitledChart", "Told", "write_told"),
-    "_report": ("sections", "write_pictures", "write_report"),
+    "_report": ("pictures_of", "sections", "write_pictures", "write_report"),
     "_results": ("ModelResults", "Results", "read_results"),
     "_sections": ("Picture", "Section"),
+    "_style": ("looks_of",),
     "_sweeps": ("sweep_pictures",),
 }
 
@@ -44,7 +46,9 @@ __all__ = [
     "Told",
     "audit_picture",
     "circuit_pictures",
+    "looks_of",
     "methods_pictures",
+    "pictures_of",
     "read_results",
     "sections",
     "sweep_pictures",

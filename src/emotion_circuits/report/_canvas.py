@@ -15,17 +15,18 @@ from functools import cache
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from emotion_circuits._files import whole_file
+from emotion_circuits.errors import InputError
 from emotion_circuits.report._style import Looks
+from emotion_circuits.report._translate import Language, catalogue, translated
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
-    from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
 WIDTH = 11.0
@@ -202,15 +203,32 @@ def settings() -> Iterator[None]:
         yield
 
 
-def save(canvas: Canvas, path: Path, looks: Looks) -> None:
-    """Write `path` with the endings .png and .svg."""
+Format = Literal["png", "svg", "pdf"]
+
+
+def save(
+    canvas: Canvas,
+    path: Path,
+    looks: Looks,
+    formats: Sequence[Format] = ("png", "svg"),
+    language: Language = "en",
+) -> None:
+    """Write `path` with the endings asked for.
+
+    Raises:
+        InputError: png or pdf in a language whose signs no installed font has.
+    """
     with settings():
         figure = canvas.figure(looks)
-        svg, image = _svg(figure, canvas, looks), _image(figure, canvas, looks)
-    with whole_file(path.with_name(path.name + ".svg")) as part:
-        part.write_text(svg, encoding="utf-8")
-    with whole_file(path.with_name(path.name + ".png")) as part:
-        image.save(part, format="PNG", dpi=(_DPI, _DPI))
+        for ending in formats:
+            if ending == "svg":
+                content = translated(_svg(figure, canvas, looks), language).encode()
+            elif ending == "png":
+                content = _png(figure, canvas, looks, language)
+            else:
+                content = _pdf(canvas, looks, language)
+            with whole_file(path.with_name(f"{path.name}.{ending}")) as part:
+                part.write_bytes(content)
 
 
 _ALIKE = re.compile(r'<path d="[^"]*"([^>]*fill: none[^>]*)/>(?:\s*<path d="[^"]*"\1/>)+')
@@ -241,19 +259,20 @@ def _svg(figure: Figure, canvas: Canvas, looks: Looks) -> str:
     return svg.replace("</svg>", "\n".join([*words, "</g>\n</svg>"]))
 
 
-def _image(figure: Figure, canvas: Canvas, looks: Looks) -> Image:
+def _png(figure: Figure, canvas: Canvas, looks: Looks, language: Language) -> bytes:
     """Shapes by matplotlib, words by Pillow, which sets them in a tenth of the time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image, ImageDraw
 
-    painted = figure.canvas
+    painted, look_up = figure.canvas, catalogue(language)
     assert isinstance(painted, FigureCanvasAgg)
     painted.draw()  # type: ignore[no-untyped-call]
     size = painted.get_width_height()
     image = Image.frombuffer("RGBA", size, painted.buffer_rgba()).convert("RGB")  # type: ignore[no-untyped-call]
     pen = ImageDraw.Draw(image)
-    for x, y, text, look in canvas.lines():
-        colour, set_in = looks.colours[look["colour"]].light, font(look["size"], look["bold"])
+    for x, y, english, look in canvas.lines():
+        text, colour = look_up(english), looks.colours[look["colour"]].light
+        set_in = font(look["size"], look["bold"], language)
         at = (_DPI * x, _DPI * y)
         if not look["angle"]:
             pen.text(at, text, colour, set_in, {"left": "ls", "center": "ms", "right": "rs"}[look["across"]])
@@ -263,17 +282,60 @@ def _image(figure: Figure, canvas: Canvas, looks: Looks) -> Image:
         ImageDraw.Draw(mask).text((1 - left, 1 - top), text, 255, set_in, "ms")
         mask = mask.rotate(90, expand=True)
         image.paste(colour, (round(at[0]) + top - 1, round(at[1]) - mask.height // 2), mask)
-    return image
+    written = io.BytesIO()
+    image.save(written, format="PNG", dpi=(_DPI, _DPI))
+    return written.getvalue()
+
+
+def _pdf(canvas: Canvas, looks: Looks, language: Language) -> bytes:
+    """Shapes and words by matplotlib."""
+    from matplotlib.font_manager import FontProperties
+
+    figure, look_up = canvas.figure(looks), catalogue(language)
+    for x, y, text, look in canvas.lines():
+        face = FontProperties(fname=_font_file(look["bold"], language), size=look["size"])
+        figure.text(
+            72 * x / (72 * WIDTH), 1 - y / canvas.height, look_up(text), fontproperties=face, ha=look["across"],
+            va="baseline", color=looks.colours[look["colour"]].light, rotation=look["angle"],
+            rotation_mode="anchor", parse_math=False,
+        )  # fmt: skip
+    written = io.BytesIO()
+    figure.savefig(written, format="pdf", metadata={"CreationDate": None})
+    return written.getvalue()
 
 
 @cache
-def font(size: float, bold: bool) -> FreeTypeFont:
-    """matplotlib's own font in a size of points, for pictures."""
-    from matplotlib import get_data_path
+def font(size: float, bold: bool, language: Language = "en") -> FreeTypeFont:
+    """A font in a size of points, for pictures."""
     from PIL import ImageFont
 
-    file = Path(get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
-    return ImageFont.truetype(file, size * _DPI / 72)
+    return ImageFont.truetype(_font_file(bold, language), size * _DPI / 72)
+
+
+_JAPANESE = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic")
+
+
+@cache
+def _font_file(bold: bool, language: Language) -> str:
+    """matplotlib's own font, or one of the machine's that has Japanese signs.
+
+    Raises:
+        InputError: there is none.
+    """
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import FontProperties, findfont
+
+    if language == "en":
+        return str(Path(get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf")
+    for family in _JAPANESE:
+        try:
+            return findfont(FontProperties(family=family, weight=700 if bold else 400), fallback_to_default=False)
+        except ValueError:
+            continue
+    raise InputError(
+        "No installed font has Japanese signs.", accepted=", ".join(_JAPANESE),
+        next_step="install one of these, or ask for svg, which takes the reader's font",
+    )  # fmt: skip
 
 
 def ellipse(x: float, y: float, width: float, height: float) -> list[Point]:

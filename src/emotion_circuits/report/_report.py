@@ -5,15 +5,13 @@ The page is one file that asks nothing of any network and reads without JavaScri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from emotion_circuits._files import write_text
-from emotion_circuits.prompts import Bank
-from emotion_circuits.report._canvas import TITLE, Hover, save
+from emotion_circuits.report._canvas import TITLE, Format, Hover, save
 from emotion_circuits.report._cards import badge
 from emotion_circuits.report._circuits import circuit_sections
 from emotion_circuits.report._claims import claims_picture, question_sections
@@ -32,6 +30,7 @@ from emotion_circuits.report._sections import Picture, Section, anchor_of, parag
 from emotion_circuits.report._style import Looks, inlined, looks_of, theme_css
 from emotion_circuits.report._sweeps import sweep_sections
 from emotion_circuits.report._texts import texts_sections
+from emotion_circuits.report._translate import LANGUAGES, Language, script_json, translated
 from emotion_circuits.report._words import (
     BADGES,
     TERMS,
@@ -89,15 +88,17 @@ def _overview(results: Results) -> Iterator[str | Picture]:
         yield claims_picture(main, results.looks)
 
 
-def write_report(folder: Path, n_jobs: int = 1) -> list[Path]:
-    """Draw every picture into `plots/`, as PNG and SVG, and write the page `report/index.html` around the same SVGs.
+def write_report(folder: Path, n_jobs: int = 1, languages: Sequence[Language] = LANGUAGES) -> list[Path]:
+    """Draw every picture into `plots/`, as PNG and SVG, and write the page around the same SVGs: `report/index.html`, in
+    other languages `report/index.ja.html`.
 
-    The page needs no other file and no network; without JavaScript only the numbers that points tell are missing. The
-    same results give the same bytes. What has no file is left out.
+    A page needs no other file and no network; without JavaScript only the search and the numbers that points tell are
+    missing. The same results give the same bytes. What has no file is left out.
 
     Args:
         folder: `results/<profile>`.
         n_jobs: processes that draw.
+        languages: of pages.
 
     Returns:
         The files, sorted.
@@ -107,46 +108,77 @@ def write_report(folder: Path, n_jobs: int = 1) -> list[Path]:
     """
     results = read_results(folder)
     shown = list(sections(results))
-    # The figure of the first screen stands a second time under its question.
-    pictures = list({p.path: p for section in shown for p in section.parts if isinstance(p, Picture)}.values())
+    pictures = _pictures(shown)
     drawn = _draw_all(pictures, folder / "plots", results.looks, n_jobs)
-    page = folder / "report" / "index.html"
-    write_text(page, _page(results, shown, drawn))
-    return sorted([page, *_names(pictures, folder / "plots")])
+    page = _page(results, shown, drawn)
+    pages = [folder / "report" / f"index{'' if one == 'en' else '.' + one}.html" for one in languages]
+    for path, language in zip(pages, languages, strict=True):
+        write_text(path, translated(page, language))
+    return sorted([*pages, *_names(pictures, folder / "plots")])
 
 
-def write_pictures(pictures: Sequence[Picture], folder: Path, bank: Bank | None = None) -> list[Path]:
-    """Draw pictures at their paths below a folder, as PNG and SVG.
+def _pictures(shown: Iterable[Section]) -> list[Picture]:
+    """All pictures once: that of the first screen stands a second time under its question."""
+    return list({p.path: p for section in shown for p in section.parts if isinstance(p, Picture)}.values())
+
+
+def pictures_of(folder: Path) -> tuple[list[Picture], Looks]:
+    """Every picture of a results folder, not drawn yet, and how its emotions look.
+
+    Raises:
+        InputError: as from `write_report`.
+    """
+    results = read_results(folder)
+    return _pictures(sections(results)), results.looks
+
+
+def write_pictures(
+    pictures: Sequence[Picture],
+    folder: Path,
+    looks: Looks | None = None,
+    formats: Sequence[Format] = ("png", "svg"),
+    language: Language = "en",
+) -> list[Path]:
+    """Draw pictures at their paths below a folder.
 
     Args:
-        pictures: from `audit_picture`, `sweep_pictures`, …
+        pictures: from `pictures_of`, `audit_picture`, `sweep_pictures`, …
         folder: as `results/<profile>/plots`.
-        bank: whose emotions have their colours; bundled ones without.
+        looks: of the emotions; those of the bundled ones without.
+        formats: "png", "svg" or "pdf".
+        language: of the words.
 
     Returns:
         The files.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or no installed font has the language's signs.
     """
-    _draw_all(pictures, folder, looks_of(bank), 1)
-    return _names(pictures, folder)
+    _draw_all(pictures, folder, looks or looks_of(), 1, formats, language)
+    return _names(pictures, folder, formats)
 
 
-def _names(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    return [folder / f"{picture.path}.{end}" for picture in pictures for end in ("png", "svg")]
+def _names(pictures: Sequence[Picture], folder: Path, formats: Sequence[Format] = ("png", "svg")) -> list[Path]:
+    return [folder / f"{picture.path}.{end}" for picture in pictures for end in formats]
 
 
-def _draw_all(pictures: Sequence[Picture], folder: Path, looks: Looks, n_jobs: int) -> dict[str, list[Hover]]:
+def _draw_all(
+    pictures: Sequence[Picture],
+    folder: Path,
+    looks: Looks,
+    n_jobs: int,
+    formats: Sequence[Format] = ("png", "svg"),
+    language: Language = "en",
+) -> dict[str, list[Hover]]:
     """Write the pictures; what their points tell, by path."""
     drawn = [(folder / picture.path, picture.drawing.draw(picture.title)) for picture in pictures]
     if n_jobs == 1 or len(pictures) < 2:
         for path, canvas in drawn:
-            save(canvas, path, looks)
+            save(canvas, path, looks, formats, language)
     else:
         from joblib import Parallel, delayed
 
-        Parallel(n_jobs=n_jobs)(delayed(save)(canvas, path, looks) for path, canvas in drawn)
+        Parallel(n_jobs=n_jobs)(delayed(save)(canvas, path, looks, formats, language) for path, canvas in drawn)
     return {picture.path: canvas.hovers for picture, (_, canvas) in zip(pictures, drawn, strict=True)}
 
 
@@ -191,7 +223,8 @@ def _around(results: Results, shown: Sequence[Section]) -> tuple[str, str]:
     # The search is shown by the script, without which it would do nothing.
     below += (
         f'<nav aria-label="Contents"><ul>{items}</ul></nav><search hidden><input type="search" id="filter" '
-        'placeholder="Find claims and texts" aria-label="Find claims and texts"><output for="filter"></output></search>'
+        'placeholder="Find claims and texts" aria-label="Find claims and texts"><output for="filter" hidden>'
+        "<b></b> <span>claims</span>, <b></b> <span>lines of texts</span></output></search>"
     )
     return above, below
 
@@ -227,10 +260,7 @@ class _Figures:
         svg = (self.results.folder / "plots" / f"{picture.path}.svg").read_text(encoding="utf-8")
         image = inlined(svg, self.results.looks, self.place, picture.alt(), 72 * TITLE)
         points = [[h.x, round(h.y - 72 * TITLE, 1), h.text] for h in self.drawn[picture.path]]
-        # Nothing in a name may end the script element or open a comment in it.
-        text = json.dumps(points, separators=(",", ":"), ensure_ascii=False)
-        text = text.replace("<", "\\u003c").replace("&", "\\u0026")
-        hover = f'<script type="application/json">{text}</script>' if points else ""
+        hover = f'<script type="application/json">{script_json(points)}</script>' if points else ""
         caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
         return f'<figure>{caption}<div class="scroll"><div class="drawing">{image}</div></div>{hover}</figure>'
 

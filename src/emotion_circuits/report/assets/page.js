@@ -85,7 +85,8 @@
         line.hidden = !matches(line.textContent.toLowerCase());
         found[1] += !line.hidden;
       });
-      count.textContent = words.length ? found[0] + " claims, " + found[1] + " lines of texts" : "";
+      count.hidden = !words.length;
+      count.querySelectorAll("b").forEach(function (number, i) { number.textContent = found[i]; });
     });
   }
 })();
