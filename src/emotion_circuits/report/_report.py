@@ -89,8 +89,8 @@ def _overview(results: Results) -> Iterator[str | Picture]:
 
 
 def write_report(folder: Path, n_jobs: int = 1, languages: Sequence[Language] = LANGUAGES) -> list[Path]:
-    """Draw every picture into `plots/`, as PNG and SVG, and write the page around the same SVGs: `report/index.html`, in
-    other languages `report/index.ja.html`.
+    """Draw every picture into `plots/`, as PNG and SVG, and write the page around the same SVGs: `report/index.html`,
+    and in other languages `report/index.ja.html`.
 
     A page needs no other file and no network; without JavaScript only the search and the numbers that points tell are
     missing. The same results give the same bytes. What has no file is left out.

@@ -1,7 +1,8 @@
 """A finished page or drawing in another language: every piece of its text is looked up in a catalogue.
 
-The catalogue is data, `assets/ja.json`: English to Japanese, where {} stands for any words, which are looked up too, and
-{2} for the second of them. What is not in it stays as it is, so that a new section is readable before it is translated.
+The catalogue is data, `assets/ja.json`: English to Japanese, where {} stands for any words, which are looked up too,
+and {2} for the second of them. What is not in it stays as it is, so that a new section can be read before it is
+translated.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Catalogue:
         self.missing: set[str] = set()
         self._exact = {source: target for source, target in entries.items() if "{}" not in source}
         patterns = sorted((source for source in entries if "{}" in source), key=_letters, reverse=True)
-        self._patterns = [(_compiled(source), entries[source]) for source in patterns]
+        # Most patterns are ruled out by their longest piece alone.
+        self._patterns = [(max(p.split("{}"), key=len), _compiled(p), entries[p]) for p in patterns]
         self._known: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
@@ -49,8 +51,8 @@ class Catalogue:
     def _look_up(self, text: str) -> str:
         if text in self._exact:
             return self._exact[text]
-        for pattern, target in self._patterns:
-            if found := pattern.fullmatch(text):
+        for piece, pattern, target in self._patterns:
+            if piece in text and (found := pattern.fullmatch(text)):
                 return _filled(target, [self(part) for part in found.groups()])
         self.missing.add(text)
         return text
