@@ -36,6 +36,12 @@ def test_it_runs_to_a_report_and_says_what_is_not_tested(finished):
     for claim in own.values():
         assert (claim.verdict, claim.value, claim.p) == ("not tested", None, None)
         assert "pride has 24 pairs, and claims need 40" in claim.why
+        [line] = [line for line in said if line.startswith(f"  {claim.id}, pride in")]
+        assert claim.why.removesuffix(".") in line
+    for claim in result.claims:
+        if claim.value is not None:  # told as soon as it is measured, with what it is judged by
+            [line] = [line for line in said if line.startswith(f"  {claim.id}, {claim.emotion} in {claim.model}: ")]
+            assert f"{claim.value:.3g}, chance " in line and f"over {claim.gain_over}, p " in line
     assert "pride has no implicit texts" in own["rq1.separability"].why
     assert any("pride has no utterances" in line for line in said)
 

@@ -32,7 +32,8 @@ def report(
 
     files = write_report(store_options.folder)
     pages = [file for file in files if file.suffix == ".html"]
-    chosen = next(page for page in pages if page.suffixes == [".html"] or language in page.name)
+    name = "index.html" if language == "en" else f"index.{language}.html"
+    [chosen] = (page for page in pages if page.name == name)
     if open_page:
         webbrowser.open(chosen.resolve().as_uri())
     emit({"page": chosen, "pages": pages, "figures": len(files) - len(pages)}, json)

@@ -42,3 +42,15 @@ def read_unjudged(folder: Path, stages: Sequence[str]) -> list[Claim]:
         except (OSError, ValidationError) as error:
             raise InputError(f"{path} cannot be read.", found=str(error).splitlines()[0]) from error
     return claims
+
+
+def claim_line(claim: Claim) -> str:
+    """A claim before it is judged, in a line: what was measured, beside chance and what it gains."""
+    about = f"{claim.id}, {claim.emotion or 'all emotions'} in {claim.model}"
+    if claim.value is None or claim.chance is None or claim.gain is None:
+        return f"  {about}: {claim.why}"
+    between = "" if claim.gain_ci95 is None else " [{:.3g}, {:.3g}]".format(*claim.gain_ci95)
+    return (
+        f"  {about}: {claim.value:.3g}, chance {claim.chance:.3g}, gain {claim.gain:.3g}{between} over "
+        f"{claim.gain_over}, p {'–' if claim.p is None else f'{claim.p:.3g}'} before Holm"
+    )

@@ -14,6 +14,7 @@ from emotion_circuits._lock import owned
 from emotion_circuits.analyses import Progress, Workshop, no_progress
 from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claim, read_claims
+from emotion_circuits.study._claims import claim_line, read_unjudged
 from emotion_circuits.study._config import Study, keep_settings
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
 from emotion_circuits.study._store import Stopwatch, Store, stage_key
@@ -85,7 +86,7 @@ def run_study(
         stages = plan_study(study)
         if only:
             stages = needed_for(stages, only)
-        run = _Run(store, Workshop(study, tell, progress), keys_of(stages))
+        run = _Run(store, Workshop(study, tell, progress), keys_of(stages), watch)
         labels = {stage.name: f"[{place}/{len(stages)}] {stage.name}" for place, stage in enumerate(stages, 1)}
         jobs = usual_jobs(study) if jobs is None else jobs
         if jobs > 1:
@@ -114,6 +115,7 @@ class _Run:
     store: Store
     work: Workshop
     keys: dict[str, str]
+    watch: Stopwatch
     computed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -157,7 +159,16 @@ class _Run:
         self.store.finish(stage.name, key, found.files, found.seconds, stage.parameters)
         parts_of(self.work.folder, stage.name, key).clear()
         self.computed.append(stage.name)
-        self.work.tell(f"{label}: {found.seconds:.1f} s")
+        self.work.tell(f"{label}: {found.seconds:.1f} s{self._left()}")
+        for claim in read_unjudged(self.work.folder, [stage.name]):
+            self.work.tell(claim_line(claim))
+
+    def _left(self) -> str:
+        """How long the stages that are left take if they are like those that ran."""
+        ran = len(self.computed)
+        left = len(self.keys) - ran - len(self.kept) - len(self.failed) - len(self.not_run)
+        seconds = self.watch.seconds / ran * left
+        return f", about {seconds / 60:.0f} min left at this pace" if ran > 2 and seconds > 90 else ""
 
     def _lose(self, stage: Stage, why: str) -> None:
         self.work.missing.add(stage.name)
