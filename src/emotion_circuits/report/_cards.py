@@ -109,7 +109,8 @@ def _drawing(claim: Claim, looks: Looks, signs: Mapping[str, str]) -> str:
         return round(10 + (value - least + room) * scale, 1)
 
     role = looks.role(claim.emotion or "all")
-    parts, legend = [], [("●", role, f"value {number(claim.value)} {interval(low, high)}")]
+    parts: list[str] = []
+    legend = [("●", role, f"value {number(claim.value)} {interval(low, high)}")]
     if null is not None:
         parts += _null(null[1], x)
         told = f"{null[0]}: mean {number(null[1].mean)}, 97.5 % of {null[1].n_draws} draws up to {number(null[1].high)}"
