@@ -266,7 +266,7 @@ def test_missing_tables_become_sentences(folder: Path) -> None:
 
 
 def test_a_folder_with_nothing_says_so(tmp_path: Path) -> None:
-    assert write_report(tmp_path) == [tmp_path / "report" / "index.html"]
+    assert write_report(tmp_path) == [tmp_path / "report" / name for name in ("index.html", "index.ja.html")]
     page = read_page(tmp_path)
     assert "There is no claims.json" in page.text and "There is no manifest.json" in page.text
     assert len(page.html) < 50_000
