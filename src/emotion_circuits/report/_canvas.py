@@ -213,6 +213,12 @@ def save(canvas: Canvas, path: Path, looks: Looks) -> None:
         image.save(part, format="PNG", dpi=(_DPI, _DPI))
 
 
+def svg_of(canvas: Canvas, looks: Looks) -> str:
+    """A drawing as SVG text."""
+    with settings():
+        return _svg(canvas.figure(looks), canvas, looks)
+
+
 def _svg(figure: Figure, canvas: Canvas, looks: Looks) -> str:
     """Shapes by matplotlib; words stay text: small, searchable, set in the reader's font."""
     buffer = io.StringIO()

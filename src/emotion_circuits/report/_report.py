@@ -5,7 +5,6 @@ The page is one file that asks nothing of any network and reads without JavaScri
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -27,8 +26,8 @@ from emotion_circuits.report._own import own_sections
 from emotion_circuits.report._provenance import provenance
 from emotion_circuits.report._quality import quality_sections
 from emotion_circuits.report._results import ModelResults, Results, read_results
-from emotion_circuits.report._sections import Picture, Section, paragraph
-from emotion_circuits.report._style import Looks, looks_of, theme_css, themed
+from emotion_circuits.report._sections import Picture, Section, image, paragraph
+from emotion_circuits.report._style import Looks, looks_of, theme_css
 from emotion_circuits.report._sweeps import sweep_sections
 from emotion_circuits.report._texts import texts_sections
 from emotion_circuits.report._words import (
@@ -195,14 +194,13 @@ def _figure(picture: Picture, results: Results, hovers: Sequence[Hover]) -> str:
         return ""
     # The very drawing that lies in plots/, without its title, which the heading says.
     svg = (results.folder / "plots" / f"{picture.path}.svg").read_text(encoding="utf-8")
-    data = base64.b64encode(themed(svg, results.looks, 72 * TITLE).encode()).decode()
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt())}">'
+    drawing = image(svg, results.looks, picture.alt())
     points = [[h.x, round(h.y - 72 * TITLE, 1), h.text] for h in hovers]
     # Nothing in a name may end the script element or open a comment in it.
     text = json.dumps(points, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").replace("&", "\\u0026")
     hover = f'<script type="application/json">{text}</script>' if points else ""
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
-    return f'<figure>{caption}<div class="scroll"><div class="drawing">{image}</div></div>{hover}</figure>'
+    return f'<figure>{caption}<div class="scroll"><div class="drawing">{drawing}</div></div>{hover}</figure>'
 
 
 def _how_to_read(results: Results) -> str:

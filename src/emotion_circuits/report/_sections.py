@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emotion_circuits.report._canvas import Canvas
+from emotion_circuits.report._canvas import TITLE, Canvas, svg_of
+from emotion_circuits.report._style import Looks, themed
 
 if TYPE_CHECKING:
     from emotion_circuits.report._results import ModelResults
@@ -59,6 +61,17 @@ class Section(NamedTuple):
     level: int = 3
     anchor: str = ""
     listed: str = ""
+
+
+def image(svg: str, looks: Looks, alt: str) -> str:
+    """An `img` that holds a drawing, without the drawing's title, in the colours of the page."""
+    data = base64.b64encode(themed(svg, looks, 72 * TITLE).encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alt)}">'
+
+
+def inline_image(drawing: Drawing, title: str, looks: Looks) -> str:
+    """The same of a drawing that lies in no file."""
+    return image(svg_of(drawing.draw(title), looks), looks, f"{title}. {drawing.summary()}")
 
 
 def pictured(model: ModelResults, key: str, title: str, drawing: Drawing, caption: str, *after: str) -> Section:
