@@ -84,7 +84,9 @@ class Workbench:
             return extract(self.lm, self.bank.profile("baseline"), positions=[POSITION])
 
 
-def scores_along(values: NDArray[np.float32], directions: DirectionSet, emotion: str, kind: str, row: int) -> FloatArray:
+def scores_along(
+    values: NDArray[np.float32], directions: DirectionSet, emotion: str, kind: str, row: int
+) -> FloatArray:
     """(n,) ⟨h − μ, v̂⟩ / s of (n, d) states at a row of the layers (0 is `embed`), as `score` gives them."""
     vector = directions.vectors[kind][emotion][row].astype(np.float64)
     length = float(np.linalg.norm(vector))

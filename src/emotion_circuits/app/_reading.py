@@ -55,9 +55,7 @@ class Reading(NamedTuple):
         return float(low), float(high)
 
 
-def read_text(
-    bench: Workbench, directions: DirectionSet, text: str, emotion: str, layer: int | None = None
-) -> Reading:
+def read_text(bench: Workbench, directions: DirectionSet, text: str, emotion: str, layer: int | None = None) -> Reading:
     """Read a text.
 
     Args:
@@ -132,4 +130,6 @@ def profile_image(reading: Reading, place: int, bench: Workbench) -> str:
         Axis("score, spreads", min(kept) - room, max(kept) + room), (series,), (Band(layers, low, high),),
     )  # fmt: skip
     word = reading.pieces[place].strip() or "this token"
-    return inline_image(Chart(((panel,),), row_height=2.2, gutter=0.3), f"{reading.emotion} at “{word}” by layer", looks)
+    return inline_image(
+        Chart(((panel,),), row_height=2.2, gutter=0.3), f"{reading.emotion} at “{word}” by layer", looks
+    )

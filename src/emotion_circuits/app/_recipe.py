@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -176,38 +177,51 @@ def _action(name: str) -> Action:
     raise ValueError(f"no action {name!r}")
 
 
-def as_command(recipe: Recipe, layer: int, results: str = "results") -> str:
-    """The command line that writes the same texts, or a remark where there is none."""
+def as_command(recipe: Recipe, layer: int, stored: Path | None) -> str:
+    """The command lines that write the same texts, or a remark where there are none.
+
+    Args:
+        recipe: what was done, and the layer it was done at.
+        stored: the file that the directions are from; None where the app made them.
+    """
     if not recipe.plain:
         return "# The command `generate` adds one direction to every token; mixtures, ablation and gates are in Python."
     [part] = recipe.parts
     flags = ["--model", recipe.model, "--emotion", part.emotion, f"--dose={part.dose:g}", f"--layer={layer}"]
     flags += [f"--max-tokens={recipe.max_tokens}", f"--temperature={recipe.temperature:g}", f"--seed={recipe.seed}"]
-    flags += [f"--results={results}", "--prompt", recipe.prompt]
-    return shlex.join(["emotion-circuits", "generate", *flags])
+    flags += [f"--vectors={stored}"] if stored else []
+    lines = [shlex.join(["emotion-circuits", "generate", *flags, "--prompt", recipe.prompt])]
+    if stored is None:
+        lines = [
+            shlex.join(["emotion-circuits", verb, "--model", recipe.model]) for verb in ("extract", "vectors")
+        ] + lines
+    return " &&\n".join(lines)
 
 
-def as_python(recipe: Recipe, layer: int) -> str:
-    """Lines that write the clean and the steered text."""
+def as_python(recipe: Recipe, layer: int, stored: Path | None) -> str:
+    """Lines that write the clean and the steered text; arguments as of `as_command`."""
+    made = [
+        'acts = ec.record(lm, ec.prompts.bank().profile("baseline"))',
+        "directions = ec.directions(acts)",
+    ] if stored is None else [f"directions = ec.directions.load_directions(Path({str(stored)!r}))"]  # fmt: skip
     lines = [
+        *(["from pathlib import Path", ""] if stored else []),
         "import emotion_circuits as ec",
         "",
         f"lm = ec.load({recipe.model!r})",
-        'acts = ec.record(lm, ec.prompts.bank().profile("baseline"))',
-        "directions = ec.directions(acts)",
+        *made,
         f"how = dict(max_tokens={recipe.max_tokens}, temperature={recipe.temperature:g}, seed={recipe.stream_seed})",
         f"prompt = {recipe.prompt!r}",
         "print(lm.generate(prompt, **how))",
     ]
     depth = ""
     for part in recipe.parts:
-        if part.action != "add":
-            lines.append(f"# {part.action} {part.emotion}: see emotion_circuits.interventions.pushes_along")
-            continue
-        direction = f"directions.direction({part.emotion!r}, {layer})"
-        lines.append(f"{depth}with lm.steer({direction}, dose={part.dose:g}):")
-        depth += "    "
+        if part.action == "add":
+            lines.append(f"{depth}with lm.steer(directions.direction({part.emotion!r}, {layer}), dose={part.dose:g}):")
+            depth += "    "
+        else:
+            lines.append(f"{depth}# {part.action} {part.emotion} {part.dose:g}: see interventions.pushes_along")
     lines.append(f"{depth}print(lm.generate(prompt, **how))")
     if recipe.gate is not None:
-        lines.insert(2, "# Without the gate, which only the app has.")
+        lines.append(f"# Without the gate at {recipe.gate:g}, which only the app has.")
     return "\n".join(lines)

@@ -78,7 +78,9 @@ def write(bench: Workbench, directions: DirectionSet, recipe: Recipe) -> Iterato
     """
     check_prompt(recipe.prompt)
     if not 1 <= recipe.max_tokens <= MOST_TOKENS:
-        raise InputError("So many tokens are not written here.", found=recipe.max_tokens, accepted=f"1 to {MOST_TOKENS}")
+        raise InputError(
+            "So many tokens are not written here.", found=recipe.max_tokens, accepted=f"1 to {MOST_TOKENS}"
+        )
     [prompt] = bench.lm.encode([recipe.prompt])
     arms = arms_of(bench, directions, recipe)
     texts = [ArmText(arm) for arm in ARMS]
@@ -94,9 +96,7 @@ def write(bench: Workbench, directions: DirectionSet, recipe: Recipe) -> Iterato
     yield Draft(recipe, tuple(texts), done=True)
 
 
-def _longer(
-    bench: Workbench, prompt: Sequence[int], text: ArmText, token: int, log_p: float, kl: float
-) -> ArmText:
+def _longer(bench: Workbench, prompt: Sequence[int], text: ArmText, token: int, log_p: float, kl: float) -> ArmText:
     ids = (*text.ids, token)
     whole = bench.lm.text_after(prompt, ids)
     # A character of several tokens is shown whole at its last one.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from emotion_circuits.report._own import TitledChart, Told, write_told
     from emotion_circuits.report._report import sections, write_pictures, write_report
     from emotion_circuits.report._results import ModelResults, Results, read_results
-    from emotion_circuits.report._sections import Drawing, Picture, Section, inline_image
-    from emotion_circuits.report._style import looks_of
+    from emotion_circuits.report._sections import Drawing, Picture, Section, inline_image, table
+    from emotion_circuits.report._style import interval, layer_name, looks_of, number, p_value
     from emotion_circuits.report._sweeps import SweepCell, sweep_pictures, sweeps_of
 
 _MODULES = {
@@ -26,8 +26,8 @@ _MODULES = {
     "_own": ("TitledChart", "Told", "write_told"),
     "_report": ("sections", "write_pictures", "write_report"),
     "_results": ("ModelResults", "Results", "read_results"),
-    "_sections": ("Drawing", "Picture", "Section", "inline_image"),
-    "_style": ("looks_of",),
+    "_sections": ("Drawing", "Picture", "Section", "inline_image", "table"),
+    "_style": ("interval", "layer_name", "looks_of", "number", "p_value"),
     "_sweeps": ("SweepCell", "sweep_pictures", "sweeps_of"),
 }
 
@@ -49,12 +49,17 @@ __all__ = [
     "audit_picture",
     "circuit_pictures",
     "inline_image",
+    "interval",
+    "layer_name",
     "looks_of",
     "methods_pictures",
+    "number",
+    "p_value",
     "read_results",
     "sections",
     "sweep_pictures",
     "sweeps_of",
+    "table",
     "write_pictures",
     "write_report",
     "write_told",
