@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from emotion_circuits.app._evidence import Evidence
 from emotion_circuits.app._maps import LayerDoseMap
@@ -42,6 +42,10 @@ def paragraph(text: str) -> str:
     return f'<p class="ec-note">{safe(text)}</p>'
 
 
+def progress_html(share: float) -> str:
+    return f'<label class="ec-note">computing <progress max="1" value="{share:.3f}"></progress> {share:.0%}</label>'
+
+
 def _token(piece: str, pick: str, hover: str, strength: float, side: str, first: bool) -> str:
     """One token that can be picked; the arrow keys go from one to the next."""
     shown = safe(piece) or '<span class="ec-part">▯</span>'
@@ -66,7 +70,8 @@ def draft_html(draft: Draft) -> str:
         written = "".join(tokens) or ("" if waiting else '<span class="ec-part">nothing: the text ends here</span>')
         cards.append(
             f'<section class="ec-card {text.arm}" aria-label="{text.arm}"><h3>{text.arm}<small>{safe(WORDS[text.arm])}'
-            f'</small></h3><div class="ec-text" dir="auto">{written}{waiting}</div>{_meters(text, clean, random)}</section>'
+            f'</small></h3><div class="ec-text" dir="auto">{written}{waiting}</div>'
+            f"{_meters(text, clean, random)}</section>"
         )
     return f'<div class="ec-cards" aria-live="off">{"".join(cards)}</div>'
 
@@ -105,6 +110,18 @@ def alternatives_html(found: Sequence[Alternative], arm: str, place: int) -> str
     return table(head, columns, body)
 
 
+def beside_html(draft: Draft, earlier: Mapping[str, Mapping[str, float]]) -> str:
+    """The last texts' numbers beside those of an earlier run."""
+    body = []
+    for text in draft.texts:
+        then = earlier.get(text.arm, {})
+        now = {"perplexity": text.perplexity, "mean_kl": text.mean_kl}
+        numbers = (v for name in now for v in (then.get(name, math.nan), now[name]))
+        body.append([safe(text.arm), *map(number, numbers)])
+    columns = ["text", "perplexity then ", "now ", "KL from clean then ", "now "]
+    return table("An earlier run beside the last texts; random is chance", columns, body)
+
+
 def reading_html(reading: Reading) -> str:
     """A text coloured by its tokens' scores, beyond the chance band only."""
     low, high = reading.band
@@ -124,12 +141,12 @@ def reading_html(reading: Reading) -> str:
     outside = sum(not low <= s <= high for s in counted)
     percent = number(reading.percentile)
     return (
-        f'<section class="ec-card"><h3>{safe(reading.emotion)}<small>{safe(reading.model)}, {safe(reading.kind)} direction '
-        f"at layer {layer_name(reading.layer)}</small></h3>"
+        f'<section class="ec-card"><h3>{safe(reading.emotion)}<small>{safe(reading.model)}, {safe(reading.kind)} '
+        f"direction at layer {layer_name(reading.layer)}</small></h3>"
         f'<div class="ec-text" dir="auto">{"".join(tokens)}</div><p class="ec-note">The whole text scores '
         f"<b>{number(reading.score)}</b> spreads; {percent} % of generic texts score lower, 95 % score below "
         f"{number(reading.usual)}. {outside} of {len(counted)} tokens lie outside {interval(low, high)}, where 95 % of "
-        f"generic tokens lie: by chance about {number(0.05 * len(counted))} would.</p></section>"
+        f"generic tokens lie: by chance about {0.05 * len(counted):.0f} would.</p></section>"
     )
 
 
@@ -145,10 +162,14 @@ def map_html(found: LayerDoseMap) -> str:
         body.append(line)
     columns = ["layer", *(f"{dose:g} ".replace("-", "−") for dose in found.doses)]
     n = next(iter(found.cells.values())).words.n_unique
+    drawn = all(math.isfinite(cell.words.null_low) for cell in found.cells.values())
+    small = (
+        "small: where 95 % of random directions of the same size lie (chance)" if drawn
+        else "small: 95 % interval; chance was not drawn for this map, a small one that is computed here has it"
+    )  # fmt: skip
     note = (
-        f"Change of the log-odds of {found.emotion}'s own words, nats, n = {n} contexts; small: where 95 % of random "
-        f"directions of the same size lie (chance). Struck through: perplexity over {WRECKED:g} × clean. {found.where}. "
-        "A click writes with that layer and dose."
+        f"Change of the log-odds of {found.emotion}'s own words, nats, n = {n} contexts; {small}. Struck through: "
+        f"perplexity over {WRECKED:g} × clean. From {found.where}. A click writes with that layer and dose."
     )
     return f'<div class="ec-map">{table(f"{found.emotion}: layer × dose", columns, body)}</div>{paragraph(note)}'
 
@@ -156,17 +177,17 @@ def map_html(found: LayerDoseMap) -> str:
 def _cell(found: LayerDoseMap, layer: int, dose: float, scale: float) -> str:
     cell = found.cells[layer, dose]
     m = cell.words
-    chance = interval(m.null_low, m.null_high) or f"chance {number(m.chance)}"
+    between, chance = interval(m.ci_low, m.ci_high), interval(m.null_low, m.null_high)
+    said = [f"layer {layer_name(layer)}, dose {dose:g}: {number(m.value)} {between}"]
+    said += [f"chance {chance}"] if chance else []
+    said += [f"p {p_value(m.p)}"] if math.isfinite(m.p) else []
+    said += [f"perplexity × {number(cell.damage.value)}"] if cell.damage else []
     share = round(100 * min(abs(m.value) / scale, 1)) if math.isfinite(m.value) else 0
-    side = "above" if m.value > 0 else "below"
-    said = (
-        f"layer {layer_name(layer)}, dose {dose:g}: {number(m.value)} {interval(m.ci_low, m.ci_high)}, chance {chance}"
-    )
-    said += f", p {p_value(m.p)}" if math.isfinite(m.p) else ""
-    said += f", perplexity × {number(cell.damage.value)}" if cell.damage else ""
+    look = ("above" if m.value > 0 else "below") + (" wrecked" if cell.wrecked else "")
     return (
-        f'<button type="button" class="{side}{" wrecked" if cell.wrecked else ""}" data-pick="{layer}:{dose:g}" '
-        f'title="{safe(said)}" aria-label="{safe(said)}" style="--s:{share}%">{number(m.value)}<small>{chance}</small></button>'
+        f'<button type="button" class="{look}" data-pick="{layer}:{dose:g}" title="{safe(", ".join(said))}" '
+        f'aria-label="{safe(", ".join(said))}" style="--s:{share}%">{number(m.value)}<small>{chance or between}</small>'
+        "</button>"
     )
 
 
@@ -192,11 +213,12 @@ def claims_html(found: Iterable[tuple[int, Claim]]) -> str:
 def evidence_html(found: Evidence) -> str:
     """A claim's nulls, floors, rows and texts."""
     c = found.claim
-    rivals = [[safe(name), "null, draws", number(null.mean), f"97.5 %: {number(null.high)}", p_value(c.p_against.get(name))]
-              for name, null in c.nulls.items()]  # fmt: skip
-    rivals += [
-        [safe(name), "floor", number(level), "", p_value(c.p_against.get(name))] for name, level in c.floors.items()
-    ]
+    rivals = []
+    for name, null in c.nulls.items():
+        most = f"97.5 %: {number(null.high)}"
+        rivals.append([safe(name), "null, draws", number(null.mean), most, p_value(c.p_against.get(name))])
+    for name, level in c.floors.items():
+        rivals.append([safe(name), "floor", number(level), "", p_value(c.p_against.get(name))])
     parts = [f"<h3>{safe(c.id)}: {safe(c.model)}, {safe(c.emotion or '–')}</h3>", paragraph(c.why)]
     parts.append(table("What could explain it more simply", ["explanation", "kind", "level ", "", "p "], rivals))
     for name, rows in found.tables.items():
@@ -226,8 +248,8 @@ def own_html(found: OwnEmotion) -> str:
     )  # fmt: skip
     columns = ["", "AUROC, 95 % ", "gain over it, 95 % ", "p "]
     note = (
-        f"{found.n_pairs} pairs; a direction of half of them judged on the other {q.n_groups}. Chance: {number(q.chance)}, "
-        f"95 % of permuted labels in {interval(q.null_low, q.null_high)}. Layer {layer_name(found.layer)}. {verdict} "
-        f"{found.name} can be chosen as emotion above, in this browser."
+        f"{found.n_pairs} pairs; a direction of half of them judged on the other {q.n_groups}. Chance: "
+        f"{number(q.chance)}, 95 % of permuted labels in {interval(q.null_low, q.null_high)}. Layer "
+        f"{layer_name(found.layer)}. {verdict} {found.name} can be chosen as emotion above, in this browser."
     )
     return f'<section class="ec-card">{table(found.name, columns, rows)}{paragraph(note)}</section>'

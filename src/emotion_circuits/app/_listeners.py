@@ -72,13 +72,15 @@ class Listeners:
 
     def __init__(self, explorer: Explorer, model: str):
         self.explorer, self.start = explorer, model
+        self._folder = tempfile.TemporaryDirectory(prefix="emotion-circuits-")
 
     def _chosen(self, session: Session, model: str, emotion: str | None, layer: int | None = None) -> tuple[Any, ...]:
         """Emotions, second emotions, layers and the line about a model."""
         bench = self.explorer.benches.get(model)
         emotions = self.explorer.emotions(session, bench)
         own = emotion if emotion in emotions else emotions[0]
-        at = self.explorer.directions(session, bench, own).layer_of(own, layer)
+        at = self.explorer.layer(session, bench, own) if layer is None else layer
+        self.explorer.directions(session, bench, own).layer_of(own, at)  # refuses one that is not there
         return (
             gr.update(choices=emotions, value=own), gr.update(choices=[NONE, *bench.directions.emotions]),
             gr.update(maximum=bench.lm.n_layers - 1, value=at), self.explorer.about(bench),
@@ -147,16 +149,16 @@ class Listeners:
         yield own_html(found), gr.update(choices=self.explorer.emotions(session, bench))
 
     def shared(self, session: Session, *controls: Any) -> Iterator[Any]:
-        # The address is the browser's to know: it is put before the query there.
-        yield self.explorer.share(session, recipe_of(*controls), "")
+        yield (*self.explorer.share(session, recipe_of(*controls)), *self._files(session))
 
-    def html_file(self, session: Session) -> Iterator[Any]:
-        yield self._file(session, "html")
+    def _files(self, session: Session) -> list[Any]:
+        """The last texts as HTML and as JSON, if there are any."""
+        if session.draft is None and session.reading is None:
+            return [gr.update(), gr.update()]
+        folder = Path(tempfile.mkdtemp(dir=self._folder.name))
+        for kind in ("html", "json"):
+            (folder / f"emotion-circuits.{kind}").write_text(self.explorer.file(session, kind), encoding="utf-8")
+        return [gr.update(value=str(path), interactive=True) for path in sorted(folder.iterdir())]
 
-    def json_file(self, session: Session) -> Iterator[Any]:
-        yield self._file(session, "json")
-
-    def _file(self, session: Session, kind: str) -> str:
-        path = Path(tempfile.mkdtemp(prefix="emotion-circuits-")) / f"emotion-circuits.{kind}"
-        path.write_text(self.explorer.file(session, kind), encoding="utf-8")
-        return str(path)
+    def earlier(self, session: Session, data: bytes | None) -> Iterator[Any]:
+        yield self.explorer.beside(session, data or b"")

@@ -79,7 +79,7 @@ def computed_map(bench: Workbench, directions: DirectionSet, emotion: str) -> It
     """
     if emotion not in bench.bank.emotions:
         raise InputError("A map compares the words of the bank's emotions.", found=emotion,
-                         accepted=", ".join(bench.bank.emotions), next_step="write with this emotion instead")  # fmt: skip
+                         accepted=", ".join(bench.bank.emotions))  # fmt: skip
     layers = relative_layers(bench.lm.n_layers, N_LAYERS)
     progress: SimpleQueue[float | LayerDoseMap | BaseException] = SimpleQueue()
 

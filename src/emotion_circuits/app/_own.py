@@ -82,7 +82,7 @@ def class_of(name: str, pasted: str) -> EmotionClass:
             return prompts.bank([*prompts.bank().emotions, path])[named]
         except InputError as error:
             raise InputError(str(error).replace(f"{path}", "What was pasted").splitlines()[0],
-                             accepted="a name of small letters, digits and _, that no bundled emotion has") from error  # fmt: skip
+                             accepted="a name of small letters that no bundled emotion has") from error  # fmt: skip
 
 
 def fit_own(bench: Workbench, name: str, pasted: str) -> OwnEmotion:

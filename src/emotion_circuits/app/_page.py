@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,21 +25,14 @@ from emotion_circuits.models import PACKAGED, REFERENCE_NAMES
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 TEXT = "Thank you so much for waiting. The bus to the station leaves at nine."
-# Whatever has `data-pick` can be clicked, or chosen with Enter; arrow keys go from token to token.
-PICK = """
-const token = (from, step) => { const all = [...element.querySelectorAll('.ec-token')]; return all[all.indexOf(from) + step] }
-element.addEventListener('click', e => { const own = e.target.closest('[data-pick]'); if (own) trigger('click', {pick: own.dataset.pick}) })
-element.addEventListener('keydown', e => {
-  const own = e.target.closest('.ec-token'); if (!own) return
-  const step = {ArrowRight: 1, ArrowLeft: -1}[e.key]
-  if (step) { const next = token(own, step); if (next) { own.tabIndex = -1; next.tabIndex = 0; next.focus() } e.preventDefault() }
-  else if (e.key === 'Enter' || e.key === ' ') { trigger('click', {pick: own.dataset.pick}); e.preventDefault() }
-})
-"""
+
+
+def asset(name: str) -> str:
+    return files("emotion_circuits.app").joinpath(f"assets/{name}").read_text(encoding="utf-8")
 
 
 def picking(name: str) -> gr.HTML:
-    return gr.HTML("", js_on_load=PICK, elem_id=name, elem_classes="ec", apply_default_css=False)
+    return gr.HTML("", js_on_load=asset("pick.js"), elem_id=name, elem_classes="ec", apply_default_css=False)
 
 
 class Page(Listeners):
@@ -123,28 +118,31 @@ class Page(Listeners):
         self.quality = picking("quality")
 
     def _share(self) -> None:
-        self.link_it = gr.Button("Make link, command and Python", variant="primary", elem_id="share")
+        self.link_it = gr.Button("Make link, command, Python and files", variant="primary", elem_id="share")
         self.link = gr.Textbox(label="Link", buttons=["copy"], elem_id="link")
         self.command = gr.Textbox(label="Command", lines=3, buttons=["copy"], elem_id="command")
         self.python = gr.Textbox(label="Python", lines=10, buttons=["copy"], elem_id="python")
         with gr.Row():
-            self.as_html = gr.DownloadButton("Last texts as HTML", elem_id="as-html")
-            self.as_json = gr.DownloadButton("Last texts as JSON", elem_id="as-json")
+            self.as_html = gr.DownloadButton("Last texts as HTML", interactive=False, elem_id="as-html")
+            self.as_json = gr.DownloadButton("Last texts as JSON", interactive=False, elem_id="as-json")
+            self.upload = gr.UploadButton("An earlier run's JSON, beside the last texts", type="binary",
+                                          file_types=[".json"], elem_id="earlier")  # fmt: skip
+        self.beside = picking("beside")
 
     def _listen(self) -> None:
         on, session = self._on, self.session
         asked = [session, self.model, self.emotion, self.layer, self.dose, self.seed, self.temperature, self.tokens,
                  self.action, self.second, self.second_dose, self.gate, self.prompt]  # fmt: skip
         chosen = [self.emotion, self.second, self.layer, self.status]
-        every = [self.model, self.dose, self.seed, self.temperature, self.tokens, self.action, self.second_dose, self.gate,
-                 self.prompt, *chosen]  # fmt: skip
+        every = [self.model, self.dose, self.seed, self.temperature, self.tokens, self.action, self.second_dose,
+                 self.gate, self.prompt, *chosen]  # fmt: skip
         begun = on([self.blocks.load], self.opened, [session], every)
         begun.then(told(self.written, 1), asked, [self.notice, self.texts], show_progress="hidden")
         on([self.model.input], self.changed, [session, self.model, self.emotion], chosen)
         on([self.emotion.input], self.layered, [session, self.model, self.emotion], [self.layer])
         on(
-            [self.go.click, self.prompt.submit, self.layer.input, self.dose.input, self.layer.release, self.dose.release,
-             self.emotion.input],
+            [self.go.click, self.prompt.submit, self.layer.input, self.dose.input, self.layer.release,
+             self.dose.release, self.emotion.input],
             self.written, asked, [self.texts], hidden=True,
         )  # fmt: skip
         on([self.texts.click], self.alternatives, [session], [self.others])
@@ -160,9 +158,10 @@ class Page(Listeners):
         on([self.blocks.load, self.wanted.input], self.claims, [self.wanted], [self.found], hidden=True)
         on([self.found.click], self.evident, [], [self.evidence])
         on([self.fit.click], self.owned, [session, self.model, self.name, self.pairs], [self.quality, self.emotion])
-        on([self.link_it.click], self.shared, asked, [self.link, self.command, self.python])
-        on([self.as_html.click], self.html_file, [session], [self.as_html])
-        on([self.as_json.click], self.json_file, [session], [self.as_json])
+        made = [self.link, self.command, self.python, self.as_html, self.as_json]
+        linked = on([self.link_it.click], self.shared, asked, made)
+        linked.then(None, [self.link], [self.link], js="q => new URL(q, location.href).href")
+        on([self.upload.upload], self.earlier, [session, self.upload], [self.beside])
 
     def _on(self, triggers: list[Any], work: Any, inputs: list[Any], outputs: list[Any], hidden: bool = False) -> Any:
         return gr.on(
@@ -180,7 +179,7 @@ def check_host(host: str, password: str | None) -> None:
 
 def serve(
     model: str, folder: Path | None, *, host: str = LOCAL[0], port: int = 7860, password: str | None = None,
-    threads: int | None = None, open_browser: bool = False,
+    threads: int | None = None, on_ready: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Serve the page until interrupted.
 
@@ -189,25 +188,29 @@ def serve(
         folder: `results/<profile>` of a study, where there is one.
         host, port: where. password: asked for, with any name; needed for other hosts than this machine.
         threads: torch's.
-        open_browser: show the page.
+        on_ready: called with the page's address.
 
     Raises:
         InputError: another host without a password, a port that is taken, a model that cannot be used.
     """
     check_host(host, password)
     benches = Benches(folder, threads)
-    benches.get(model)
-    page = Page(Explorer(benches), model)
-    css = files("emotion_circuits.app").joinpath("assets/page.css").read_text(encoding="utf-8")
-    # Fonts of the reader's own: nothing is fetched from anywhere.
-    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    auth = None if not password else lambda _, given: hmac.compare_digest(given.encode(), password.encode())
-    try:
-        page.blocks.queue(default_concurrency_limit=None, api_open=False).launch(
-            server_name=host, server_port=port, share=False, auth=auth, quiet=True, theme=theme, css=css,
-            inbrowser=open_browser, footer_links=[], enable_monitoring=False, ssr_mode=False, show_error=True,
-            max_file_size="1mb", pwa=False, mcp_server=False,
-        )  # fmt: skip
-    except OSError as error:
-        raise InputError("The page cannot be served here.", found=f"{host}:{port}, {error}",
-                         next_step="give another --port") from error  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(benches.get, model)
+        page = Page(Explorer(benches), model)
+        css = asset("page.css")
+        # Fonts of the reader's own: nothing is fetched from anywhere.
+        theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+        auth = None if not password else lambda _, given: hmac.compare_digest(given.encode(), password.encode())
+        try:
+            page.blocks.queue(default_concurrency_limit=None, api_open=False).launch(
+                server_name=host, server_port=port, share=False, auth=auth, quiet=True, theme=theme, css=css,
+                footer_links=[], enable_monitoring=False, ssr_mode=False, show_error=True, max_file_size="1mb",
+                pwa=False, mcp_server=False, prevent_thread_lock=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise InputError("The page cannot be served here.", found=f"{host}:{port}, {error}",
+                             next_step="give another --port") from error  # fmt: skip
+        on_ready(page.blocks.local_url)
+        loading.result()
+    page.blocks.block_thread()

@@ -9,24 +9,25 @@ from pathlib import Path
 
 import torch
 
+from emotion_circuits._files import read_json
 from emotion_circuits.app._bench import Benches, Workbench
 from emotion_circuits.app._evidence import evidence_of, find_claims
 from emotion_circuits.app._html import (
     alternatives_html,
+    beside_html,
     claims_html,
     draft_html,
     evidence_html,
     map_html,
-    message,
-    own_html,
     paragraph,
+    progress_html,
     reading_html,
 )
 from emotion_circuits.app._maps import LayerDoseMap, computed_map, stored_map
 from emotion_circuits.app._own import OwnEmotion, fit_own
 from emotion_circuits.app._reading import Reading, profile_image, read_text
 from emotion_circuits.app._recipe import Recipe, as_command, as_python, layer_of, to_query
-from emotion_circuits.app._share import as_html, as_json
+from emotion_circuits.app._share import as_html, as_json, numbers_of
 from emotion_circuits.app._writing import ARMS, Draft, alternatives, fork, write
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.errors import EmotionCircuitsError, InputError
@@ -78,7 +79,16 @@ class Explorer:
         return bench.directions if own is None else own.directions
 
     def emotions(self, session: Session, bench: Workbench) -> list[str]:
-        return [*bench.directions.emotions, *(e for model, e in session.own if model == str(bench.lm.name))]
+        known = sorted(bench.directions.emotions, key=(*bench.bank.emotions, *bench.directions.emotions).index)
+        return [*known, *(e for model, e in session.own if model == str(bench.lm.name))]
+
+    def layer(self, session: Session, bench: Workbench, emotion: str) -> int:
+        """Where steering starts: what the study chose for it, an own emotion's layer, or the middle."""
+        own = session.own.get((str(bench.lm.name), emotion))
+        path = self.folder and self.folder / "patching" / f"{bench.lm.name.slug}_choice.json"
+        if own is not None:
+            return own.layer
+        return int(read_json(path)["layer"]) if path and path.is_file() else bench.lm.n_layers // 2
 
     def about(self, bench: Workbench) -> str:
         """A line about a model."""
@@ -160,7 +170,7 @@ class Explorer:
             if isinstance(found, LayerDoseMap):
                 yield map_html(found)
             else:
-                yield f'<label class="ec-note">computing <progress max="1" value="{found:.3f}"></progress> {found:.0%}</label>'
+                yield progress_html(found)
 
     def claims(self, wanted: str) -> str:
         return claims_html(find_claims(self.folder, wanted))
@@ -178,12 +188,12 @@ class Explorer:
         session.own[str(bench.lm.name), found.name] = found
         return found
 
-    def share(self, session: Session, recipe: Recipe, address: str) -> tuple[str, str, str]:
-        """A link, a command, and Python."""
+    def share(self, session: Session, recipe: Recipe) -> tuple[str, str, str]:
+        """A link's query, a command, and Python."""
         bench = self.benches.get(recipe.model)
         at = layer_of(self.directions(session, bench, recipe.parts[0].emotion if recipe.parts else ""), recipe)
         stored = Path(bench.where) if bench.where.endswith(".safetensors") else None
-        return f"{address}?{to_query(recipe)}", as_command(recipe, at, stored), as_python(recipe, at, stored)
+        return f"?{to_query(recipe)}", as_command(recipe, at, stored), as_python(recipe, at, stored)
 
     def file(self, session: Session, kind: str) -> str:
         """The last texts as JSON or HTML."""
@@ -193,14 +203,15 @@ class Explorer:
             return as_json(session.draft, session.reading)
         command = ""
         if session.draft is not None:
-            command = self.share(session, session.draft.recipe, "")[1]
+            command = self.share(session, session.draft.recipe)[1]
         return as_html(session.draft, session.reading, next(iter(session.own.values()), None), command)
+
+    def beside(self, session: Session, data: bytes) -> str:
+        """The numbers of an earlier export beside those of the last texts."""
+        return beside_html(_there(session.draft), numbers_of(data))
 
 
 def _there(draft: Draft | None) -> Draft:
     if draft is None or not any(text.ids for text in draft.texts):
         raise InputError("Nothing was written yet.", next_step="write a text first")
     return draft
-
-
-__all__ = ["Explorer", "Session", "explained", "message", "own_html"]

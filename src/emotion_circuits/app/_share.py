@@ -15,6 +15,9 @@ from emotion_circuits.app._own import OwnEmotion
 from emotion_circuits.app._reading import Reading
 from emotion_circuits.app._recipe import Recipe
 from emotion_circuits.app._writing import Draft
+from emotion_circuits.errors import InputError
+
+NUMBERS = ("perplexity", "mean_kl")
 
 
 def as_json(draft: Draft | None, reading: Reading | None) -> str:
@@ -41,6 +44,20 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+def numbers_of(data: bytes) -> dict[str, dict[str, float]]:
+    """Arm → perplexity and mean KL of a file that `as_json` made.
+
+    Raises:
+        InputError: another file.
+    """
+    try:
+        texts = json.loads(data)["texts"]
+        return {str(t["arm"]): {k: float(t[k]) for k in NUMBERS if t[k] is not None} for t in texts}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("This is no file of numbers from here.", found=f"{type(error).__name__}: {error}"[:100],
+                         accepted="the JSON that Share gives") from error  # fmt: skip
+
+
 def as_html(draft: Draft | None, reading: Reading | None, own: OwnEmotion | None, command: str) -> str:
     """A page that asks for nothing from anywhere."""
     parts = []
@@ -59,7 +76,8 @@ def as_html(draft: Draft | None, reading: Reading | None, own: OwnEmotion | None
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>emotion-circuits</title><style>'
         f"html{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:1em auto;"
-        f'padding:0 1em}}{css}</style><body class="ec">{"".join(parts)}<p>emotion-circuits {__version__}</p></body></html>'
+        f'padding:0 1em}}{css}</style><body class="ec">{"".join(parts)}<p>emotion-circuits '
+        f"{__version__}</p></body></html>"
     )
 
 

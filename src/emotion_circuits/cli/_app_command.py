@@ -34,5 +34,8 @@ def app(
     from emotion_circuits.app import serve
 
     folder = store_options.folder if store_options.folder.is_dir() else None
-    note(f"http://{host}:{port} – Ctrl-C ends it")
-    serve(model, folder, host=host, port=port, password=password, threads=threads)
+
+    def tell(address: str) -> None:
+        note(f"{address} – Ctrl-C ends it")
+
+    serve(model, folder, host=host, port=port, password=password, threads=threads, on_ready=tell)

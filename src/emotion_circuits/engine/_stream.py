@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from emotion_circuits.engine._edits import Edit
-from emotion_circuits.engine._generate import choose_tokens, check_generation, stop_ids
+from emotion_circuits.engine._generate import check_generation, choose_tokens, stop_ids
 from emotion_circuits.engine._run import forward, hooks, logits_of
 from emotion_circuits.engine._sites import Point, Touch
 from emotion_circuits.errors import MeasurementError
@@ -73,7 +73,7 @@ def stream(
     seen = ids.shape[1]
     editable = torch.ones_like(ids, dtype=torch.bool).unsqueeze(-1)
     editable[:, 0] = False
-    for step in range(1, max_tokens + 1):
+    for _step in range(1, max_tokens + 1):
         with held:
             logits = _logits(lm, ids, arms, editable, seen, cache)
             if not bool(torch.isfinite(logits[:n]).all()):
