@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": COMPONENTS | {"components", "geometry"},
     "selftest": COMPONENTS | {"components", "geometry", "analyses"},
     "report": COMPONENTS - {"engine"} | {"components", "comparison"},
+    "app": COMPONENTS | {"components", "report"},
     "analyses": COMPONENTS | {"components", "comparison", "geometry", "report"},
     "study": COMPONENTS | {"components", "comparison", "geometry", "report", "analyses"},
 }

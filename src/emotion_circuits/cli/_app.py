@@ -42,6 +42,7 @@ COMMANDS = {
     "transfer": "emotion_circuits.cli._align:transfer",
     "heads": "emotion_circuits.cli._component_commands:heads",
     "units": "emotion_circuits.cli._component_commands:units",
+    "app": "emotion_circuits.cli._app_command:app",
     "audit": "emotion_circuits.cli._audit:audit",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }

@@ -22,6 +22,7 @@ from emotion_circuits.engine._record import Recording, for_each_batch, record, r
 from emotion_circuits.engine._replay import PrefixReplay, final_states, in_chunks, logits_at, run_from
 from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of, only_blocks
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
+from emotion_circuits.engine._stream import Arm, Step, next_log_p, stream
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
 from emotion_circuits.engine._tails import TailBatch, shared_tokens, tails, with_ids
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
@@ -32,6 +33,7 @@ __all__ = [
     "EMBED",
     "ROWS_AT_ONCE",
     "SITES",
+    "Arm",
     "Attention",
     "Batch",
     "Check",
@@ -46,6 +48,7 @@ __all__ = [
     "Recording",
     "Schedule",
     "Site",
+    "Step",
     "SuffixReplay",
     "TailBatch",
     "Verification",
@@ -74,6 +77,7 @@ __all__ = [
     "logits_of",
     "matmul_precision",
     "n_variants",
+    "next_log_p",
     "only_blocks",
     "packing_error",
     "plan_batches",
@@ -88,6 +92,7 @@ __all__ = [
     "row_seeds",
     "run_from",
     "shared_tokens",
+    "stream",
     "tails",
     "verify",
     "with_ids",

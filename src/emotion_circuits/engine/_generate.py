@@ -261,16 +261,16 @@ def decode(
     new: list[Tensor] = []
     running = torch.ones(len(final), dtype=torch.bool, device=lm.device)
     overflown = torch.zeros_like(running)
-    stop_ids = _stop_ids(lm)
+    stops = stop_ids(lm)
     with torch.inference_mode():
         for step in range(1, max_tokens + 1):
             logits = logits_of(lm, final).float()
             overflown |= ~torch.isfinite(logits).all(dim=-1)
             running &= ~overflown
             logits[overflown] = 0.0  # such a row goes on with any token, so that the others can
-            chosen = _choose(logits, sampling.temperature, sampling.top_k, streams)
+            chosen = choose_tokens(logits, sampling.temperature, sampling.top_k, streams)
             new.append(torch.where(running, chosen, torch.full_like(chosen, -1)))
-            running &= ~torch.isin(chosen, stop_ids)
+            running &= ~torch.isin(chosen, stops)
             if step == max_tokens or not bool(running.any()):
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
@@ -281,7 +281,7 @@ def decode(
                 )  # fmt: skip
             final, positions = hidden[:, -1], positions + 1
     tokens = torch.stack(new, dim=1).tolist()
-    drop = set(stop_ids.tolist()) | {-1}
+    drop = set(stops.tolist()) | {-1}
     kept = [[t for t in row if t not in drop] for row in tokens]
     return [
         None if lost else Written(lm.text_after(prompt.ids, row), row)
@@ -304,13 +304,13 @@ def padded_left(lm: LoadedModel, prompts: Sequence[Encoded]) -> tuple[Tensor, Te
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def _stop_ids(lm: LoadedModel) -> Tensor:
+def stop_ids(lm: LoadedModel) -> Tensor:
     declared = lm.hf.generation_config.eos_token_id if lm.hf.generation_config is not None else None
     ids = {lm.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
     return torch.tensor(sorted(int(i) for i in ids if i is not None), dtype=torch.long, device=lm.device)
 
 
-def _choose(logits: Tensor, temperature: float, top_k: int | None, streams: Sequence[torch.Generator]) -> Tensor:
+def choose_tokens(logits: Tensor, temperature: float, top_k: int | None, streams: Sequence[torch.Generator]) -> Tensor:
     if temperature == 0:
         return logits.argmax(-1)
     device = logits.device  # every row has a stream of its own, and streams are the processor's

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from emotion_circuits.report._own import TitledChart, Told, write_told
     from emotion_circuits.report._report import pictures_of, sections, write_pictures, write_report
     from emotion_circuits.report._results import ModelResults, Results, read_results
-    from emotion_circuits.report._sections import Picture, Section
-    from emotion_circuits.report._style import looks_of
-    from emotion_circuits.report._sweeps import sweep_pictures
+    from emotion_circuits.report._sections import Drawing, Picture, Section, inline_image, table
+    from emotion_circuits.report._style import interval, layer_name, looks_of, number, p_value
+    from emotion_circuits.report._sweeps import SweepCell, sweep_pictures, sweeps_of
 
 _MODULES = {
     "_audit": ("audit_picture",),
@@ -26,15 +26,16 @@ _MODULES = {
     "_own": ("TitledChart", "Told", "write_told"),
     "_report": ("pictures_of", "sections", "write_pictures", "write_report"),
     "_results": ("ModelResults", "Results", "read_results"),
-    "_sections": ("Picture", "Section"),
-    "_style": ("looks_of",),
-    "_sweeps": ("sweep_pictures",),
+    "_sections": ("Drawing", "Picture", "Section", "inline_image", "table"),
+    "_style": ("interval", "layer_name", "looks_of", "number", "p_value"),
+    "_sweeps": ("SweepCell", "sweep_pictures", "sweeps_of"),
 }
 
 __all__ = [
     "Axis",
     "Band",
     "Chart",
+    "Drawing",
     "Level",
     "ModelResults",
     "Panel",
@@ -42,16 +43,24 @@ __all__ = [
     "Results",
     "Section",
     "Series",
+    "SweepCell",
     "TitledChart",
     "Told",
     "audit_picture",
     "circuit_pictures",
+    "inline_image",
+    "interval",
+    "layer_name",
     "looks_of",
     "methods_pictures",
+    "number",
+    "p_value",
     "pictures_of",
     "read_results",
     "sections",
     "sweep_pictures",
+    "sweeps_of",
+    "table",
     "write_pictures",
     "write_report",
     "write_told",

@@ -240,6 +240,12 @@ def _as_one_path(run: re.Match[str]) -> str:
     return f'<path d="{outlines}"{run[1]}/>'
 
 
+def svg_of(canvas: Canvas, looks: Looks) -> str:
+    """A drawing as SVG text."""
+    with settings():
+        return _svg(canvas.figure(looks), canvas, looks)
+
+
 def _svg(figure: Figure, canvas: Canvas, looks: Looks) -> str:
     """Shapes by matplotlib; words stay text: small, searchable, set in the reader's font."""
     buffer = io.StringIO()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from emotion_circuits.report._canvas import Canvas
+from emotion_circuits.report._canvas import TITLE, Canvas, svg_of
+from emotion_circuits.report._style import Looks, inlined, theme_css
 
 if TYPE_CHECKING:
     from emotion_circuits.report._results import ModelResults
@@ -67,6 +69,16 @@ class Section(NamedTuple):
 def anchor_of(*names: str) -> str:
     """What a link to something so named leads to."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower()).strip("-")
+
+
+def inline_image(drawing: Drawing, title: str, looks: Looks) -> str:
+    """An `img` that holds a drawing without its title, in its own light and dark colours."""
+    words = f"{title}. {drawing.summary()}"
+    svg = inlined(svg_of(drawing.draw(title), looks), looks, 0, words, 72 * TITLE)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = svg.replace("<svg", f"<svg {names}", 1).replace(">", f"><style>{theme_css(looks.colours)}</style>", 1)
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(words)}">'
 
 
 def pictured(model: ModelResults, key: str, title: str, drawing: Drawing, caption: str, *after: str) -> Section:
