@@ -34,6 +34,8 @@ def test_an_english_page_is_left_as_it_is_and_code_is_nobody_s_language(finished
     assert translated(html, "en") == html
     told = translated(html, "ja")
     assert '<html lang="ja">' in told and html.count("<") == told.count("<")
+    texts = [re.findall(r'<span[^>]* translate="no">.*?</span>', text, flags=re.DOTALL) for text in (html, told)]
+    assert texts[0] == texts[1] and len(texts[0]) > 100
     for tag in ("code", "pre", "style"):
         pieces = [re.findall(rf"<{tag}\b.*?</{tag}>", text, flags=re.DOTALL) for text in (html, told)]
         assert pieces[0] == pieces[1]

@@ -162,7 +162,7 @@ def _pairs_table(pairs: Sequence[Sequence[cmp.PairMeasure]]) -> str:
         "Correlation of two models' profiles over relative depth, mean over emotions. By chance: the layers of one "
         "model in any order (last two rows of a pair: functions, emotions relabelled; for three, p ≥ 1/6). Ceiling: "
         "what two such profiles could reach, from split halves of each model's scenarios. First deeper by: difference "
-        "of the mean relative depths. n: scenarios with a pair in both. p is not cmp.adjusted; no claim rests on it.",
+        "of the mean relative depths. n: scenarios with a pair in both. p is not adjusted; no claim rests on it.",
         ("Models", "What", "Correlation [95 % interval]", "By chance, 95 %", "Ceiling", "p", "First deeper by", "n"),
         body, "Depths and functions",
     )  # fmt: skip

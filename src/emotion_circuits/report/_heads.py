@@ -249,7 +249,7 @@ def _token(text: str, weight: float, share: float, marked: bool, *, first: bool)
     if share >= _FAINTEST:
         style = f' style="background:color-mix(in srgb,var(--c) {100 * min(share, _MOST):.0f}%,transparent)"'
     return (
-        f'<span class="{"t muted" if first else "t"}" title="{escape(title)}"{style}>'
+        f'<span class="{"t muted" if first else "t"}" title="{escape(title)}"{style} translate="no">'
         f"{space}{f'<u>{word}</u>' if marked else word}</span>"
     )
 

@@ -196,8 +196,8 @@ def _page(results: Results, shown: Sequence[Section], drawn: Mapping[str, list[H
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
         f"<style>{css}</style>\n</head>\n<body>\n{body}<footer>Profile {escape(results.profile)}. Figures lie in "
-        "<code>plots/</code>, claims in <code>claims.json</code>, tables in <code>emotion_vectors/</code> and "
-        f"<code>patching/</code>.</footer></main>\n<script>{script}</script>\n</body>\n</html>\n"
+        "<code>plots/</code>, claims in <code>claims.json</code>, tables in <code>emotion_vectors/</code>, "
+        f"<code>patching/</code> …</footer></main>\n<script>{script}</script>\n</body>\n</html>\n"
     )
 
 

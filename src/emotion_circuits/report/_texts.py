@@ -110,7 +110,7 @@ def _triples_table(texts: Sequence[GeneratedText]) -> str:
                 by_cell.get((prompt, CLEAN, None)),
                 *(by_cell.get((prompt, arm, emotion)) for arm in (STEERED, RANDOM)),
             ]
-            body.append([escape(prompt), *map(_text_cell, found)])
+            body.append([_words(prompt), *map(_text_cell, found)])
     one = next((t for t in texts if t.arm == STEERED), None)
     where = "" if one is None else f" at layer {one.layer}, dose {one.dose:g}, chosen on development contexts"
     return table(
@@ -124,4 +124,9 @@ def _text_cell(text: GeneratedText | None) -> str:
     if text is None or text.empty:
         return "–" if text is None else "<em>nothing was written</em>"
     size = "" if text.perplexity is None else f" <small>{number(text.perplexity)}</small>"
-    return escape(" ".join(text.text.split())) + size
+    return _words(" ".join(text.text.split())) + size
+
+
+def _words(text: str) -> str:
+    """A text of a model's, which no page translates."""
+    return f'<span translate="no">{escape(text)}</span>'

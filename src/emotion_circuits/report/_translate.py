@@ -17,8 +17,8 @@ from typing import Literal, get_args
 
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-# Names and code; what stands in these is nobody's language.
-_KEPT = re.compile(r"<(script(?! type)|style|code|pre)\b.*?</\1>", re.DOTALL)
+# Code, and what a model read or wrote.
+_KEPT = re.compile(r'<(?:(script(?! type)|style|code|pre)\b.*?</\1>|span[^>]* translate="no">.*?</span>)', re.DOTALL)
 _TEXT = re.compile(r">([^<>]*[A-Za-z][^<>]*)<")
 _SAID = re.compile(r'\b(aria-label|title|placeholder|alt)="([^"]*[A-Za-z][^"]*)"')
 _HOVERS = re.compile(r'(<script type="application/json">)(.*?)(</script>)', re.DOTALL)
