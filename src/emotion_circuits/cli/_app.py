@@ -41,6 +41,7 @@ COMMANDS = {
     "heads": "emotion_circuits.cli._component_commands:heads",
     "units": "emotion_circuits.cli._component_commands:units",
     "audit": "emotion_circuits.cli._audit:audit",
+    "track": "emotion_circuits.cli._track:app",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }
 
