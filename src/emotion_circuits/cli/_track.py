@@ -29,12 +29,11 @@ def sync(*, tracking: TrackingFlag = None, store_options: StoreOptions = STORE_O
 
 def track_finished(folder: Path, tracking: str | None) -> None:
     """Record a study that has just ended, where MLflow is installed; what goes wrong is a line on stderr."""
-    from emotion_circuits.study import can_track, record_study, without_password
+    from emotion_circuits.study import can_track, record_study
 
     if tracking is None and not can_track():
         return
     try:
         say(f"tracked in {record_study(folder, tracking).store}")
-    except Exception as error:  # MLflow's, a database's, a server's: the study is finished all the same
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        say(f"not tracked: {without_password(' '.join(lines[:2])[:300]) or type(error).__name__}")
+    except Exception as error:  # whatever it is, the study is finished
+        say(f"not tracked: {' '.join(str(error).split()) or type(error).__name__}")

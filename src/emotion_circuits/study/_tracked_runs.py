@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Entries = Mapping[str, Mapping[str, Any]]
 """Stage → what the manifest says of it."""
-NUMBERS = ("value", "ci_low", "ci_high", "chance", "ceiling", "n_unique")
+OF_CLAIMS = ("value", "chance", "ceiling", "gain", "p", "p_adjusted", "n_unique", "layer")
+OF_MEASURES = ("value", "chance", "ci_low", "ci_high", "n_unique")
 AMONG = ("statistic", "emotion", "kind", "position")
 ARROW = " → "
 
@@ -53,7 +54,7 @@ def stages_of(claims: Sequence[Claim], entries: Entries) -> Entries:
 
 
 def run_of_study(folder: Path, claims: Sequence[Claim], stages: Entries) -> Run:
-    """The settings that all stages share and every analysis' own, all claims, and how many have which verdict."""
+    """The settings that all stages share and every analysis' own; every claim's value, chance level and verdict."""
     models = ", ".join(dict.fromkeys(claim.model for claim in claims if ARROW not in claim.model))
     bank = kept_bank(folder)
     each = {name: _settings(entry) for name, entry in stages.items()}
@@ -64,12 +65,15 @@ def run_of_study(folder: Path, claims: Sequence[Claim], stages: Entries) -> Run:
         shared |= {key.replace("plan", analysis, 1): one[key] for key in one if key.startswith("plan.")}
     counts = Counter(str(claim.verdict) for claim in claims)
     numbers = {clean("verdicts", verdict): float(count) for verdict, count in counts.items()}
-    tags = {clean(claim.id, claim.model, claim.emotion): str(claim.verdict) for claim in claims}
+    tags = {clean(claim.id, claim.emotion, claim.model): str(claim.verdict) for claim in claims}
+    for claim in claims:
+        found = {"value": claim.value, "chance": claim.chance}
+        numbers |= {clean(key, claim.id, claim.emotion, claim.model): x for key, x in found.items() if x is not None}
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     tags["mlflow.note.content"] = f"{len(claims)} claims: {said}. Artifacts hold the report: report/index.html."
     starts, ends = zip(*(_times(entry) for entry in stages.values()), strict=True)
     name = f"{folder.resolve().name}: {models}"
-    return Run(name, min(starts), max(ends), shared, numbers | _of_claims(claims, with_model=True), tags)
+    return Run(name, min(starts), max(ends), shared, numbers, tags)
 
 
 def run_of_stage(folder: Path, claims: Sequence[Claim], stage: str, entry: Mapping[str, Any]) -> Run:
@@ -84,41 +88,41 @@ def run_of_stage(folder: Path, claims: Sequence[Claim], stage: str, entry: Mappi
     analysis, _, target = stage.partition("/")
     tags = {"analysis": analysis, "target": target}
     for claim in own:
-        tags |= {clean(claim.id, claim.emotion): str(claim.verdict), clean(claim.id, claim.emotion, "why"): claim.why}
-    return Run(stage, *_times(entry), _settings(entry), numbers | _of_claims(own), tags)
+        numbers |= _of_claim(claim)
+        tags |= {clean(claim.id, claim.emotion): str(claim.verdict), clean("why", claim.id, claim.emotion): claim.why}
+    return Run(stage, *_times(entry), _settings(entry), numbers, tags)
 
 
-def _of_claims(claims: Sequence[Claim], with_model: bool = False) -> dict[str, float]:
-    """Every claim's numbers: the value beside its chance level, its floors and what else was measured."""
-    numbers: dict[str, float | None] = {}
-    for claim in claims:
-        found = {name: getattr(claim, name) for name in
-                 ("value", "chance", "ceiling", "gain", "p", "p_adjusted", "n_unique", "layer")}  # fmt: skip
-        found["ci_low"], found["ci_high"] = claim.ci95 or (None, None)
-        found["gain_ci_low"], found["gain_ci_high"] = claim.gain_ci95 or (None, None)
-        found |= {f"floor {name}": level for name, level in claim.floors.items()}
-        model = claim.model if with_model else None
-        numbers |= {clean(claim.id, model, claim.emotion, name): number for name, number in found.items()}
-    return {name: float(number) for name, number in numbers.items() if number is not None}
+def _of_claim(claim: Claim) -> dict[str, float]:
+    """The value beside its chance level, its floors and what else was measured; what is undefined is left out.
+
+    What a number is stands first in its name, since MLflow's pages cut the ends of long ones.
+    """
+    found = {name: getattr(claim, name) for name in OF_CLAIMS}
+    found["ci_low"], found["ci_high"] = claim.ci95 or (None, None)
+    found["gain_ci_low"], found["gain_ci_high"] = claim.gain_ci95 or (None, None)
+    found |= {f"floor {name}": level for name, level in claim.floors.items()}
+    return {clean(key, claim.id, claim.emotion): float(x) for key, x in found.items() if x is not None}
 
 
 def _of_table(table: pd.DataFrame, layers: Mapping[str | None, int | None]) -> dict[str, float]:
     """What a table of measures comes to; another table comes to nothing.
 
     Rows that it has of one layer only, and of the direction that claims are about the row at the claim's layer, which
-    was chosen on development texts: never the best of several.
+    was chosen on development texts: never the best of several. Floors are with the claims.
     """
-    if not {*AMONG, *NUMBERS} <= set(table.columns):
+    if not {*AMONG, *OF_MEASURES} <= set(table.columns):
         return {}
     layer, other = ("layer_b", ["model_a"]) if "layer_b" in table else ("layer", [])
     alone = table.groupby([*AMONG, *other], dropna=False)["value"].transform("size") == 1
     claimed = (table["kind"] == "specific") & (table["position"] == "mean")
     claimed &= table[layer] == table["emotion"].map(layers)
+    floor = table["kind"].str.startswith("floor: ")
     numbers = {}
-    for row in table[alone | claimed].to_dict(orient="records"):
+    for row in table[(alone | claimed) & ~floor].to_dict(orient="records"):
         position = None if row["position"] == "mean" else row["position"]
-        name = clean(row["statistic"], row["emotion"], row["kind"], position, *(f"from {row[key]}" for key in other))
-        numbers |= {f"{name}/{number}": float(row[number]) for number in NUMBERS if row[number] == row[number]}
+        name = (row["emotion"], row["statistic"], row["kind"], position, *(f"from {row[key]}" for key in other))
+        numbers |= {clean(key, *name): float(row[key]) for key in OF_MEASURES if row[key] == row[key]}
     return numbers
 
 
@@ -132,7 +136,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{before}{key}.")
-        else:
+        elif value != "":
             found[clean(f"{before}{key}")] = value if isinstance(value, str) else json.dumps(to_plain(value))
     return found
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,8 +53,7 @@ def record_study(folder: Path, store: str | None = None) -> Tracked:
         store: MLflow's tracking URI; by default that of `MLFLOW_TRACKING_URI`, else `mlflow.db` beside the profiles.
 
     Raises:
-        InputError: MLflow is not installed; no finished study.
-        Exception: whatever MLflow raises.
+        InputError: MLflow is not installed; no finished study; a store that cannot be used.
     """
     if not can_track():
         raise InputError("MLflow is not installed.", next_step='pip install "emotion-circuits[track]"')
@@ -63,7 +63,7 @@ def record_study(folder: Path, store: str | None = None) -> Tracked:
     if not stages:
         raise InputError(f"There is no finished study in {folder}.", next_step="run `study`, or give --results")
     uri = store or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder.parent / 'mlflow.db').resolve()}"
-    with _alone(uri):
+    with _explained(uri), _alone(uri):
         recorder = _Recorder.opened(uri)
         study, report = entries["claims"]["key"], entries["report"]["key"]
         run, tags = next(iter(recorder.find(STUDY, study)), (None, {}))
@@ -76,11 +76,22 @@ def record_study(folder: Path, store: str | None = None) -> Tracked:
                 recorder.put(run_of_stage(folder, claims, stage, entry), who, known.get(stage))
             recorder.keep(run, folder, entries["report"]["files"])
             recorder.client.set_tag(run, REPORT, report)
-    return Tracked(without_password(uri), str(run), 1 + len(stages), written)
+    return Tracked(_without_password(uri), str(run), 1 + len(stages), written)
 
 
-def without_password(text: str) -> str:
-    """The text, with a dash for names and passwords in addresses."""
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """MLflow, a database, a server: each has its own exceptions, of which the first line says what it was."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = _without_password((str(error).strip() or type(error).__name__).splitlines()[0])[:300]
+        raise InputError(f"MLflow cannot record in {_without_password(uri)}.", found=reason) from error
+
+
+def _without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://–@", text)
 
 
@@ -101,6 +112,8 @@ def _alone(uri: str) -> Iterator[None]:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(database.with_name(f".{database.name}.lock"), timeout=SECONDS_FOR_THE_LOCK):
+        with closing(sqlite3.connect(database)) as one:  # MLflow would try for minutes what cannot be opened
+            one.execute("PRAGMA schema_version")
         yield
 
 
