@@ -58,7 +58,8 @@ def run_of_study(folder: Path, claims: Sequence[Claim], stages: Entries) -> Run:
     models = ", ".join(dict.fromkeys(claim.model for claim in claims if ARROW not in claim.model))
     bank = kept_bank(folder)
     each = {name: _settings(entry) for name, entry in stages.items()}
-    shared = dict(set.intersection(*(set(one.items()) for one in each.values())))
+    first = next(iter(each.values()))
+    shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in each.values())}
     shared |= {"models": models, "emotions": ", ".join(bank.emotions if bank else ())}
     for name, one in each.items():
         analysis = name.partition("/")[0]
@@ -70,7 +71,7 @@ def run_of_study(folder: Path, claims: Sequence[Claim], stages: Entries) -> Run:
         found = {"value": claim.value, "chance": claim.chance}
         numbers |= {clean(key, claim.id, claim.emotion, claim.model): x for key, x in found.items() if x is not None}
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    tags["mlflow.note.content"] = f"{len(claims)} claims: {said}. Artifacts hold the report: report/index.html."
+    tags["mlflow.note.content"] = f"{len(claims)} claims: {said}. The report is among the artifacts."
     starts, ends = zip(*(_times(entry) for entry in stages.values()), strict=True)
     name = f"{folder.resolve().name}: {models}"
     return Run(name, min(starts), max(ends), shared, numbers, tags)
@@ -118,7 +119,7 @@ def _of_table(table: pd.DataFrame, layers: Mapping[str | None, int | None]) -> d
     claimed = (table["kind"] == "specific") & (table["position"] == "mean")
     claimed &= table[layer] == table["emotion"].map(layers)
     floor = table["kind"].str.startswith("floor: ")
-    numbers = {}
+    numbers: dict[str, float] = {}
     for row in table[(alone | claimed) & ~floor].to_dict(orient="records"):
         position = None if row["position"] == "mean" else row["position"]
         name = (row["emotion"], row["statistic"], row["kind"], position, *(f"from {row[key]}" for key in other))

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,14 +56,14 @@ def record_study(folder: Path, store: str | None = None) -> Tracked:
         InputError: MLflow is not installed; no finished study; a store that cannot be used.
     """
     if not can_track():
-        raise InputError("MLflow is not installed.", next_step='pip install "emotion-circuits[track]"')
+        raise InputError("MLflow and SQLAlchemy are not both installed.", next_step="pip install -e '.[track]'")
     entries = Store(folder).entries
     claims = read_claims(folder / "claims.json") if {"claims", "report"} <= set(entries) else []
     stages = stages_of(claims, entries)
     if not stages:
         raise InputError(f"There is no finished study in {folder}.", next_step="run `study`, or give --results")
     uri = store or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder.parent / 'mlflow.db').resolve()}"
-    with _explained(uri), _alone(uri):
+    with _alone(uri):
         recorder = _Recorder.opened(uri)
         study, report = entries["claims"]["key"], entries["report"]["key"]
         run, tags = next(iter(recorder.find(STUDY, study)), (None, {}))
@@ -79,18 +79,6 @@ def record_study(folder: Path, store: str | None = None) -> Tracked:
     return Tracked(_without_password(uri), str(run), 1 + len(stages), written)
 
 
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """MLflow, a database, a server: each has its own exceptions, of which the first line says what it was."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        reason = _without_password((str(error).strip() or type(error).__name__).splitlines()[0])[:300]
-        raise InputError(f"MLflow cannot record in {_without_password(uri)}.", found=reason) from error
-
-
 def _without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://–@", text)
 
@@ -103,18 +91,28 @@ def _database(uri: str) -> Path | None:
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Be the only one who records into a SQLite store: of two who make its tables at once one fails, and two who record
-    one study would make its runs twice."""
+    one study would make its runs twice.
+
+    Raises:
+        InputError: for whatever goes wrong with a store.
+    """
     from filelock import FileLock
 
     database = _database(uri)
-    if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_name(f".{database.name}.lock"), timeout=SECONDS_FOR_THE_LOCK):
-        with closing(sqlite3.connect(database)) as one:  # MLflow would try for minutes what cannot be opened
-            one.execute("PRAGMA schema_version")
-        yield
+    try:
+        with ExitStack() as stack:
+            if database is not None:
+                database.parent.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=SECONDS_FOR_THE_LOCK)
+                stack.enter_context(lock)
+                with closing(sqlite3.connect(database)) as one:  # MLflow would try for minutes what cannot be opened
+                    one.execute("PRAGMA schema_version")
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # each store has its own; the first line says what it was
+        reason = _without_password((str(error).strip() or type(error).__name__).splitlines()[0])[:300]
+        raise InputError(f"MLflow cannot record in {_without_password(uri)}.", found=reason) from error
 
 
 @dataclass(frozen=True)
