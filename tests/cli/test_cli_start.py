@@ -19,7 +19,8 @@ from emotion_circuits.cli._analyses import BUILT_IN
 from emotion_circuits.cli._app import COMMANDS, build_app
 from emotion_circuits.cli._errors import PROGRAM, command_paths
 
-HEAVY = ("torch", "transformers", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pyarrow", "pydantic")
+HEAVY = ("torch", "transformers", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pyarrow", "pydantic", "mlflow",
+         "sqlalchemy")  # fmt: skip
 
 
 def loaded_by(code: str) -> set[str]:

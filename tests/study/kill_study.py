@@ -41,7 +41,7 @@ SMALL = {
 
 def start(file: Path) -> subprocess.Popen[str]:
     """A study as a user starts it."""
-    command = [sys.executable, "-m", "emotion_circuits", "study", str(file)]
+    command = [sys.executable, "-m", "emotion_circuits", "study", str(file), "--no-track"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

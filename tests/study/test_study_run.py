@@ -114,7 +114,7 @@ def test_a_stage_that_cannot_run_stops_only_what_needs_it_and_is_tried_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(SweepDevelopment, "run", no_tokens)
-        assert main(["study", str(file), "--json"]) == 1
+        assert main(["study", str(file), "--json", "--no-track"]) == 1
         out, err = capsys.readouterr()
         result = json.loads(out)
         assert err.splitlines()[-2:] == [

@@ -44,6 +44,7 @@ COMMANDS = {
     "units": "emotion_circuits.cli._component_commands:units",
     "app": "emotion_circuits.cli._app_command:app",
     "audit": "emotion_circuits.cli._audit:audit",
+    "track": "emotion_circuits.cli._track:app",
     "selftest": "emotion_circuits.cli._selftest:selftest",
 }
 

@@ -13,6 +13,7 @@ from emotion_circuits.cli._options import Emotions, Json, command, flag
 from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.cli._progress import keeping, progress
 from emotion_circuits.cli._row_tables import row_table
+from emotion_circuits.cli._track import TrackingFlag, track_finished
 
 if TYPE_CHECKING:
     from emotion_circuits.study import StudyResult
@@ -37,6 +38,8 @@ def study(
         flag(help="Processes that stages run in, side by side; by default one a model, if there is room.", at_least=1),
     ] = None,
     full: Annotated[bool, flag(help="Every layer, finer doses and more draws: hours instead of minutes.")] = False,
+    tracking: TrackingFlag = None,
+    no_track: Annotated[bool, flag(help="Record nothing in MLflow, even where it is installed.")] = False,
     json: Json = False,
 ) -> int | None:
     """Run everything for the models named, and end with the claims and a report.
@@ -66,6 +69,8 @@ def study(
     say(f"{chosen.profile} study of {', '.join(chosen.models)}, into {chosen.folder}")
     with keeping(f"Finished stages are kept in {chosen.folder}; the same command goes on from there."):
         result = run_study(chosen, jobs=jobs, tell=say, progress=progress)
+    if not no_track:
+        track_finished(chosen.folder, tracking)
     emit(_plain(result), json, table=claims_table(result))
     for stage, why in result.failed.items():
         say(f"failed: {stage}: {why}")

@@ -17,6 +17,7 @@ from emotion_circuits.study._config import Study, kept_settings, read_study, stu
 from emotion_circuits.study._plan import Stage, keys_of, plan_study
 from emotion_circuits.study._run import StudyResult, run_study
 from emotion_circuits.study._store import Store
+from emotion_circuits.study._tracking import Tracked, can_track, record_study
 
 __all__ = [
     "REFERENCE_MODELS",
@@ -32,12 +33,15 @@ __all__ = [
     "Store",
     "Study",
     "StudyResult",
+    "Tracked",
     "Workshop",
+    "can_track",
     "kept_settings",
     "keys_of",
     "plan_study",
     "read_study",
     "read_unjudged",
+    "record_study",
     "run_study",
     "study_from_mapping",
 ]

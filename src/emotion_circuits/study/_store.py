@@ -72,6 +72,11 @@ class Store:
     def _write(self) -> None:
         write_json(self._path, {"schema": SCHEMA, "stages": dict(sorted(self._stages.items()))})
 
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What the manifest says of every finished stage."""
+        return self._read()
+
     def files(self, stage: str) -> tuple[str, ...]:
         """What a finished stage wrote, in its order, relative to the folder."""
         return tuple(self._stages.get(stage, {"files": ()})["files"])
