@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple
 
+from emotion_circuits._files import read_table
 from emotion_circuits.app._bench import Workbench
 from emotion_circuits.app._recipe import KIND
 from emotion_circuits.directions import DirectionSet
@@ -20,7 +21,7 @@ from emotion_circuits.interventions import (
     sweep_material,
     with_bands,
 )
-from emotion_circuits.report import SweepCell, looks_of, read_results, sweeps_of
+from emotion_circuits.report import SweepCell, looks_of, sweeps_of
 from emotion_circuits.statistics import Measure
 
 DOSES = (-0.4, -0.2, 0.2, 0.4)
@@ -62,13 +63,11 @@ def _map_of(rows: list[Measure], model: str, emotion: str, where: str, bench: Wo
 
 def stored_map(bench: Workbench, folder: Path | None, emotion: str) -> LayerDoseMap | None:
     """The finished sweep of a results folder; None where there is none of this model and emotion."""
-    if folder is None or not (folder / "patching").is_dir():
+    path = None if folder is None else folder / "patching" / f"{bench.lm.name.slug}_sweep.parquet"
+    if path is None or not path.is_file():
         return None
-    name = str(bench.lm.name)
-    for model in read_results(folder).models:
-        if model.name == name:
-            return _map_of(list(model.measures.get("sweep", ())), name, emotion, str(folder), bench)
-    return None
+    rows = [Measure(*row) for row in read_table(path)[list(Measure._fields)].itertuples(index=False, name=None)]
+    return _map_of(rows, str(bench.lm.name), emotion, str(path), bench)
 
 
 def computed_map(bench: Workbench, directions: DirectionSet, emotion: str) -> Iterator[float | LayerDoseMap]:

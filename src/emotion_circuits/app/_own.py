@@ -102,12 +102,13 @@ def fit_own(bench: Workbench, name: str, pasted: str) -> OwnEmotion:
     fitted = fit_with_layers(together, POSITION, generic, kinds=("specific",))
     layer = fitted.layer_of(own.name, None)
     # Judged by a direction of half of the pairs, on the other half.
-    development, test = recorded.select(split="development"), recorded.select(split="test")
-    seen = together.only([t.emotion != own.name or t.split == "development" for t in together.data])
+    learnt, test = recorded.select(split="development").data, recorded.select(split="test")
+    unseen = set(test.scenarios)
+    seen = together.only([t.scenario not in unseen for t in together.data])
     half = fit_directions(seen, POSITION, generic, ("specific",), cleaned)
     scores = project(test, half, own.name, "specific", layer + 1)
     floors = {
-        "bag of words": [bag_of_words_scores(development.data, test.data, own.name)],
+        "bag of words": [bag_of_words_scores(learnt, test.data, own.name)],
         "embedding layer": [_embedding(test.at(POSITION)[0], half, own.name)],
     }
     directions = replace(

@@ -46,7 +46,8 @@ class Reading(NamedTuple):
     @property
     def scores(self) -> FloatArray:
         """(tokens,) at the layer."""
-        return self.profile[self.layer + 1]
+        found: FloatArray = self.profile[self.layer + 1]
+        return found
 
     @property
     def band(self) -> tuple[float, float]:
