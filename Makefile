@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test quick check format bench selftest clean
+.PHONY: help setup demo study test quick check format bench selftest clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -16,6 +16,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(READY) ## make .venv with the pinned environment
+
+demo: $(READY) ## the page of a finished study, and a sentence read token by token
+	$(BIN)/emotion-circuits demo --open
 
 study: $(READY) ## the baseline study of the three reference models, into ./results
 	$(BIN)/emotion-circuits study

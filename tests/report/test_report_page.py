@@ -208,7 +208,11 @@ def test_provenance_has_no_times(page: Page) -> None:
 def test_twelve_triples_of_text_are_chosen_by_rule_and_escaped(page: Page) -> None:
     """The first four prompts for every emotion, and every emotion's own score in every arm."""
     table = page.html[page.html.rindex('aria-label="Texts"') :].partition("</table>")[0]
-    assert table.count('<th scope="row"><span translate="no">Prompt ') == 12 and "Prompt 4" not in table and "Prompt 0 &lt;" in table
+    assert (
+        table.count('<th scope="row"><span translate="no">Prompt ') == 12
+        and "Prompt 4" not in table
+        and "Prompt 0 &lt;" in table
+    )
     assert table.count("clean None &amp; more") == 12 and table.count("steered anger &amp; more") == 4
     scores = page.html[page.html.rindex('aria-label="Scores of texts"') :].partition("</table>")[0]
     assert scores.count('<th scope="row">') == 3 * 4 and "best random" in scores

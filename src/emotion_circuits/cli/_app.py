@@ -23,6 +23,7 @@ from emotion_circuits.errors import InputError
 # Name on the command line → where its App is. The order is that of the help page. Modules are imported when their
 # command runs, or when the help page lists them all; so they must not import a room outside a function.
 COMMANDS = {
+    "demo": "emotion_circuits.cli._demo:demo",
     "study": "emotion_circuits.cli._study:study",
     "report": "emotion_circuits.cli._report:report",
     "plot": "emotion_circuits.cli._report:plot",

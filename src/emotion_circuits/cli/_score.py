@@ -33,10 +33,12 @@ from emotion_circuits.cli._options import (
 from emotion_circuits.cli._output import Table, emit, note
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
+from emotion_circuits.cli._tokens import token_rows, token_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:
     from emotion_circuits.directions import DirectionSet
+    from emotion_circuits.models import LoadedModel
     from emotion_circuits.prompts import Row
     from emotion_circuits.scoring import Score
 
@@ -65,6 +67,9 @@ def score(
         int | None,
         flag(help="Block, or -1 for embed; by default each emotion's own. With it `best` is `specific`.", at_least=-1),
     ] = None,
+    tokens: Annotated[
+        bool, flag(help="Show texts token by token, beside what tokens of generic texts score; at `best`.")
+    ] = False,
     position: Where = None,
     kind: BestKind = "best",
     model_options: ModelOptions = MODEL_OPTIONS,
@@ -100,6 +105,9 @@ def score(
     lm = load_model_of(directions, model, model_options)
     read = [row._replace(value={"text": first_tokens(lm, row.text)}) for row in rows] if truncate else rows
     check_lengths(lm, read, next_step="shorten it, or --truncate to score its first tokens")
+    if tokens:
+        _show_tokens(lm, directions, [row.text for row in read], layer, store_options, json)
+        return
     scored: list[Score] = []
     with progress("Scoring", len(rows)) as done:
         for first in range(0, len(rows), TEXTS_AT_ONCE):
@@ -126,6 +134,21 @@ def score(
         return
     result = [{**row.value, **own} for row, own in zip(rows, added, strict=True)]
     emit(result, json, table=_table(directions, scored, [row.text for row in rows]))
+
+
+def _show_tokens(
+    lm: LoadedModel, directions: DirectionSet, texts: Sequence[str], layer: int | None, store: StoreOptions, json: bool
+) -> None:
+    """Every text as a table of its tokens; all in one list as JSON."""
+    from emotion_circuits.app import Workbench, read_text
+
+    bench = Workbench(lm, directions, store.bank, "the results")
+    read = [[read_text(bench, directions, text, emotion, layer) for emotion in directions.emotions] for text in texts]
+    if json:
+        emit([{"text": text, "tokens": token_rows(of)} for text, of in zip(texts, read, strict=True)], json)
+        return
+    for readings in read:
+        emit(None, json, table=token_table(readings))
 
 
 def one_for_all(of_emotions: Mapping[str, Value]) -> Value | Mapping[str, Value]:

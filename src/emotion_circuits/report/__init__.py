@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from emotion_circuits.report._audit import audit_picture
     from emotion_circuits.report._chart import Axis, Band, Chart, Level, Panel, Series
     from emotion_circuits.report._circuits import circuit_pictures
+    from emotion_circuits.report._demo import pack_results, unpack_demo
     from emotion_circuits.report._methods import methods_pictures
     from emotion_circuits.report._own import TitledChart, Told, write_told
     from emotion_circuits.report._report import pictures_of, sections, write_pictures, write_report
@@ -22,6 +23,7 @@ _MODULES = {
     "_audit": ("audit_picture",),
     "_chart": ("Axis", "Band", "Chart", "Level", "Panel", "Series"),
     "_circuits": ("circuit_pictures",),
+    "_demo": ("pack_results", "unpack_demo"),
     "_methods": ("methods_pictures",),
     "_own": ("TitledChart", "Told", "write_told"),
     "_report": ("pictures_of", "sections", "write_pictures", "write_report"),
@@ -55,12 +57,14 @@ __all__ = [
     "methods_pictures",
     "number",
     "p_value",
+    "pack_results",
     "pictures_of",
     "read_results",
     "sections",
     "sweep_pictures",
     "sweeps_of",
     "table",
+    "unpack_demo",
     "write_pictures",
     "write_report",
     "write_told",

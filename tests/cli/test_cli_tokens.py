@@ -1,0 +1,47 @@
+"""`demo` and `score --tokens`: a text token by token, beside where generic tokens lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import MODEL, Run
+from emotion_circuits.app import Reading
+from emotion_circuits.cli._tokens import token_table
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_the_demo_draws_the_page_and_reads_a_sentence(
+    run: Run, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOTION_CIRCUITS_CACHE", str(cache))
+    text = "I <b>cannot</b> thank you enough 😀."
+    outcome = run("demo", "--results", tmp_path / "seen", "--text", text, "--json")
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert Path(found["page"]).is_file() and found["model"] == MODEL
+    assert "".join(row["token"] for row in found["tokens"]) == text
+    for row in found["tokens"]:
+        assert row["scores"].keys() == row["band"].keys()
+        assert all(low < high for low, high in row["band"].values())
+
+
+def test_bars_and_marks_say_what_the_numbers_say() -> None:
+    import numpy as np
+
+    profile = np.array([[np.nan] * 4, [np.nan, -0.5, 0.1, 0.9]])
+    bands = np.array([[-1.0, 1.0], [-0.2, 0.3]])
+    reading = Reading("m", "a b c", "joy", "specific", 0, ("", "a", " b", " c"), profile, bands, 0.2, 80.0, 0.3)
+    rows = token_table([reading]).rows
+    assert [row[0] for row in rows] == ["·", "a", "b", "c"]
+    cells = [str(row[1]) for row in rows]
+    assert cells[0] == "–"
+    assert ["▼" in cell for cell in cells] == [False, True, False, False]
+    assert ["▲" in cell for cell in cells] == [False, False, False, True]
+    assert [cell.count("█") for cell in cells] == [0, 0, 0, 6]
