@@ -9,10 +9,12 @@ from pathlib import Path
 
 from emotion_circuits._files import whole_file
 from emotion_circuits.errors import InputError, WriteError
+from emotion_circuits.report._heads import UNIT_COLUMNS
+from emotion_circuits.report._results import read_table
 
-_FOLDERS = ("cross_model", "circuits", "emotion_vectors", "heads", "patching")
-_LARGE = ("units_", "depth_values_")
-"""Beginnings of files that are large, and that the page is not made from."""
+_FOLDERS = ("analyses", "cross_model", "circuits", "emotion_vectors", "heads", "patching")
+_UNUSED = ("depth_values_",)
+"""Beginnings of files that the page is not made from."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -33,11 +35,21 @@ def pack_results(folder: Path, target: Path) -> Path:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
             within = len(name.parts) == 1 or name.parts[0] in _FOLDERS
-            if within and path.suffix in (".json", ".jsonl", ".parquet") and not name.name.startswith((".", *_LARGE)):
-                archive.writestr(zipfile.ZipInfo(name.as_posix(), _DATE), path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+            if within and path.suffix in (".json", ".jsonl", ".parquet") and not name.name.startswith((".", *_UNUSED)):
+                content = _units(path) if path.match("heads/units_*.parquet") else path.read_bytes()
+                archive.writestr(zipfile.ZipInfo(name.as_posix(), _DATE), content, zipfile.ZIP_DEFLATED, 9)
     with whole_file(target) as part:
         part.write_bytes(packed.getvalue())
     return target
+
+
+def _units(path: Path) -> bytes:
+    """The largest table by far: of every unit what the page shows, to seven digits."""
+    table = read_table(path, UNIT_COLUMNS)[list(UNIT_COLUMNS)]
+    numbers = table.select_dtypes("float").columns
+    kept = io.BytesIO()
+    table.astype(dict.fromkeys(numbers, "float32")).to_parquet(kept, index=False, compression="zstd")
+    return kept.getvalue()
 
 
 def unpack_demo(results: Path) -> Path:

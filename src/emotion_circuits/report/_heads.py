@@ -31,6 +31,8 @@ _FAINTEST, _MOST = 0.005, 0.85
 _SCORES = ("layer", "emotion", "score", "p", "q", "gap", "outcome", "n_pairs", "n_scenarios")
 _HEADS = (*_SCORES, "head", "ci_low", "ci_high", "exact", "exact_ci_low", "exact_ci_high", "direct", "attention",
           "attention_neutral")  # fmt: skip
+UNIT_COLUMNS = ("layer", "emotion", "score", "q")
+"""What is shown of units."""
 _LOST = {
     "heads/screen_{}.parquet": "the map of its heads",
     "heads/units_{}.parquet": "how much units carry, layer by layer,",
@@ -59,7 +61,7 @@ def heads_sections(model: ModelResults) -> Iterator[Section]:
         if not model.file(path).is_file()
     ]
     scores = _grouped(read_table(screen, _HEADS).to_dict("records") if screen.is_file() else [])
-    masses = _grouped(read_table(units, (*_SCORES, "unit")).to_dict("records") if units.is_file() else [])
+    masses = _grouped(read_table(units, UNIT_COLUMNS).to_dict("records") if units.is_file() else [])
     seen = read_head_examples(examples).emotions if examples.is_file() else ()
     by_emotion = {own.emotion: own for own in seen}
     if scores:
