@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emotion_circuits.cli._row_tables import OF_THE_FIRST, row_table
+from emotion_circuits._row_tables import OF_THE_FIRST, row_table
 from emotion_circuits.statistics import Measure
 
 NAN = float("nan")
