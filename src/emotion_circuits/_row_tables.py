@@ -46,7 +46,8 @@ class Shown(ABC):
 
     def _repr_html_(self) -> str:
         table = self.table()
-        heads = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+        names = (name.replace("-\n", "-") for name in table.columns)  # they were broken for the screen
+        heads = "".join(f"<th>{escape(name)}</th>" for name in names)
         lines = ("".join(f"<td>{escape(format_cell(cell))}</td>" for cell in row) for row in table.rows)
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         notes = "".join(f"<div>{escape(note)}</div>" for note in table.notes)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
-from emotion_circuits._row_tables import Shown, Table, layer_name
+from emotion_circuits._row_tables import Shown, Table, layer_name, row_table
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, RESCALINGS, Cleaning, clean_layers
 from emotion_circuits.directions._direction import Direction, Provenance
@@ -123,19 +123,18 @@ class DirectionSet(Shown):
 
     def table(self) -> Table:
         """The layers chosen, and what most generic texts score along what reads each emotion best."""
-        lines: list[tuple[object, ...]] = []
+        rows: list[dict[str, object]] = []
         for emotion in self.emotions:
-            if emotion not in self.chosen_layer:
-                lines.append((emotion, None, None, None))
-                continue
-            reader, at = self.detector_of(emotion)
-            below = self.ordinary_score(emotion, reader, at, 0.95)
-            lines.append((emotion, layer_name(self.layer_of(emotion, None)), f"{reader} at {layer_name(at)}", below))
-        return Table(
-            ("emotion", "layer", "read best by", "95 % of generic texts score below"), lines,
-            f"Directions of {self.source.model} at {self.position}: {', '.join(self.vectors)}",
-            ("Layers are chosen on development texts. Whether they beat their floors: `emotion-circuits quality`.",),
-        )  # fmt: skip
+            row: dict[str, object] = {"emotion": emotion, "layer": None, "read best by": None, "95 % below": None}
+            if emotion in self.chosen_layer:
+                reader, at = self.detector_of(emotion)
+                row["layer"], row["read best by"] = self.chosen_layer[emotion], f"{reader} at {layer_name(at)}"
+                row["95 % below"] = self.ordinary_score(emotion, reader, at, 0.95)
+            rows.append(row)
+        heads = {"95 % below": "95 % of generic texts score below"}
+        notes = ("Layers are chosen on development texts. Whether they beat their floors: `emotion-circuits quality`.",)
+        title = f"Directions of {self.source.model} at {self.position}: {', '.join(self.vectors)}"
+        return row_table(rows, title=title, notes=notes, heads=heads)
 
     def direction(self, emotion: str, layer: int | None = None, kind: str = "specific") -> Direction:
         """One direction.
