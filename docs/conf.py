@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -18,6 +19,8 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 python_use_unqualified_type_names = True
 toc_object_entries = False  # the side bar lists pages
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "FloatArray", "BoolArray", "Array")}
+autodoc_type_aliases["npt.ArrayLike"] = "ArrayLike"
 autodoc_member_order = "groupwise"
 OF_SKLEARN = "set_fit_request, set_transform_request, set_predict_request, set_score_request, get_metadata_routing"
 autodoc_default_options = {"members": True, "exclude-members": OF_SKLEARN}
@@ -33,5 +36,11 @@ def in_its_language(app: Any, page: str, template: str, context: dict[str, Any],
     context["language"] = "ja" if page.endswith(".ja") else "en"
 
 
+def several_names(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep `low, high: two names of one description` together; what stands before a space would be read as a type."""
+    lines[:] = [re.sub(r"^:(ivar|param) ([^:]+):", lambda m: m[0].replace(", ", ",\u200b"), line) for line in lines]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", several_names)
     app.connect("html-page-context", in_its_language)
