@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test quick check format bench selftest clean
+.PHONY: help setup demo study test quick check format docs bench selftest clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,6 +38,12 @@ format: $(READY) ## let ruff format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY) ## the documentation as a site, into build/docs
+	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo build/docs/index.html
+
 bench: $(READY) ## speed beside the ways people do it by hand, three tables
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/steering.py
@@ -47,4 +53,4 @@ selftest: $(READY) ## does every method find what was planted, and nothing in no
 	$(BIN)/emotion-circuits selftest
 
 clean: ## remove the environment and caches (results stay)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

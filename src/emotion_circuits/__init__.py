@@ -1,5 +1,7 @@
 """Find, compare and change how language models represent emotions.
 
+::
+
     import emotion_circuits as ec
 
     lm = ec.load("reference/gpt2")

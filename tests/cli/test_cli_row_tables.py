@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emotion_circuits.cli._row_tables import OF_THE_FIRST, row_table
+from emotion_circuits._row_tables import OF_THE_FIRST, Shown, Table, row_table
 from emotion_circuits.statistics import Measure
 
 NAN = float("nan")
@@ -86,3 +86,17 @@ def test_rows_of_any_named_tuple_and_mappings_are_printed():
     for given_rows in (rows, [row._asdict() for row in rows]):
         table = row_table(given_rows, heads={"name": "who"})
         assert columns(table) == ["who", "damage 95 %", "p over chance"] and table.rows == expected
+
+
+class Written(Shown):
+    def table(self) -> Table:
+        return Table(("log-\nodds", "<i>"), [(0.123456, "<script>&"), (None, True)], "a < b", ["n & more"])
+
+
+def test_a_notebook_shows_the_same_cells_escaped():
+    html = Written()._repr_html_()
+    assert html == (
+        "<table><caption>a &lt; b</caption><tr><th>log-odds</th><th>&lt;i&gt;</th></tr>"
+        "<tr><td>0.1235</td><td>&lt;script&gt;&amp;</td></tr><tr><td>–</td><td>yes</td></tr></table>"
+        "<div>n &amp; more</div>"
+    )

@@ -35,6 +35,12 @@ def test_the_planted_layer_is_chosen_on_development_scenarios(pair: PairAlignmen
     assert pair.development[2, 2] == pair.development.max()
 
 
+def test_a_notebook_shows_what_arrives_beside_every_null(pair: PairAlignment) -> None:
+    table = pair.table()
+    assert "chance" in table.columns and len(table.rows) > len(pair.gains)
+    assert pair._repr_html_().count("<tr>") == len(table.rows) + 1
+
+
 def test_planted_directions_arrive_and_untrained_ones_do_not(pair: PairAlignment) -> None:
     for gain in pair.gains:
         assert gain.trained > 0.95

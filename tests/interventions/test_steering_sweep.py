@@ -101,6 +101,19 @@ def test_rows_of_directions_from_before_name_their_unit(small, action, unit):
         [picture] = sweep_pictures(rows, "own", "title", bank())
         said_of = "in spreads of generic text" if directions is new else "in median norms of generic text"
         assert said_of in str(picture)
+        table = found.table()  # as a notebook shows it
+        assert len(table.rows) == 1 and table.columns.count("chance") == 3
+        assert "&lt;" not in found._repr_html_() and f"{expected} 0.4" in found._repr_html_()
+
+
+def test_directions_show_their_layers_and_what_generic_texts_score(small):
+    lm, *_ = small
+    found = direction_set(lm)
+    ordinary = {"specific": {e: np.tile(np.linspace(0, 1, 101), (lm.n_layers + 1, 1)) for e in found.emotions}}
+    chosen = replace(found.with_layers(dict.fromkeys(found.emotions, 1)), ordinary=ordinary)
+    assert [row[:1] for row in found.table().rows] == [(e,) for e in found.emotions]  # nothing was chosen yet
+    assert chosen.table().rows[0] == (found.emotions[0], "1", "specific at 1", "0.95")
+    assert str(lm.name) in chosen[found.emotions[0]]._repr_html_()
 
 
 def test_batches_and_the_order_of_doses_layers_and_emotions_do_not_matter(small):

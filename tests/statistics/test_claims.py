@@ -271,6 +271,14 @@ def test_draws_are_kept_in_the_file_and_left_out_where_they_are_not_known(tmp_pa
     assert claims_json(read_claims(path)) == path.read_text()
 
 
+def test_a_notebook_shows_claims_beside_their_chance(tmp_path):
+    path = tmp_path / "claims.json"
+    write_claims(path, judge([claim(emotion="<b>"), claim(layer=8)]))
+    read = read_claims(path)
+    assert isinstance(read, tuple) and "&lt;b&gt;" in read._repr_html_()
+    assert {"value", "chance", "gain", "n"} <= set(read.table().columns) and len(read.table().rows) == 2
+
+
 def test_rounding_never_changes_a_verdict(tmp_path):
     close = claim(ci95=(0.610001, 0.9), gain_ci95=(1e-9, 0.3), p=0.0499999)
     path = tmp_path / "claims.json"

@@ -1,17 +1,15 @@
 """Every analysis in one file: it is a stage of studies with a key in the study file, a command, and its claims.
 
-A user's own also has a section of the report:
+A user's own also has a section of the report::
 
-```python
-from emotion_circuits.analyses import AnalysisPlan, analysis
+    from emotion_circuits.analyses import AnalysisPlan, analysis
 
-@analysis("lengths", question="How long are the directions?", needs=("directions",))
-class Lengths:
-    class Plan(AnalysisPlan):
-        position: str = "mean"
+    @analysis("lengths", question="How long are the directions?", needs=("directions",))
+    class Lengths:
+        class Plan(AnalysisPlan):
+            position: str = "mean"
 
-    def run(self, work, plan, model): ...        # → Measures
-```
+        def run(self, work, plan, model): ...        # → Measures
 """
 
 from emotion_circuits._progress import Progress

@@ -55,7 +55,7 @@ class MethodsPlan(AnalysisPlan):
     layer: Layer | None = None
     """Where directions and interchange act; by default where the development sweep chose."""
     scorers: Several[str] = ("offline", "markers")
-    """`markers`, `offline`, `go-emotions`, `hf:NAME_OR_FOLDER`, or a registered scorer's name."""
+    """`markers`, `offline`, `go-emotions`, ``hf:NAME_OR_FOLDER``, or a registered scorer's name."""
     circuit: bool = True
     """Also modulate a circuit, ranked on development scenarios."""
     circuit_size: Annotated[float, Field(gt=0, le=1)] = 0.05

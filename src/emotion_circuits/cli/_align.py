@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._inputs import check_writable
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -23,7 +24,6 @@ from emotion_circuits.cli._output import emit
 from emotion_circuits.cli._pairs import AnyLayers, Draws, Fit, Twins, fit_data, recorded, sides
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:

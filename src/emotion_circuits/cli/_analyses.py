@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App
 
 from emotion_circuits._own_files import GROUP
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._errors import BAD_INPUT, FAILURE, PROGRAM
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -25,7 +26,6 @@ from emotion_circuits.cli._options import (
 )
 from emotion_circuits.cli._output import emit, say
 from emotion_circuits.cli._progress import keeping, progress
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._compare_components import compare_components, show_components
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, check_writable
 from emotion_circuits.cli._options import (
@@ -22,7 +23,6 @@ from emotion_circuits.cli._options import (
 from emotion_circuits.cli._output import emit, note
 from emotion_circuits.cli._pairs import HIDDEN, AnyLayers, Draws, Fit, fit_data, recorded, sides, write_pairs
 from emotion_circuits.cli._paths import output_path
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._components import PairOptions, chosen_emotions, directions_if_any, load, outcome_for, unit_of
 from emotion_circuits.cli._options import ModelOptions, StoreOptions
 from emotion_circuits.cli._output import emit, note
 from emotion_circuits.cli._pairs import HIDDEN, write_pairs
 from emotion_circuits.cli._progress import counting
-from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     from emotion_circuits.comparison import PairMeasure

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._inputs import check_writable, text_rows
 from emotion_circuits.cli._options import (
     MODEL_OPTIONS,
@@ -21,7 +22,6 @@ from emotion_circuits.cli._options import (
 from emotion_circuits.cli._output import Table, emit
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import progress
-from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -16,9 +14,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from emotion_circuits._plain import is_frame, to_plain
+from emotion_circuits._row_tables import Table as Table
+from emotion_circuits._row_tables import format_cell as format_cell
+from emotion_circuits._row_tables import layer_name as layer_name
+from emotion_circuits._row_tables import p_cell as p_cell
 
 PIPED_WIDTH = 100
-SIGNIFICANT_DIGITS = 4
 _NUMERIC = re.compile(r"(?:[\d\s.,…%+–−×\[\]-]|e[+-]?\d|nan|inf)*")  # intervals too; "–" stands for a missing value
 
 
@@ -46,17 +47,6 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPED_WIDTH
     return _Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Rows for the screen. Numbers are shown with four significant digits, right-aligned and never cut."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    title: str | None = None
-    notes: Sequence[str] = ()
-    """Lines under the table."""
 
 
 def emit(result: object, json: bool, *, table: Table | None = None) -> None:
@@ -88,40 +78,11 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def layer_name(layer: int) -> str:
-    """A layer as tables and titles name it: `embed` or the block's number."""
-    return "embed" if layer < 0 else str(layer)
-
-
-def format_cell(value: object, digits: int = SIGNIFICANT_DIGITS) -> str:
-    """A value as it stands in a table, a number with that many significant digits."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        # Beyond the significant digits an exponent would only make a count or a norm harder to read.
-        large = 10**digits <= abs(value) < 1e9
-        return f"{value:.0f}" if large else f"{value:z.{digits}g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {format_cell(item, digits)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(format_cell(item, digits) for item in value)
-    return str(value)
-
-
 def range_cell(*values: float | None) -> str:
     """From the least to the greatest of the values, with three significant digits; a dash where none is known."""
     known = sorted(v for v in values if v is not None and v == v)
     shown = dict.fromkeys(f"{v:z.3g}" for v in (*known[:1], *known[-1:]))
     return " … ".join(shown) or "–"
-
-
-def p_cell(p: float | None) -> str:
-    """A probability with three decimals, never as 0; a dash where there is none."""
-    if p is None or p != p:
-        return "–"
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def _as_table(result: Any) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._components import (
     RunOptions,
     directions_for,
@@ -19,7 +20,6 @@ from emotion_circuits.cli._components import (
 from emotion_circuits.cli._options import StoreOptions
 from emotion_circuits.cli._output import emit
 from emotion_circuits.cli._progress import counting
-from emotion_circuits.cli._row_tables import row_table
 
 if TYPE_CHECKING:
     from emotion_circuits.components import Screen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,6 @@ from emotion_circuits.cli._errors import FAILURE
 from emotion_circuits.cli._options import Emotions, Json, command, flag
 from emotion_circuits.cli._output import Table, emit, say
 from emotion_circuits.cli._progress import keeping, progress
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.cli._track import TrackingFlag, track_finished
 
 if TYPE_CHECKING:
@@ -91,12 +91,7 @@ def _plain(result: StudyResult) -> dict[str, Any]:
     }
 
 
-SHOWN = ("id", "model", "emotion", "layer", "value", "ci95", "chance", "gain", "gain_ci95", "gain_over", "p_adjusted",
-         "n_unique", "verdict")  # fmt: skip
-
-
 def claims_table(result: StudyResult) -> Table:
     """Every claim with its interval, chance, gain, n and verdict; then where the report lies."""
-    rows = [{name: getattr(claim, name) for name in SHOWN} for claim in result.claims]
     did = f"{len(result.computed)} stages computed, {len(result.kept)} kept, {result.seconds:.1f} s"
-    return row_table(rows, title="Claims", notes=(did, f"Report: {result.report}"), most=len(rows))
+    return replace(result.claims.table(), notes=(did, f"Report: {result.report}"))

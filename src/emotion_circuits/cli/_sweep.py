@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._inputs import (
     DirectionModel,
     Kind,
@@ -38,7 +39,6 @@ from emotion_circuits.cli._options import (
 from emotion_circuits.cli._output import emit, say
 from emotion_circuits.cli._paths import output_path
 from emotion_circuits.cli._progress import counting
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:

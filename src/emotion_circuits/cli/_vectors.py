@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from emotion_circuits._row_tables import row_table
 from emotion_circuits.cli._inputs import DEFAULT_POSITION, KindName, check_writable
 from emotion_circuits.cli._options import STORE_OPTIONS, Json, Seed, StoreOptions, command, flag
 from emotion_circuits.cli._output import emit, layer_name
 from emotion_circuits.cli._paths import output_path
-from emotion_circuits.cli._row_tables import row_table
 from emotion_circuits.errors import InputError
 
 if TYPE_CHECKING:

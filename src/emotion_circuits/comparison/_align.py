@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from emotion_circuits._row_tables import Shown, Table, row_table
 from emotion_circuits.comparison._fit_texts import FIT_POSITION, fit_kinds
 from emotion_circuits.comparison._rows import Route
 from emotion_circuits.comparison._sides import Side, in_target_units, require_same_texts, table_of
@@ -68,7 +69,7 @@ class Arm(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class PairAlignment:
+class PairAlignment(Shown):
     """A map from model A to model B and everything that says what it is worth.
 
     Attributes:
@@ -105,6 +106,12 @@ class PairAlignment:
     shared: OverlapResult
     shared_floors: tuple[Rival, ...]
     aligner: Aligner
+
+    def table(self) -> Table:
+        """What is kept at the chosen layers, beside untrained twins and every null."""
+        from emotion_circuits.comparison._alignment_rows import chosen_rows  # which needs this class
+
+        return row_table(chosen_rows(self), notes=("Layers are chosen on development scenarios.",))
 
     @property
     def best_untrained(self) -> FloatArray:

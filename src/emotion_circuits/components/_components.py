@@ -93,7 +93,7 @@ def head_spec(components: Sequence[Component]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Components with scores, the largest |score| first; ties go to the lower layer, then the lower index.
+    """Components with scores, the largest `|score|` first; ties go to the lower layer, then the lower index.
 
     Attributes:
         by: what they are ranked by.

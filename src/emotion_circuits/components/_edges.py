@@ -103,7 +103,7 @@ class Edges:
     arriving: FloatArray
 
     def rows(self, *, seed: int = 0, n_draws: int = 9999, n_bootstrap: int = 2000) -> list[Edge]:
-        """All edges, the largest |effect| first."""
+        """All edges, the largest `|effect|` first."""
         p = sign_flip_map(self.effects, n_draws=n_draws, seed=seed).p_max_t
         n = len(self.effects)
         share = dict(zip(self.targets, self.own.T, strict=True))

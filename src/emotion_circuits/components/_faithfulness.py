@@ -140,7 +140,7 @@ class Faithfulness:
         return self._integral(curves, lambda f: f)
 
     def distance(self, curves: FloatArray) -> FloatArray:
-        """CMD: ∫ |1 − f| in the same way; 0 is perfect."""
+        """CMD: ∫ `|1 − f|` in the same way; 0 is perfect."""
         return self._integral(curves, lambda f: np.abs(1 - f))
 
     def _integral(self, curves: FloatArray, of: Callable[[FloatArray], FloatArray]) -> FloatArray:

@@ -136,7 +136,7 @@ def examples_of(
     n_examples: int = 3,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
 ) -> ModelExamples:
-    """Examples of every emotion's best heads by |score|, what the screen says of these heads beside them.
+    """Examples of every emotion's best heads by `|score|`, what the screen says of these heads beside them.
 
     Costs one forward pass of the few prompts for each emotion.
 
@@ -145,7 +145,7 @@ def examples_of(
         measured: a screen of heads for each emotion, or an outcome. Screens also give the agreement of estimated and
             exact effects, and intervals of direct effects and of attention.
         table: rows of `Screen.table()` of all these emotions.
-        n_heads: how many heads for each emotion; the largest |score| first.
+        n_heads: how many heads for each emotion; the largest `|score|` first.
         n_examples: see `head_examples`.
         batch_tokens: size of a forward pass.
 

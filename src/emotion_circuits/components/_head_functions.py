@@ -34,7 +34,7 @@ class HeadFunction(NamedTuple):
         carries, reads, writes: mean over pairs of its estimated effect (the outcome's unit), of its attention to the
             word, and of what it writes along the direction at the last token, emotion minus neutral; NaN where the
             screen has no such statistic.
-        *_low, *_high: 95 % intervals over scenarios.
+        `*_low`, `*_high`: 95 % intervals over scenarios.
         p_carries, p_reads, p_writes: by sign flips over scenarios, max-T over all heads of the model.
         does: the functions beyond chance, in words.
         n_unique: scenarios.

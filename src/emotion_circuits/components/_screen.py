@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 BEST = 20
 """Components whose effect is measured exactly, besides all heads of the first layers."""
 UNTRAINED = "untrained"
-"""The column of a study's screens that holds the floor: the largest |score| in an untrained twin."""
+"""The column of a study's screens that holds the floor: the largest `|score|` in an untrained twin."""
 ALWAYS_EXACT_LAYERS = 2
 """In SmolLM2 attribution has even the wrong sign for a head of layers 0–1, and is right from there on."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
+from emotion_circuits._row_tables import Shown, Table
 from emotion_circuits.errors import InputError, MeasurementError
 
 
@@ -32,7 +33,7 @@ class Provenance(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Direction:
+class Direction(Shown):
     """A unit vector with its norm and provenance. Sums and multiples are directions again.
 
     Attributes:
@@ -65,6 +66,10 @@ class Direction:
     def vector(self) -> NDArray[np.float64]:
         """(d,) the raw vector: unit times norm."""
         return self.unit * self.norm
+
+    def table(self) -> Table:
+        """Where it comes from."""
+        return Table(("", ""), [*self.provenance.model_dump().items()], f"A direction of {len(self.unit)} dimensions")
 
     def cosine(self, other: Direction) -> float:
         """Cosine with another direction of the same model and site."""

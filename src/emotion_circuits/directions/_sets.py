@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from emotion_circuits._files import read_tensors, write_tensors
+from emotion_circuits._row_tables import Shown, Table, layer_name, row_table
 from emotion_circuits.directions._activations import Activations
 from emotion_circuits.directions._cleaning import DEFAULT_SHARE, RESCALINGS, Cleaning, clean_layers
 from emotion_circuits.directions._direction import Direction, Provenance
@@ -40,7 +41,7 @@ def default_kinds(position: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class DirectionSet:
+class DirectionSet(Shown):
     """Directions of one model at one position.
 
     Attributes:
@@ -119,6 +120,21 @@ class DirectionSet:
                 f"{self.source.model} has no layer {layer}.", accepted=f"0 to {self.n_layers - 1}, or -1 for embed"
             )
         return layer
+
+    def table(self) -> Table:
+        """The layers chosen, and what most generic texts score along what reads each emotion best."""
+        rows: list[dict[str, object]] = []
+        for emotion in self.emotions:
+            row: dict[str, object] = {"emotion": emotion, "layer": None, "read best by": None, "95 % below": None}
+            if emotion in self.chosen_layer:
+                reader, at = self.detector_of(emotion)
+                row["layer"], row["read best by"] = self.chosen_layer[emotion], f"{reader} at {layer_name(at)}"
+                row["95 % below"] = self.ordinary_score(emotion, reader, at, 0.95)
+            rows.append(row)
+        heads = {"95 % below": "95 % of generic texts score below"}
+        notes = ("Layers are chosen on development texts. Whether they beat their floors: `emotion-circuits quality`.",)
+        title = f"Directions of {self.source.model} at {self.position}: {', '.join(self.vectors)}"
+        return row_table(rows, title=title, notes=notes, heads=heads)
 
     def direction(self, emotion: str, layer: int | None = None, kind: str = "specific") -> Direction:
         """One direction.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emotion_circuits._parts import Parts
+from emotion_circuits._row_tables import Shown, Table, row_table
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.engine import DEFAULT_BATCH_TOKENS, Pushes, joined
 from emotion_circuits.errors import InputError
@@ -58,7 +59,7 @@ class Layout(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SweepResult:
+class SweepResult(Shown):
     """Outcomes of steering, per scenario-like unit (the context).
 
     Attributes:
@@ -117,6 +118,18 @@ class SweepResult:
         if self.continuation_classes:
             broken |= np.asarray(~np.isfinite(self.continuations).all(axis=(-1, -2)), dtype=np.bool_)
         return broken
+
+    def table(self) -> Table:
+        """Every cell; its chance is no change, since no control directions are part of a sweep."""
+        title = f"{self.model}: change of own words by layer and {self.unit}, directions at {self.position}"
+        notes = (
+            "Changes from the clean run, in nats; n counts contexts. Chance is no change; random directions of the "
+            "same size, which change something too, stand beside it in `emotion-circuits sweep` and in a study.",
+        )
+        return row_table(
+            self.measures(), title=title, notes=notes, hide=("model", "position"), wide=True,
+            heads={"kind": f"direction, {self.unit}"},
+        )  # fmt: skip
 
     def measures(self, seed: int = 0) -> list[Measure]:
         """One row per layer, emotion, dose and outcome; chance is no change, which the clean run defines as 0.

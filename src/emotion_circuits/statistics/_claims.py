@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat,
 from scipy import stats
 
 from emotion_circuits._files import write_text
+from emotion_circuits._row_tables import Shown, Table, row_table
 from emotion_circuits.errors import InputError
 
 from ._gain import Rival
@@ -167,6 +168,21 @@ class Claim(BaseModel):
         if unknown:
             raise ValueError(f"unknown side condition {unknown[0]!r}; known: {', '.join(SIDE_CONDITION_LIMITS)}")
         return self
+
+
+SHOWN = (
+    "id", "model", "emotion", "layer", "value", "ci95", "chance", "gain", "gain_ci95", "gain_over", "p_adjusted",
+    "n_unique", "verdict",
+)  # fmt: skip
+
+
+class Claims(Shown, tuple[Claim, ...]):
+    """Claims that a notebook shows as the table that `study` prints."""
+
+    def table(self) -> Table:
+        """Every claim with its interval, chance, gain, n and verdict."""
+        rows = [{name: getattr(claim, name) for name in SHOWN} for claim in self]
+        return row_table(rows, title="Claims", most=len(rows))
 
 
 class _Condition(NamedTuple):
@@ -353,7 +369,7 @@ def write_claims(path: str | os.PathLike[str], claims: Sequence[Claim]) -> None:
     write_text(Path(path), claims_json(claims))
 
 
-def read_claims(path: str | os.PathLike[str]) -> tuple[Claim, ...]:
+def read_claims(path: str | os.PathLike[str]) -> Claims:
     """Read claims.json.
 
     Raises:
@@ -386,4 +402,4 @@ def read_claims(path: str | os.PathLike[str]) -> tuple[Claim, ...]:
             ) from error
     if any(claim.verdict is None for claim in claims):
         raise InputError(f"{source} holds a claim without a verdict.", next_step=again)
-    return tuple(claims)
+    return Claims(claims)

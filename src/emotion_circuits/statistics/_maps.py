@@ -20,7 +20,7 @@ class MapTest(NamedTuple):
         mean: (M,) over groups.
         t: (M,) Σx / √Σx², the mean over its deviation under sign flips; at most √G, and 0 where all values are 0.
         p: (M,) of each entry alone, two-sided.
-        p_max_t: (M,) family-wise adjusted over the map by the largest |t| (Westfall and Young 1993).
+        p_max_t: (M,) family-wise adjusted over the map by the largest `|t|` (Westfall and Young 1993).
         q: (M,) Benjamini and Hochberg's adjustment of `p`.
         n_draws: sign patterns; all of them if `exact`.
     """

@@ -84,7 +84,7 @@ def exceedance_p(observed: float, null: npt.ArrayLike, alternative: Alternative 
 
 
 def max_t(observed: npt.ArrayLike, null: npt.ArrayLike, *, studentise: bool = False) -> FloatArray:
-    """Family-wise adjusted p-values by the largest |T| (Westfall and Young 1993, single step).
+    """Family-wise adjusted p-values by the largest `|T|` (Westfall and Young 1993, single step).
 
     Args:
         observed: (M,) statistics that are zero on average under the null, such as effects of heads or layers.

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from emotion_circuits._lock import owned
 from emotion_circuits.analyses import Progress, Workshop, no_progress
 from emotion_circuits.prompts import lacking, write_bank
-from emotion_circuits.statistics import Claim, read_claims
+from emotion_circuits.statistics import Claims, read_claims
 from emotion_circuits.study._claims import claim_line, read_unjudged
 from emotion_circuits.study._config import Study, keep_settings
 from emotion_circuits.study._plan import Stage, keys_of, needed_for, plan_study
@@ -35,7 +35,7 @@ class StudyResult:
         seconds: of this run.
     """
 
-    claims: tuple[Claim, ...]
+    claims: Claims
     report: Path
     computed: tuple[str, ...]
     kept: tuple[str, ...]
@@ -95,7 +95,7 @@ def run_study(
             for stage in stages:
                 run.take(stage, labels[stage.name])
         judged = not only and "claims" not in run.failed
-        claims = () if not judged else read_claims(study.folder / "claims.json")
+        claims = Claims() if not judged else read_claims(study.folder / "claims.json")
     return StudyResult(
         claims=claims,
         report=study.folder / "report" / "index.html",

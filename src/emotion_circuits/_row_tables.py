@@ -1,13 +1,16 @@
-"""Rows of results as a table for the screen: one printer for everything that has a value, an interval and a chance."""
+"""Rows of results as a table, on the screen or in a notebook: one printer for everything that has a value, an interval
+and a chance."""
 
 from __future__ import annotations
 
+import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from textwrap import fill
 from typing import Any
 
-from emotion_circuits.cli._output import Table, format_cell, layer_name, p_cell
-
+SIGNIFICANT_DIGITS = 4
 SHOWN_ROWS = 60
 HEAD_WIDTH = 16
 DIGITS = 3
@@ -21,6 +24,34 @@ HEADS = {
     "gain_over": "over",
 }  # fmt: skip
 """Fields that the screen calls by another name than the file; the others lose their underscores only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows for the screen. Numbers are shown with four significant digits, right-aligned and never cut."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str | None = None
+    notes: Sequence[str] = ()
+    """Lines under the table."""
+
+
+class Shown(ABC):
+    """A result that a notebook shows as its table."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """What it says, each number beside its chance."""
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        names = (name.replace("-\n", "-") for name in table.columns)  # they were broken for the screen
+        heads = "".join(f"<th>{escape(name)}</th>" for name in names)
+        lines = ("".join(f"<td>{escape(format_cell(cell))}</td>" for cell in row) for row in table.rows)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        notes = "".join(f"<div>{escape(note)}</div>" for note in table.notes)
+        return f"<table><caption>{escape(table.title or '')}</caption><tr>{heads}</tr>{body}</table>{notes}"
 
 
 def row_table(
@@ -63,6 +94,35 @@ def row_table(
         title=title,
         notes=[*(["; ".join(said)] if said else []), *([f"{left} more rows in the file"] if left > 0 else []), *notes],
     )
+
+
+def layer_name(layer: int) -> str:
+    """A layer as tables and titles name it: `embed` or the block's number."""
+    return "embed" if layer < 0 else str(layer)
+
+
+def format_cell(value: object, digits: int = SIGNIFICANT_DIGITS) -> str:
+    """A value as it stands in a table, a number with that many significant digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        # Beyond the significant digits an exponent would only make a count or a norm harder to read.
+        large = 10**digits <= abs(value) < 1e9
+        return f"{value:.0f}" if large else f"{value:z.{digits}g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {format_cell(item, digits)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(format_cell(item, digits) for item in value)
+    return str(value)
+
+
+def p_cell(p: float | None) -> str:
+    """A probability with three decimals, never as 0; a dash where there is none."""
+    if p is None or p != p:
+        return "–"
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 Columns = list[tuple[str, str]]
