@@ -24,6 +24,7 @@ from emotion_circuits.engine._run import count_hooks, forward, hooks, logits_of,
 from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
 from emotion_circuits.engine._tails import TailBatch, shared_tokens, tails, with_ids
+from emotion_circuits.engine._threads import threads
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
 from emotion_circuits.engine._writes import WriteSite, write_scale, write_weight
 
@@ -89,6 +90,7 @@ __all__ = [
     "run_from",
     "shared_tokens",
     "tails",
+    "threads",
     "verify",
     "with_ids",
     "with_packing",
