@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -68,6 +69,12 @@ def pytest_xdist_setupnodes() -> None:
     """One thread for each worker and whatever it starts: on tiny models more of them only wait for each other, and
     where workers share the cores that takes several times the time."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before every test and its fixtures: what asks for more threads leaves them to all that comes after it."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

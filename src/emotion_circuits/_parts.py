@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import emotion_circuits
 from emotion_circuits._files import read_tensors, write_tensors
 from emotion_circuits.errors import InputError
 
@@ -18,27 +19,21 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = "part-1"
-NUMERIC_PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "vaderSentiment",
-    "emotion-circuits",
-)
+NUMERIC_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "vaderSentiment")
 
 
 def key_of(content: Any) -> str:
     """What a result is recognised by: everything that decides it, as JSON values, and the packages that compute."""
-    return hashlib.sha256(json.dumps([content, _versions()], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    packages = [f"{package} {number}" for package, number in versions().items()]
+    return hashlib.sha256(json.dumps([content, packages], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @cache
-def _versions() -> tuple[str, ...]:
+def versions() -> dict[str, str]:
     """Of what computes; looking one up takes milliseconds, and a study has hundreds of keys."""
-    return tuple(f"{package} {version(package)}" for package in NUMERIC_PACKAGES)
+    return {package: version(package) for package in NUMERIC_PACKAGES} | {
+        "emotion-circuits": emotion_circuits.__version__
+    }
 
 
 class Parts:

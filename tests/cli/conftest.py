@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from shallow import shallow
 
 from emotion_circuits.cli import main
 from emotion_circuits.cli._app import COMMANDS
@@ -44,7 +45,7 @@ N_SCENARIOS = 15
 
 @pytest.fixture(scope="session")
 def one_load() -> Any:
-    """`load_verified` that loads each model once."""
+    """`load_verified` that loads each model once, a reference model with few blocks."""
     from emotion_circuits import engine
 
     loaded: dict[Any, Any] = {}
@@ -53,7 +54,7 @@ def one_load() -> Any:
     def cached(name: str, **options: Any) -> Any:
         key = (name, *sorted(options.items()))
         if key not in loaded:
-            loaded[key] = load(name, **options)
+            loaded[key] = shallow(load(name, **options))
         return loaded[key]
 
     return cached

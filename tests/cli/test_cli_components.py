@@ -6,8 +6,10 @@ import json
 
 import pandas as pd
 import pytest
+from shallow import N_BLOCKS
 
 from emotion_circuits import prompts
+from emotion_circuits.directions import load_directions, save_directions
 from emotion_circuits.prompts import build
 
 MODEL = ("--model", "reference/gpt2")
@@ -40,17 +42,17 @@ def test_a_screen_of_heads_and_its_table(run, in_folder, texts):
     result = json.loads(found.out)
     table = pd.read_parquet(in_folder / "results/baseline/heads/screen_reference--gpt2.parquet")
     assert {"layer", "head", "emotion", "score", "p"} <= set(table.columns)
-    assert len(table) == 8 * 6 and set(table["emotion"]) == {"anger"}
+    assert len(table) == N_BLOCKS * 6 and set(table["emotion"]) == {"anger"}
     best = result["best"]["anger"][0]
     assert abs(best["score"]) == table["score"].abs().max()
     assert -1 <= result["spearman"]["anger"]["spearman"] <= 1
     shown = run(*argv, "--output", in_folder / "heads.json")
     assert "Spearman of estimate and exact" in shown.out and "p max-T" in shown.out
-    assert len(json.loads((in_folder / "heads.json").read_text())) == 48
+    assert len(json.loads((in_folder / "heads.json").read_text())) == N_BLOCKS * 6
 
 
 def test_ablating_and_patching_named_heads(run, in_folder, texts):
-    argv = (*MODEL, "--head-spec", "3:5,7:2", "--random", 2)
+    argv = (*MODEL, "--head-spec", "2:5,3:2", "--random", 2)
     found = run("heads", "ablate", *argv, "--prompts-file", texts / "anger_prompts.json", "--method", "zero", "mean",
                 "--output", "ablated.pkl", "--json")  # fmt: skip
     assert found.status == 0, found.err
@@ -68,7 +70,7 @@ def test_ablating_and_patching_named_heads(run, in_folder, texts):
 
 def test_text_without_named_heads(run, in_folder, texts):
     some = (
-        "heads", "ablate", *MODEL, "--head-spec", "5:3", "--random", 2, "--prompts-file",
+        "heads", "ablate", *MODEL, "--head-spec", "3:3", "--random", 2, "--prompts-file",
         texts / "apology_prompts.json", "--text", "--scorers", "markers", "--max-tokens", 4, "--n-samples", 1,
     )  # fmt: skip
     argv = (*some, "--method", "zero", "resample")
@@ -83,7 +85,7 @@ def test_text_without_named_heads(run, in_folder, texts):
     assert table[["effect", "ci_low", "chance", "damage", "p_random"]].notna().all(axis=None)
     lines = [json.loads(line) for line in (folder / "head_ablate_reference--gpt2.jsonl").read_text().splitlines()]
     pairs = table["n_prompts"].iloc[0]
-    assert len(lines) == 2 * pairs * (1 + 1 + 2) and {line["components"] for line in lines} == {"5:3"}
+    assert len(lines) == 2 * pairs * (1 + 1 + 2) and {line["components"] for line in lines} == {"3:3"}
     assert {line["arm"] for line in lines} == {"clean", "ablated, zero", "random ablated, zero"}
     shown = run(*argv, "--output", "some.json")
     assert shown.status == 0 and "What is written without them" in shown.out and "over clean text's" in shown.out
@@ -108,7 +110,11 @@ def test_effects_on_the_projection(run, in_folder, texts, recorded):
     ):
         shown = run(*argv[:2], *some, *argv[2:], "--random", 2, *vectors)
         assert shown.status == 0 and "the residual stream's own units" in shown.out, shown.err
-    beyond = run("heads", "ablate", *some, "--head-spec", "7:2", "--method", "zero", *vectors)
+    early = load_directions(recorded / "mean.safetensors").with_layers(dict.fromkeys(prompts.bank().emotions, 1))
+    save_directions(early, in_folder / "early.safetensors")
+    beyond = run(
+        "heads", "ablate", *some, "--head-spec", "3:2", "--method", "zero", "--vectors-file", "early.safetensors"
+    )
     assert beyond.status == 2 and "is read before some components" in beyond.err
     nothing = run("heads", "ablate", *some, "--head-spec", "0:3")
     assert nothing.status == 2 and "There are no directions of reference/gpt2 yet" in nothing.err
@@ -121,9 +127,9 @@ def test_units(run, in_folder, texts):
     found = run("units", "screen", *MODEL, *some, "--exact", 3, "--json")
     assert found.status == 0, found.err
     table = pd.read_parquet(in_folder / "results/baseline/heads/units_reference--gpt2.parquet")
-    assert len(table) == 8 * 768 and table["exact"].notna().sum() == 3
-    ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "3:5,7:700", "--method", "zero", "--random", 2)
-    assert ablated.status == 0 and "3:5,7:700" in ablated.out
+    assert len(table) == N_BLOCKS * 768 and table["exact"].notna().sum() == 3
+    ablated = run("units", "ablate", *MODEL, *some, "--unit-spec", "2:5,3:700", "--method", "zero", "--random", 2)
+    assert ablated.status == 0 and "2:5,3:700" in ablated.out
 
 
 @pytest.mark.parametrize(

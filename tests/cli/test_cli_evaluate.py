@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from emotion_circuits.cli import main
 from emotion_circuits.models import ModelName
 from emotion_circuits.models._sources import reference_folder
 
 PROMPTS = ("She opened the letter and said:", 'The bus stopped and he said: "', "Later he wrote:")
+# At a larger dose a model of few blocks invents words, which a tokenizer splits otherwise than it wrote them.
+WRITING = ("--emotion", "anger", "--dose", "0.1", "--prompt", *PROMPTS, "--max-tokens", "8", "--temperature", "0.7",
+           "--n-samples", "2")  # fmt: skip
 
 
 @pytest.fixture
@@ -21,12 +27,16 @@ def vectors(recorded, quick):
     return ("--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors")
 
 
-@pytest.fixture
-def written(run, vectors, tmp_path):
-    outcome = run("generate", *vectors, "--emotion", "anger", "--dose", 0.4, "--prompt", *PROMPTS, "--max-tokens", 8,
-                  "--temperature", 1, "--n-samples", 2, "--output", tmp_path / "texts", "--json")  # fmt: skip
-    assert outcome.status == 0, outcome.err
-    return tmp_path / "texts.jsonl", json.loads(outcome.out)
+@pytest.fixture(scope="module")
+def written(recorded, shorten, tmp_path_factory):
+    """A file of texts that the command wrote, and what it said; nobody changes it."""
+    path, out = tmp_path_factory.mktemp("written") / "texts.jsonl", StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        shorten(patch)
+        argv = ("generate", "--model", "reference/gpt2", "--vectors", recorded / "mean.safetensors", *WRITING,
+                "--output", path.with_suffix(""), "--json")  # fmt: skip
+        assert main([str(token) for token in argv]) == 0
+    return path, json.loads(out.getvalue())
 
 
 def lines_of(path):
@@ -35,15 +45,14 @@ def lines_of(path):
 
 def test_generate_writes_a_line_for_each_text(run, vectors, written):
     path, said = written
-    assert (said["n"], said["emotion"], said["dose"], said["file"]) == (18, "anger", 0.4, str(path))
+    assert (said["n"], said["emotion"], said["dose"], said["file"]) == (18, "anger", 0.1, str(path))
     lines = lines_of(path)
     assert {line["arm"] for line in lines} == {"clean", "steered", "random"}
     for line in lines:
-        expected = (None, None, None) if line["arm"] == "clean" else ("anger", 0.4, said["layer"])
+        expected = (None, None, None) if line["arm"] == "clean" else ("anger", 0.1, said["layer"])
         assert (line["emotion"], line["dose"], line["layer"]) == expected
         assert line["prompt"] in PROMPTS and line["sample"] in (0, 1)
-    argv = ("generate", *vectors, "--emotion", "anger", "--dose", 0.4, "--prompt", *PROMPTS, "--max-tokens", 8)
-    nested = json.loads(run(*argv, "--temperature", 1, "--n-samples", 2, "--json").out)["texts"]
+    nested = json.loads(run("generate", *vectors, *WRITING, "--json").out)["texts"]
     flat = [
         (r["prompt"], r[arm]["text"], r[arm]["perplexity"]) for r in nested for arm in ("clean", "steered", "random")
     ]
@@ -77,7 +86,7 @@ def test_what_generate_wrote_is_evaluated(run, written, tmp_path):
     assert table["value"].tolist() == [row["value"] for row in found["scores"]]
 
 
-def test_the_model_gives_the_perplexities_that_generate_stored(run, written, tmp_path):
+def test_the_model_gives_the_perplexities_that_generate_stored(run, quick, written):
     path, _ = written
     stored, computed = (
         json.loads(run("evaluate", "--input", path, "--scorers", "markers", *argv, "--json").out)["damage"]

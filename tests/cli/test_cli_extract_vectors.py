@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shallow import N_BLOCKS
 
 from emotion_circuits import prompts
 from emotion_circuits.directions import (
@@ -53,7 +54,7 @@ def test_generic_statistics_survive_the_file(recorded, one_load, quick):
 def test_extract_says_what_it_did_and_takes_some_positions(run, quick, recorded, tmp_path):
     argv = ("extract", "--model", "reference/gpt2", "--dataset", recorded / "set.jsonl", "--output", tmp_path / "a")
     result = json.loads(run(*argv, "--positions", "mean", "sentence-end", "--bos", "off", "--json").out)
-    assert (result["positions"], result["bos"], result["layers"]) == (["mean", "sentence_end"], False, 8)
+    assert (result["positions"], result["bos"], result["layers"]) == (["mean", "sentence_end"], False, N_BLOCKS)
     assert result["texts"] == dict.fromkeys(prompts.bank().names, 15)
     saved = load_activations(tmp_path / "a")
     assert set(saved.values) == {"mean", "sentence_end"} and not saved.source.bos
@@ -98,7 +99,7 @@ def test_vectors_prints_every_number_beside_chance_and_n(run, recorded, tmp_path
     [told] = [line for line in outcome.out.splitlines() if line.startswith("Layers chosen")]
     assert {m[1]: int(m[2]) for m in re.finditer(r"(\w+) (\d+)", told)} == chosen
     rows = json.loads(run("vectors", "--activations-dir", recorded / "acts", "--output", tmp_path / "v", "--json").out)
-    assert len(rows["measures"]) == 2 * 3 * 9
+    assert len(rows["measures"]) == 2 * 3 * (N_BLOCKS + 1)
     assert {row["n_unique"] for row in rows["measures"]} == {15}
 
 
@@ -162,7 +163,7 @@ def test_every_table_of_vectors_shows_what_the_library_gives(run, halves, tmp_pa
     rows = json.loads(run(*argv, "--show", show, "--json").out)["measures"]
     assert [row["value"] for row in rows] == [m.value if m.value == m.value else None for m in expected]
     lines = [line for line in outcome.out.splitlines() if line.partition(" ")[0] in prompts.bank().emotions]
-    assert len(lines) == {"cleanings": 18, "foils": 3 * (9 + 1), "intensity": 3 * (9 + 2)}[show]
+    assert len(lines) == {"cleanings": 18, "foils": 3 * (N_BLOCKS + 2), "intensity": 3 * (N_BLOCKS + 3)}[show]
     assert "chance" in outcome.out
 
 

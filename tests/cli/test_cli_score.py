@@ -46,12 +46,12 @@ def by_hand(lm, directions, text, emotion, layer):
 def test_a_score_is_the_projection_of_the_definition(run, argv, recorded, one_load):
     directions = load_directions(recorded / "mean.safetensors")
     lm = one_load("reference/gpt2", device="auto", dtype="float32", bos="auto")
-    rows = json.loads(run(*argv, "--text", *TEXTS[:2], "--layer", 4, "--kind", "specific", "--json").out)
+    rows = json.loads(run(*argv, "--text", *TEXTS[:2], "--layer", 2, "--kind", "specific", "--json").out)
     for text, row in zip(TEXTS, rows, strict=False):
-        assert (row["text"], row["layer"], row["position"]) == (text, 4, "mean")
+        assert (row["text"], row["layer"], row["position"]) == (text, 2, "mean")
         assert list(row["scores"]) == list(directions.emotions)
         for emotion, value in row["scores"].items():
-            assert value == pytest.approx(by_hand(lm, directions, text, emotion, 4), abs=1e-5)
+            assert value == pytest.approx(by_hand(lm, directions, text, emotion, 2), abs=1e-5)
 
 
 def test_lines_keep_their_own_fields(run, argv, recorded, tmp_path):
@@ -90,7 +90,7 @@ def test_a_text_without_a_score_is_named(run, argv, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("chosen", "shown"), [({"anger": 2, "apology": 2, "gratitude": 2}, 2), (None, None)])
 def test_layer_is_a_number_unless_emotions_differ(run, argv, recorded, tmp_path, chosen, shown):
-    chosen = chosen or {"anger": 2, "apology": 5, "gratitude": 2}
+    chosen = chosen or {"anger": 2, "apology": 3, "gratitude": 2}
     save_directions(load_directions(recorded / "mean.safetensors").with_layers(chosen), tmp_path / "v.safetensors")
     [row] = json.loads(run(*argv[:3], "--vectors-file", tmp_path / "v.pkl", "--text", "Hello there.", "--json").out)
     assert row["layer"] == (shown or chosen)
@@ -257,7 +257,7 @@ def test_what_cannot_be_scored(run, argv, recorded, tmp_path, monkeypatch):
     refused(run(*argv, "--text", ""), "empty")
     refused(run(*argv, "--text", "x", "--input", "y.jsonl"), "both")
     refused(run(*argv, "--input", tmp_path / "no.jsonl"), "no.jsonl")
-    refused(run(*argv, "--text", "Hello", "--layer", 8), "no layer 8", "0 to 7")
+    refused(run(*argv, "--text", "Hello", "--layer", 4), "no layer 4", "0 to 3")
     refused(run(*argv, "--text", "Hello", "--position", "sentence-end"), "another position")
     refused(run(*argv, "--text", "Hello", "--output", recorded / "set.jsonl" / "x.jsonl"), "Cannot write")
     refused(run(*argv, "--text", "Hello", "--output", "x.csv"), ".jsonl")

@@ -75,7 +75,7 @@ def refused(outcome, *said):
     [
         (("--dose", "nan"), "finite"),
         (("--dose", "inf"), "finite"),
-        (("--layer", 8), "0 to 7"),
+        (("--layer", 4), "0 to 3"),
         (("--n-samples", 2), "--temperature"),
         (("--prompt", " "), "empty"),
         (("--input", "nowhere.json"), "nowhere.json"),
@@ -94,7 +94,7 @@ def test_an_unknown_emotion_and_another_model(run, vectors):
 
 
 def test_sweep_writes_the_measures_and_says_the_cost_before(run, vectors, tmp_path):
-    argv = ("sweep", *vectors, "--layers", 6, 7, "--alpha", -1, 0, 1, "--emotions", "gratitude", "--controls", 4)
+    argv = ("sweep", *vectors, "--layers", 2, 3, "--alpha", -1, 0, 1, "--emotions", "gratitude", "--controls", 4)
     outcome = run(*argv, "--output", tmp_path / "sweep.pkl")
     assert outcome.status == 0
     assert "tokens through the model, about" in outcome.err
@@ -108,27 +108,27 @@ def test_sweep_writes_the_measures_and_says_the_cost_before(run, vectors, tmp_pa
     assert (words["n_unique"] == 12).all()
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG") and "sweep.svg" in outcome.out
     drawn = (tmp_path / "sweep.svg").read_text()
-    value = words[(words["layer"] == 7) & (words["kind"] == "specific, alpha 1")]["value"].item()
+    value = words[(words["layer"] == 3) & (words["kind"] == "specific, alpha 1")]["value"].item()
     assert f"{value:.2f}".replace("-", "−") in drawn and "multiples of the raw difference vector" in drawn
     assert all(word in outcome.out for word in ("chance", "p is not adjusted", "sweep.parquet"))
 
 
 def test_a_dose_that_overflows_is_reported_as_collapsed(run, vectors, tmp_path):
-    argv = ("sweep", *vectors, "--layers", 7, "--dose", 0.2, 1e30, "--emotions", "anger", "--controls", 2)
+    argv = ("sweep", *vectors, "--layers", 3, "--dose", 0.2, 1e30, "--emotions", "anger", "--controls", 2)
     outcome = run(*argv, "--output", tmp_path / "a")
     assert outcome.status == 0, outcome.err
     [usual, broken] = [line.split() for line in outcome.out.splitlines() if ", dose " in line and "specific" in line]
     assert broken.count("–") > usual.count("–") == 0 and "nan" not in outcome.out
     assert "1 of 2 cells collapsed" in outcome.out
     found = json.loads(run(*argv, "--output", tmp_path / "b", "--json").out)
-    assert found["collapsed"] == [{"emotion": "anger", "layer": 7, "dose": 1e30}]
+    assert found["collapsed"] == [{"emotion": "anger", "layer": 3, "dose": 1e30}]
     assert all((m["value"] is None) == m["kind"].endswith("1e+30") for m in found["measures"])
 
 
 def test_an_alpha_is_a_dose_of_the_vector_s_own_length(run, vectors, recorded, tmp_path):
     directions = load_directions(recorded / "mean.safetensors")
-    dose = directions.direction("anger", 5).norm / float(directions.generic.unit[6])
-    argv = ("sweep", *vectors, "--layers", 5, "--emotions", "anger", "--controls", 2, "--json")
+    dose = directions.direction("anger", 3).norm / float(directions.generic.unit[4])
+    argv = ("sweep", *vectors, "--layers", 3, "--emotions", "anger", "--controls", 2, "--json")
     by_alpha = json.loads(run(*argv, "--output", tmp_path / "a", "--alpha", 2).out)["measures"]
     by_dose = json.loads(run(*argv, "--output", tmp_path / "d", "--dose", repr(2 * dose)).out)["measures"]
     for a, d in zip(by_alpha, by_dose, strict=True):
@@ -140,7 +140,7 @@ def test_own_prompts_and_no_controls(run, vectors, tmp_path):
     (tmp_path / "neutral_prompts.json").write_text(
         json.dumps({"prompts": ["The train was", "He wrote:", "It rained."]})
     )
-    argv = ("sweep", *vectors, "--layers", 7, "--dose", 0.2, "--emotions", "apology", "--controls", 0, "--json")
+    argv = ("sweep", *vectors, "--layers", 3, "--dose", 0.2, "--emotions", "apology", "--controls", 0, "--json")
     rows = json.loads(run(*argv, "--prompts_file", tmp_path / "neutral_prompts.json", "--output", tmp_path / "x").out)
     assert rows["plots"] == [str(tmp_path / "x.png"), str(tmp_path / "x.svg")]
     [words] = [row for row in rows["measures"] if row["statistic"].startswith("word-set")]
@@ -150,7 +150,7 @@ def test_own_prompts_and_no_controls(run, vectors, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("--layers", 3, 5, 7, 9, 11), "0 to 7"),
+        (("--layers", 1, 3, 5), "0 to 3"),
         (("--dose", "nan"), "finite"),
         (("--alpha", 0), "clean run"),
         (("--alpha", 1, "--dose", 1), "both"),

@@ -1,25 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
-import torch
 
 from emotion_circuits import prompts
 from emotion_circuits.components import PairSet, WordSetOutcome, matched_pairs
 from emotion_circuits.models import LoadedModel
 
 N_PAIRS = 4
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_core() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Case(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from steered_by_hand import log_p
 
 from emotion_circuits import prompts
+from emotion_circuits.engine import threads
 from emotion_circuits.errors import InputError
 from emotion_circuits.interventions import (
     GAP,
@@ -22,7 +23,6 @@ from emotion_circuits.interventions import (
 from emotion_circuits.prompts import Dataset, bank
 from emotion_circuits.scoring import slot_tokens
 from emotion_circuits.selftest import Bench, bench
-from emotion_circuits.selftest._run import one_thread
 from emotion_circuits.statistics import Measure, measures_table
 from tiny_models import direction_set
 
@@ -141,7 +141,7 @@ def test_gaps_are_those_of_a_plain_loop(lm, monkeypatch, layer, onwards):
 
 @pytest.fixture(scope="module")
 def planted() -> Bench:
-    with one_thread():
+    with threads(1):
         return bench("gpt2")
 
 

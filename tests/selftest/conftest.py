@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from emotion_circuits.engine import threads
 from emotion_circuits.selftest import Bench, bench
-from emotion_circuits.selftest._run import one_thread
 
 
 @pytest.fixture(scope="session", autouse=True)
 def small_products_on_one_core() -> Iterator[None]:
-    with one_thread():
+    with threads(1):
         yield
 
 

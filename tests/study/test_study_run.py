@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from emotion_circuits import prompts
@@ -158,8 +159,10 @@ def test_a_study_of_which_nothing_can_run_still_ends_with_a_report(
         raise MeasurementError("The engine is not exact on it.")
 
     monkeypatch.setattr("emotion_circuits.analyses._work.load", broken)
+    torch.set_num_threads(3)
     result = run_study(small.study(tmp_path))
     assert result.claims == () and result.report.is_file() and set(result.computed) == {"claims", "report"}
+    assert torch.get_num_threads() == 3, "a study leaves the caller's threads as they were"
     assert set(result.failed) | set(result.not_run) == {s.name for s in plan_study(small.study(tmp_path))} - {
         "claims", "report"
     }  # fmt: skip

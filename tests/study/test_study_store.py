@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
+import emotion_circuits
+from emotion_circuits import _parts
+from emotion_circuits._files import read_json
 from emotion_circuits.errors import InputError
 from emotion_circuits.study import Store, Study, keys_of, plan_study
 from emotion_circuits.study._store import stage_key
@@ -55,6 +59,29 @@ def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path / "file" / "baseline")
     with pytest.raises(InputError, match="Cannot write"):
         store.finish("stage", "k", [], 0.0, {})
+
+
+def test_a_source_tree_that_is_not_installed_has_keys_and_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_others = Distribution.from_name
+
+    def found(name: str) -> Distribution:
+        if name == "emotion-circuits":
+            raise PackageNotFoundError(name)
+        return of_others(name)
+
+    monkeypatch.setattr(Distribution, "from_name", found)
+    monkeypatch.delitem(vars(emotion_circuits), "__version__", raising=False)
+    _parts.versions.cache_clear()
+    try:
+        assert finish(tmp_path).finished("stage", "k1") and stage_key("s", {}, [])
+        versions = read_json(tmp_path / "manifest.json")["stages"]["stage"]["versions"]
+        assert versions["emotion-circuits"] == emotion_circuits.__version__ == "0+unknown"
+        assert versions["torch"] == version("torch")
+    finally:
+        _parts.versions.cache_clear()
+        vars(emotion_circuits).pop("__version__", None)
 
 
 def test_keys_follow_parameters_and_inputs() -> None:

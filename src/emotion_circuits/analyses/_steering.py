@@ -138,7 +138,7 @@ def _controls(
     units = {kind: source.units(kind, choice.layer, -(-n // 2), "", seed) for kind, n in wanted.items()}
     tokens = sum(b.shape[0] * b.shape[1] for b in slots.batches)
     depth = 1 - (choice.layer + 1) / lm.n_layers
-    announce(work, name, "the control directions", int(tokens * 2 * sum(map(len, units.values())) * depth))
+    announce(work, name, "the control directions send", int(tokens * 2 * sum(map(len, units.values())) * depth))
     found = []
     for kind, vectors in units.items():
         with work.counting(f"{name}: {kind} controls", 2 * len(vectors) * len(slots.batches)) as add:

@@ -120,7 +120,7 @@ class SweepDevelopment:
             write_json(chosen, Choice(layer, min(abs(dose) for dose in plan.doses))._asdict())
             return Measures(files=[table, chosen])
         layout = Layout(relative_layers(lm.n_layers, plan.depths), plan.doses, emotions)
-        announce(work, name, "the development sweep", sweep_cost(lm, slots, continuations, layout))
+        announce(work, name, "the development sweep sends", sweep_cost(lm, slots, continuations, layout))
         forwards = (len(slots.batches) + len(continuations.batches)) * len(layout.layers)
         variants = forwards * len(layout.emotions) * (len(layout.doses) + 1)
         with work.counting(f"{name}: development sweep", variants) as add:
@@ -160,7 +160,7 @@ def openings(contexts: Sequence[Context]) -> list[Context]:
 
 
 def announce(work: Workshop, name: str, what: str, tokens: int) -> None:
-    """Say what a long step costs before it starts."""
+    """Say what a long step costs before it starts; `what` ends with the verb, send or sends."""
     work.tell(
-        f"{name}: {what} sends {tokens:,} tokens through the model, about {seconds_for(work.model(name), tokens):.0f} s"
+        f"{name}: {what} {tokens:,} tokens through the model, about {seconds_for(work.model(name), tokens):.0f} s"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from typing import NamedTuple
 
 from emotion_circuits.errors import InputError
@@ -135,8 +135,11 @@ def matched_pairs(
     shared = [s for s in texts.scenarios if s in sides[0] and s in sides[1]]
     pairs: list[Pair] = []
     found: tuple[dict[str, tuple[int, ...]], ...] = ({}, {})
-    for scenario in shared:
-        pair, prompts = _best_pair(lm, sides[0][scenario].variants, sides[1][scenario].variants, bridge)
+    variants = [(sides[0][s].variants, sides[1][s].variants) for s in shared]
+    encoded = iter(lm.encode([text.text + bridge.text for own in variants for side in own for text in side]))
+    for scenario, (first, second) in zip(shared, variants, strict=True):
+        of_first, of_second = (list(islice(encoded, len(side))) for side in (first, second))
+        pair, prompts = _best_pair(first, second, of_first, of_second, bridge)
         if pair is not None:
             pairs.append(pair)
         for side, ids in zip(found, prompts, strict=True):
@@ -152,11 +155,10 @@ def matched_pairs(
 
 
 def _best_pair(
-    lm: LoadedModel, first: Sequence[Text], second: Sequence[Text], bridge: Bridge
-) -> tuple[Pair | None, tuple[tuple[int, ...], tuple[int, ...]]]:
+    first: Sequence[Text], second: Sequence[Text], of_first: Sequence[Encoded], of_second: Sequence[Encoded],
+    bridge: Bridge,
+) -> tuple[Pair | None, tuple[tuple[int, ...], tuple[int, ...]]]:  # fmt: skip
     """The earliest variants that make a pair, and the tokens of both prompts: the first variants' where none do."""
-    encoded = lm.encode([text.text + bridge.text for text in (*first, *second)])
-    of_first, of_second = encoded[: len(first)], encoded[len(first) :]
     places = sorted(product(range(len(first)), range(len(second))), key=lambda place: (sum(place), place))
     for i, j in places:
         pair = _pair(first[i], second[j], (of_first[i], of_second[j]), bridge)

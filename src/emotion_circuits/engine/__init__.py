@@ -25,6 +25,7 @@ from emotion_circuits.engine._sites import SITES, Point, Site, check_point
 from emotion_circuits.engine._stream import Arm, Step, next_log_p, stream
 from emotion_circuits.engine._suffix import CleanPrefix, SuffixReplay
 from emotion_circuits.engine._tails import TailBatch, shared_tokens, tails, with_ids
+from emotion_circuits.engine._threads import threads
 from emotion_circuits.engine._verify import Check, Verification, load_verified, packing_error, verify, with_packing
 from emotion_circuits.engine._writes import WriteSite, write_scale, write_weight
 
@@ -94,6 +95,7 @@ __all__ = [
     "shared_tokens",
     "stream",
     "tails",
+    "threads",
     "verify",
     "with_ids",
     "with_packing",

@@ -7,7 +7,7 @@ a constant too. The model's own code runs, on smaller matrices: nothing of it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -134,17 +134,6 @@ class KeptParts:
         if (bias := getattr(out, "bias", None)) is not None:
             rest = rest + bias
 
-        def inward(projection: nn.Module) -> Any:
-            weight, bias = _matrix(projection)[index], getattr(projection, "bias", None)
-
-            def read(hidden: Tensor) -> Tensor:
-                values = hidden.reshape(copies, -1, hidden.shape[-1]) @ weight.transpose(1, 2)
-                if bias is not None:
-                    values += bias[index].unsqueeze(1)
-                return values.reshape(*hidden.shape[:-1], -1)
-
-            return read
-
         def outward(acts: Tensor) -> Tensor:
             added = torch.baddbmm(rest, acts.reshape(copies, -1, acts.shape[-1]), write)
             first = self._first[added.shape[1]]
@@ -153,7 +142,7 @@ class KeptParts:
 
         with ExitStack() as stack:
             for projection in self._inward[point.layer]:
-                stack.enter_context(overridden(projection, inward(projection)))
+                stack.enter_context(overridden(projection, _of_units(projection, index)))
             stack.enter_context(overridden(out, outward))
             yield
 
@@ -162,6 +151,19 @@ def _matrix(projection: nn.Module) -> Tensor:
     """(outputs, inputs) of a linear map."""
     weight = cast(Tensor, projection.weight)
     return weight if isinstance(projection, nn.Linear) else weight.T  # GPT-2's Conv1D holds it transposed
+
+
+def _of_units(projection: nn.Module, index: Tensor) -> Callable[[Tensor], Tensor]:
+    """The projection on some units only, (copies, K) of them; hidden states are those of one copy after the other."""
+    weight, bias = _matrix(projection)[index], cast(Tensor | None, getattr(projection, "bias", None))
+
+    def read(hidden: Tensor) -> Tensor:
+        values = hidden.reshape(len(index), -1, hidden.shape[-1]) @ weight.transpose(1, 2)
+        if bias is not None:
+            values += bias[index].unsqueeze(1)
+        return values.reshape(*hidden.shape[:-1], -1)
+
+    return read
 
 
 def _inward(lm: LoadedModel, layer: int) -> tuple[nn.Module, ...]:
@@ -187,15 +189,12 @@ def _come_apart(lm: LoadedModel, layer: int, projections: Sequence[nn.Module]) -
         seen.append(acts)
         return hidden
 
-    def half(projection: nn.Module) -> Any:
-        bias = cast(Tensor | None, getattr(projection, "bias", None))
-        return lambda x: nn.functional.linear(x, _matrix(projection)[::2], None if bias is None else bias[::2])
-
+    half = torch.arange(0, lm.d_mlp, 2, device=weight.device).unsqueeze(0)
     with torch.no_grad(), ExitStack() as stack:
         stack.enter_context(overridden(lm.mlp_out(layer), keep))
         lm.mlp(layer)(hidden)
         for projection in projections:
-            stack.enter_context(overridden(projection, half(projection)))
+            stack.enter_context(overridden(projection, _of_units(projection, half)))
         lm.mlp(layer)(hidden)
     whole, alone = seen
     return torch.allclose(whole[..., ::2], alone, rtol=1e-2, atol=1e-2 * float(whole.abs().max()))

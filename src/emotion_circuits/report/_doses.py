@@ -66,7 +66,7 @@ def dose_comparison(results: Results) -> Iterator[Section]:
     emotions = results.emotions
     panels, titles = [], []
     for statistic, title, unit, clean in _OUTCOMES:
-        cells = {e: [_tested(model, statistic, e) for model in results.models] for e in emotions}
+        cells = {e: [_dosed(model, "steering", statistic, e) for model in results.models] for e in emotions}
         every = [m for cell in cells.values() for one in cell for m in one]
         if len({m.model for m in every}) < 2:
             continue
@@ -102,8 +102,8 @@ def dose_comparison(results: Results) -> Iterator[Section]:
         yield Section("Does a dose do the same in every model?", [picture])
 
 
-def _tested(model: ModelResults, statistic: str, emotion: str) -> list[Measure]:
-    return [m for m in model.rows("steering", statistic, emotion=emotion) if dose_of(m) is not None]
+def _dosed(model: ModelResults, table: str, statistic: str, emotion: str) -> list[Measure]:
+    return [m for m in model.rows(table, statistic, emotion=emotion) if dose_of(m) is not None]
 
 
 def _of_model(points: Sequence[Measure], unit: str, clean: float, place: int) -> Series:
@@ -119,7 +119,7 @@ def _curves(model: ModelResults, table: str, chosen: int | None) -> Chart | None
     emotions, test = model.emotions(table), table == "steering"
     panels, titles = [], []
     for statistic, title, unit, clean in _OUTCOMES:
-        cells = [[m for m in model.rows(table, statistic, emotion=e) if dose_of(m) is not None] for e in emotions]
+        cells = [_dosed(model, table, statistic, e) for e in emotions]
         every = [m for cell in cells for m in cell]
         if not every:
             continue

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-from threadpoolctl import threadpool_limits
-
+from emotion_circuits.engine import threads
 from emotion_circuits.errors import EmotionCircuitsError
 from emotion_circuits.selftest import _checks_causal as causal
 from emotion_circuits.selftest import _checks_circuits as circuits
@@ -108,7 +105,7 @@ def run_selftest(
     """
     found: list[SelftestCheck] = []
     steps = 0
-    with one_thread():
+    with threads(1):
         for family in BUILDERS:
             shared = bench(family, seed=seed, full=full)
             for method in (*CHECKS, *(NOISE_CHECKS if family == NOISE_FAMILY else ())):
@@ -120,18 +117,6 @@ def run_selftest(
                 if on_step:
                     on_step(steps)
     return SelftestReport(tuple(found))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep small products on one core: spread over two busy ones they took ten times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def checked(method: Method, bench: Bench) -> Iterator[SelftestCheck]:

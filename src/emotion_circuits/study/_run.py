@@ -7,11 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from emotion_circuits._lock import owned
 from emotion_circuits.analyses import Progress, Workshop, no_progress
+from emotion_circuits.engine import threads
 from emotion_circuits.prompts import lacking, write_bank
 from emotion_circuits.statistics import Claims, read_claims
 from emotion_circuits.study._claims import claim_line, read_unjudged
@@ -72,13 +70,10 @@ def run_study(
         WriteError: a result that cannot be kept; the stages before it are.
     """
     watch = Stopwatch()
-    # torch's threads decide the last digits of its sums. numpy's products here are small: one thread is as fast, never
-    # waits for a busy core, and always sums in the same order.
-    torch.set_num_threads(study.threads)
     for emotion in study.bank.emotions:
         for analysis, why in lacking(study.bank, emotion).items():
             tell(f"not tested: {analysis}: {why}")
-    with owned(study.folder), threadpool_limits(1, user_api="blas"):
+    with owned(study.folder), threads(study.threads):
         store = Store(study.folder)
         write_bank(study.folder, study.bank)  # what commands that go on from here are about, and by which settings
         if not only:

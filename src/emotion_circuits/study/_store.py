@@ -11,12 +11,11 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from emotion_circuits._files import read_json, write_json
-from emotion_circuits._parts import NUMERIC_PACKAGES, key_of
+from emotion_circuits._parts import key_of, versions
 from emotion_circuits.errors import InputError
 
 SCHEMA = 1
@@ -105,8 +104,7 @@ class Store:
             "files": written,
             "seconds": round(seconds, 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {package: version(package) for package in NUMERIC_PACKAGES}
-            | {"python": platform.python_version()},
+            "versions": versions() | {"python": platform.python_version()},
         }
         self._write()
 

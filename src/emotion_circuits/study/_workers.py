@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-import torch
-from threadpoolctl import threadpool_limits
 
 from emotion_circuits._own_files import NAMED, run_named
 from emotion_circuits._parts import Parts
 from emotion_circuits._progress import in_lines
 from emotion_circuits.analyses import Workshop
+from emotion_circuits.engine import threads
 from emotion_circuits.errors import EmotionCircuitsError, InputError, WriteError
 from emotion_circuits.models import get, resolve_device
 from emotion_circuits.prompts import kept_bank
@@ -193,8 +192,7 @@ def _work(parent: Connection, named: tuple[Path, ...], settings: dict[str, Any])
         parent.send(("tell", line))
 
     work = Workshop(study, tell, in_lines(tell))
-    torch.set_num_threads(study.threads)
-    with threadpool_limits(1, user_api="blas"):
+    with threads(study.threads):
         while True:
             stage, key, missing = parent.recv()
             work.missing, work.parts = {*missing}, parts_of(work.folder, stage, key)
