@@ -112,7 +112,8 @@ def test_directions_show_their_layers_and_what_generic_texts_score(small):
     ordinary = {"specific": {e: np.tile(np.linspace(0, 1, 101), (lm.n_layers + 1, 1)) for e in found.emotions}}
     chosen = replace(found.with_layers(dict.fromkeys(found.emotions, 1)), ordinary=ordinary)
     assert [row[:1] for row in found.table().rows] == [(e,) for e in found.emotions]  # nothing was chosen yet
-    assert chosen.table().rows[0] == (found.emotions[0], "1", "specific at 1", "0.95")
+    assert chosen.table().rows[0] == (found.emotions[0], "1", "0.95")
+    assert "read best by: specific at 1" in chosen.table().notes[0]
     assert str(lm.name) in chosen[found.emotions[0]]._repr_html_()
 
 
