@@ -130,6 +130,9 @@ def test_read_and_look_at_a_token(page: Any) -> None:
     assert "95 % of generic tokens" in (page.locator("#reading .ec-token").first.get_attribute("title") or "")
     page.locator("#reading .ec-token").nth(3).click()
     page.wait_for_selector("#profile img")
+    page.locator("#show-heads").click()
+    page.locator("#heads button").first.click()
+    page.wait_for_selector("#attention .ec-token")
 
 
 @pytest.mark.parametrize("text", ["", "word " * 20_000])
