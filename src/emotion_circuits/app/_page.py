@@ -170,7 +170,8 @@ class Page(Listeners):
     def _on(self, triggers: list[Any], work: Any, inputs: list[Any], outputs: list[Any], hidden: bool = False) -> Any:
         return gr.on(
             triggers, told(work, len(outputs)), inputs, [self.notice, *outputs], trigger_mode="multiple",
-            show_progress="hidden" if hidden else "minimal", concurrency_limit=None, api_visibility="private",
+            show_progress="hidden" if hidden else "minimal", show_progress_on=outputs, concurrency_limit=None,
+            api_visibility="private",
         )  # fmt: skip
 
 
