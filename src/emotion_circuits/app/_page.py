@@ -175,11 +175,13 @@ class Page(Listeners):
         )  # fmt: skip
 
 
-def check_host(host: str, password: str | None) -> None:
-    """Raise `InputError` where others could reach the page without a password."""
+def check_place(host: str, port: int, password: str | None) -> None:
+    """Raise `InputError` where others could reach the page without a password, or for a port that is none."""
     if host not in LOCAL and not password:
         raise InputError("Others could use this page.", found=f"--host {host}", accepted=", ".join(LOCAL),
                          next_step="give --password too")  # fmt: skip
+    if not 0 < port < 2**16:
+        raise InputError("This is no port.", found=port, accepted="1 to 65535")
 
 
 def serve(
@@ -198,7 +200,7 @@ def serve(
     Raises:
         InputError: another host without a password, a port that is taken, a model that cannot be used.
     """
-    check_host(host, password)
+    check_place(host, port, password)
     benches = Benches(folder, threads)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(benches.get, model)
@@ -214,8 +216,11 @@ def serve(
                 pwa=False, mcp_server=False, prevent_thread_lock=True,
             )  # fmt: skip
         except OSError as error:
-            raise InputError("The page cannot be served here.", found=f"{host}:{port}, {error}",
+            raise InputError("The page cannot be served here.", found=f"{host}:{port}, taken or not this machine's",
                              next_step="give another --port") from error  # fmt: skip
-        on_ready(page.blocks.local_url)
-        loading.result()
-    page.blocks.block_thread()
+        try:
+            on_ready(page.blocks.local_url)
+            loading.result()
+            page.blocks.block_thread()
+        finally:
+            page.blocks.close(verbose=False)
