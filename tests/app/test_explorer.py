@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from emotion_circuits.app import Benches, Explorer, Part, Recipe, Session, Workbench
 from emotion_circuits.app._bench import chance_bands, scores_along
 from emotion_circuits.app._evidence import evidence_of, find_claims
+from emotion_circuits.app._heads import attention, head_map
 from emotion_circuits.app._html import draft_html, message, reading_html, safe
 from emotion_circuits.app._maps import LayerDoseMap, computed_map, stored_map
 from emotion_circuits.app._own import fit_own, parse_pairs
@@ -26,6 +27,7 @@ from emotion_circuits.app._share import as_html, as_json, numbers_of
 from emotion_circuits.app._writing import ArmText, Draft, alternatives, fork, write
 from emotion_circuits.cli._app import build_app
 from emotion_circuits.directions import token_positions
+from emotion_circuits.engine import Point, plan_batches, record_tokens
 from emotion_circuits.errors import InputError, MeasurementError
 from emotion_circuits.interventions import side_by_side
 from emotion_circuits.prompts import Text
@@ -106,6 +108,31 @@ def test_token_scores_average_to_the_score_of_the_text(bench: Workbench) -> None
         if len(at) > 1 or at != [0]:
             assert np.mean(rows[at]) == pytest.approx(reading.score, abs=1e-4)
         assert "".join(reading.pieces) == text
+
+
+def test_heads_write_what_the_stream_gets_of_attention(bench: Workbench) -> None:
+    """All heads of a layer together with the projection's bias are what attention adds along the direction."""
+    reading = read_text(
+        bench, bench.directions, "I am so glad that you stayed with us.", bench.directions.emotions[0], 2
+    )
+    found = head_map(bench, bench.directions, reading)
+    assert found.values.shape == (3, bench.lm.n_heads) and (found.low <= found.high).all()
+    vector = bench.directions.vectors["specific"][reading.emotion][3].astype(np.float64)
+    along = vector / np.linalg.norm(vector) / float(bench.directions.generic.unit[3])
+    [encoded] = bench.lm.encode([reading.text])
+    [batch] = plan_batches([encoded.ids], packed=False)
+    for layer in range(3):
+        point = Point("attn_out", layer)
+        added = record_tokens(bench.lm, batch, [point])[point][0, 1:].double().numpy() @ along
+        bias = float(bench.lm.attention_out(layer).bias.double().numpy() @ along)  # type: ignore[union-attr, operator]
+        assert found.values[layer].sum() + bias == pytest.approx(added.mean(), abs=1e-4)
+
+
+def test_attention_shares_are_shares_beside_even_ones(bench: Workbench) -> None:
+    shares, even = attention(bench, "I am so glad that you stayed.", 1, 0)
+    assert np.isnan(shares[-1]) and ((shares[:-1] >= 0) & (shares[:-1] <= 1)).all()
+    n = len(even)
+    assert even[0] == pytest.approx(np.mean([1 / (k + 1) for k in range(1, n)]))
 
 
 def test_the_chance_band_holds_95_of_100_generic_tokens(bench: Workbench) -> None:

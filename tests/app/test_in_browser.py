@@ -130,6 +130,9 @@ def test_read_and_look_at_a_token(page: Any) -> None:
     assert "95 % of generic tokens" in (page.locator("#reading .ec-token").first.get_attribute("title") or "")
     page.locator("#reading .ec-token").nth(3).click()
     page.wait_for_selector("#profile img")
+    page.locator("#show-heads").click()
+    page.locator("#heads button").first.click()
+    page.wait_for_selector("#attention .ec-token")
 
 
 @pytest.mark.parametrize("text", ["", "word " * 20_000])
@@ -198,7 +201,11 @@ def test_every_control_has_a_name(page: Any) -> None:
     assert nameless == []
 
 
-def test_another_host_needs_a_password() -> None:
-    command = [sys.executable, "-m", "emotion_circuits", "app", "--host", "0.0.0.0"]
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--host", "0.0.0.0"], "--password"), (["--port", "70000"], "65535"), (["--model", "./no"], "./no")],
+)
+def test_what_cannot_be_served_is_told(flags: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "emotion_circuits", "app", "--port", str(free_port()), *flags]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert found.returncode == 2 and "--password" in found.stderr
+    assert found.returncode == 2 and said.removeprefix(".") in found.stderr

@@ -10,9 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from emotion_circuits.app._html import message, own_html
+from emotion_circuits.app._html import message
 from emotion_circuits.app._recipe import Part, Recipe, from_query
 from emotion_circuits.app._session import Explorer, Session, explained
+from emotion_circuits.app._tables import own_html
 from emotion_circuits.errors import InputError
 
 NONE = "none"
@@ -106,7 +107,8 @@ class Listeners:
         yield self._chosen(session, model, emotion)[2]
 
     def written(self, session: Session, *controls: Any) -> Iterator[Any]:
-        yield from self.explorer.write(session, recipe_of(*controls))
+        for found in self.explorer.write(session, recipe_of(*controls)):
+            yield found, ""  # alternatives to an earlier text are none to this one
 
     def alternatives(self, session: Session, event: gr.EventData) -> Iterator[Any]:
         yield self.explorer.alternatives(session, picked(event))
@@ -119,7 +121,13 @@ class Listeners:
     ) -> Iterator[Any]:
         other = "" if second == NONE else second or ""
         for found in self.explorer.read(session, model, other, text or "", emotion, None if best else int(layer)):
-            yield found, ""
+            yield found, "", "", ""
+
+    def headed(self, session: Session) -> Iterator[Any]:
+        yield self.explorer.heads(session), ""
+
+    def attended(self, session: Session, event: gr.EventData) -> Iterator[Any]:
+        yield self.explorer.head(session, picked(event))
 
     def profiled(self, session: Session, event: gr.EventData) -> Iterator[Any]:
         yield self.explorer.profile(session, picked(event))
@@ -134,11 +142,12 @@ class Listeners:
         layer, _, dose = picked(event).partition(":")
         yield int(layer), float(dose)
 
-    def claims(self, wanted: str) -> Iterator[Any]:
+    def claims(self, wanted: str) -> str:
+        """Told in its own place: a page without a study is no failure."""
         try:
-            yield self.explorer.claims(wanted or "")
-        except InputError as error:  # told in its place: the page without a study is no failure
-            yield message(explained(error), "told")
+            return self.explorer.claims(wanted or "")
+        except InputError as error:
+            return message(explained(error), "told")
 
     def evident(self, event: gr.EventData) -> Iterator[Any]:
         yield self.explorer.evidence(picked(event))

@@ -120,7 +120,7 @@ def _grid(
         controls = Controls(directions, KIND)
         bands = control_bands(bench.lm, controls, material.slots, found.layout, N_CONTROLS, on_variants=count)
     rows = with_bands(found, bands, found.measures())
-    where = f"computed now: {len(material.slots.contexts)} development contexts, {N_CONTROLS} random directions"
+    where = f"a grid computed now: {len(material.slots.contexts)} development contexts, {N_CONTROLS} random directions"
     made = _map_of(rows, str(bench.lm.name), emotion, where, bench)
     if made is None:
         raise InputError("The grid gave no numbers.", found=emotion)

@@ -96,6 +96,9 @@ class Page(Listeners):
         self.colour = gr.Button("Colour", variant="primary", elem_id="colour")
         self.tokens_read = picking("reading")
         self.profile = picking("profile")
+        self.show_heads = gr.Button("Which heads write it", elem_id="show-heads")
+        self.heads = picking("heads")
+        self.attention = picking("attention")
 
     def _map(self) -> None:
         with gr.Row():
@@ -136,26 +139,27 @@ class Page(Listeners):
         chosen = [self.emotion, self.second, self.layer, self.status]
         every = [self.model, self.dose, self.seed, self.temperature, self.tokens, self.action, self.second_dose,
                  self.gate, self.prompt, *chosen]  # fmt: skip
-        begun = on([self.blocks.load], self.opened, [session], every)
-        begun.then(told(self.written, 1), asked, [self.notice, self.texts], show_progress="hidden")
-        on([self.model.input], self.changed, [session, self.model, self.emotion], chosen)
-        on([self.emotion.input], self.layered, [session, self.model, self.emotion], [self.layer])
-        on(
-            [self.go.click, self.prompt.submit, self.layer.input, self.dose.input, self.layer.release,
-             self.dose.release, self.emotion.input],
-            self.written, asked, [self.texts], hidden=True,
-        )  # fmt: skip
+        texts = [self.texts, self.others]
+        on([self.go.click, self.prompt.submit, self.layer.input, self.dose.input, self.layer.release,
+            self.dose.release], self.written, asked, texts, hidden=True)  # fmt: skip
+        for event in (
+            on([self.blocks.load], self.opened, [session], every),
+            on([self.model.input], self.changed, [session, self.model, self.emotion], chosen),
+            on([self.emotion.input], self.layered, [session, self.model, self.emotion], [self.layer]),
+            on([self.others.click], self.forked, [session], [self.prompt]),
+            on([self.grid.click], self.celled, [], [self.layer, self.dose]),
+        ):
+            event.then(told(self.written, len(texts)), asked, [self.notice, *texts], show_progress="hidden")
         on([self.texts.click], self.alternatives, [session], [self.others])
-        forked = on([self.others.click], self.forked, [session], [self.prompt])
-        forked.then(told(self.written, 1), asked, [self.notice, self.texts], show_progress="hidden")
         read = [session, self.model, self.second_model, self.text, self.emotion, self.layer, self.best]
-        on([self.colour.click, self.text.submit], self.read, read, [self.tokens_read, self.profile])
+        on([self.colour.click, self.text.submit], self.read, read,
+           [self.tokens_read, self.profile, self.heads, self.attention])  # fmt: skip
+        on([self.show_heads.click], self.headed, [session], [self.heads, self.attention])
+        on([self.heads.click], self.attended, [session], [self.attention])
         on([self.tokens_read.click], self.profiled, [session], [self.profile])
         on([self.show.click], self.mapped, [session, self.model, self.emotion], [self.grid], hidden=True)
         on([self.compute.click], self.computed, [session, self.model, self.emotion], [self.grid], hidden=True)
-        celled = on([self.grid.click], self.celled, [], [self.layer, self.dose])
-        celled.then(told(self.written, 1), asked, [self.notice, self.texts], show_progress="hidden")
-        on([self.blocks.load, self.wanted.input], self.claims, [self.wanted], [self.found], hidden=True)
+        gr.on([self.blocks.load, self.wanted.change], self.claims, [self.wanted], [self.found], show_progress="hidden")
         on([self.found.click], self.evident, [], [self.evidence])
         on([self.fit.click], self.owned, [session, self.model, self.name, self.pairs], [self.quality, self.emotion])
         made = [self.link, self.command, self.python, self.as_html, self.as_json]
@@ -166,15 +170,18 @@ class Page(Listeners):
     def _on(self, triggers: list[Any], work: Any, inputs: list[Any], outputs: list[Any], hidden: bool = False) -> Any:
         return gr.on(
             triggers, told(work, len(outputs)), inputs, [self.notice, *outputs], trigger_mode="multiple",
-            show_progress="hidden" if hidden else "minimal", concurrency_limit=None, api_visibility="private",
+            show_progress="hidden" if hidden else "minimal", show_progress_on=outputs, concurrency_limit=None,
+            api_visibility="private",
         )  # fmt: skip
 
 
-def check_host(host: str, password: str | None) -> None:
-    """Raise `InputError` where others could reach the page without a password."""
+def check_place(host: str, port: int, password: str | None) -> None:
+    """Raise `InputError` where others could reach the page without a password, or for a port that is none."""
     if host not in LOCAL and not password:
         raise InputError("Others could use this page.", found=f"--host {host}", accepted=", ".join(LOCAL),
                          next_step="give --password too")  # fmt: skip
+    if not 0 < port < 2**16:
+        raise InputError("This is no port.", found=port, accepted="1 to 65535")
 
 
 def serve(
@@ -193,7 +200,7 @@ def serve(
     Raises:
         InputError: another host without a password, a port that is taken, a model that cannot be used.
     """
-    check_host(host, password)
+    check_place(host, port, password)
     benches = Benches(folder, threads)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(benches.get, model)
@@ -209,8 +216,11 @@ def serve(
                 pwa=False, mcp_server=False, prevent_thread_lock=True,
             )  # fmt: skip
         except OSError as error:
-            raise InputError("The page cannot be served here.", found=f"{host}:{port}, {error}",
+            raise InputError("The page cannot be served here.", found=f"{host}:{port}, taken or not this machine's",
                              next_step="give another --port") from error  # fmt: skip
-        on_ready(page.blocks.local_url)
-        loading.result()
-    page.blocks.block_thread()
+        try:
+            on_ready(page.blocks.local_url)
+            loading.result()
+            page.blocks.block_thread()
+        finally:
+            page.blocks.close(verbose=False)

@@ -12,22 +12,21 @@ import torch
 from emotion_circuits._files import read_json
 from emotion_circuits.app._bench import Benches, Workbench
 from emotion_circuits.app._evidence import evidence_of, find_claims
-from emotion_circuits.app._html import (
-    alternatives_html,
-    beside_html,
-    claims_html,
-    draft_html,
-    evidence_html,
-    map_html,
-    paragraph,
-    progress_html,
-    reading_html,
-)
+from emotion_circuits.app._heads import attention, head_map
+from emotion_circuits.app._html import attention_html, draft_html, paragraph, progress_html, reading_html
 from emotion_circuits.app._maps import LayerDoseMap, computed_map, stored_map
 from emotion_circuits.app._own import OwnEmotion, fit_own
 from emotion_circuits.app._reading import Reading, profile_image, read_text
 from emotion_circuits.app._recipe import Recipe, as_command, as_python, layer_of, to_query
 from emotion_circuits.app._share import as_html, as_json, numbers_of
+from emotion_circuits.app._tables import (
+    alternatives_html,
+    beside_html,
+    claims_html,
+    evidence_html,
+    heads_html,
+    map_html,
+)
 from emotion_circuits.app._writing import ARMS, Draft, alternatives, fork, write
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.errors import EmotionCircuitsError, InputError
@@ -152,12 +151,33 @@ class Explorer:
 
     def profile(self, session: Session, pick: str) -> str:
         """A token's scores by layer, in the first model."""
-        reading = session.reading
-        if reading is None or not pick.isdecimal() or int(pick) >= len(reading.pieces):
-            raise InputError("There is no such token.", next_step="colour a text first")
-        picture = profile_image(reading, int(pick), self.benches.get(reading.model))
+        reading, bench = self._read(session)
+        if not pick.isdecimal() or int(pick) >= len(reading.pieces):
+            raise InputError("There is no such token.", found=pick[:40])
+        picture = profile_image(reading, int(pick), bench)
         word = reading.pieces[int(pick)].strip() or "this token"
         return f"{picture}{paragraph(f'“{word}” by layer; grey: where 95 % of generic tokens lie.')}"
+
+    def _read(self, session: Session) -> tuple[Reading, Workbench]:
+        if session.reading is None:
+            raise InputError("No text was read yet.", next_step="colour a text first")
+        return session.reading, self.benches.get(session.reading.model)
+
+    def heads(self, session: Session) -> str:
+        """What heads write in the text that was read."""
+        reading, bench = self._read(session)
+        if reading.layer < 0:
+            raise InputError("No head comes before the embedding.", next_step="read at a later layer")
+        return heads_html(reading, head_map(bench, self.directions(session, bench, reading.emotion), reading))
+
+    def head(self, session: Session, pick: str) -> str:
+        """Where a head looks in it; `pick` is `layer:head`."""
+        reading, bench = self._read(session)
+        layer, _, head = pick.partition(":")
+        sizes = ((layer, bench.lm.n_layers), (head, bench.lm.n_heads))
+        if not all(part.isdecimal() and int(part) < size for part, size in sizes):
+            raise InputError("There is no such head.", found=pick[:40])
+        return attention_html(reading, int(layer), int(head), attention(bench, reading.text, int(layer), int(head)))
 
     def map(self, session: Session, model: str, emotion: str, compute: bool) -> Iterator[str]:
         """A finished sweep, or a small grid with its progress."""

@@ -10,10 +10,11 @@ from importlib.resources import files
 from typing import Any
 
 from emotion_circuits import __version__
-from emotion_circuits.app._html import draft_html, own_html, reading_html, safe
+from emotion_circuits.app._html import draft_html, reading_html, safe
 from emotion_circuits.app._own import OwnEmotion
 from emotion_circuits.app._reading import Reading
 from emotion_circuits.app._recipe import Recipe
+from emotion_circuits.app._tables import own_html
 from emotion_circuits.app._writing import Draft
 from emotion_circuits.errors import InputError
 
