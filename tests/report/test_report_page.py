@@ -119,6 +119,18 @@ def test_every_claim_is_there(page: Page, finished: Path) -> None:
         assert f"emotion-circuits {claim_command(claim.id)} --model {models}" in card
 
 
+def test_the_markdown_holds_every_claim_and_only_figures_that_are_there(finished: Path) -> None:
+    text = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    for claim in read_claims(finished / "claims.json"):
+        [line] = [one for one in text.splitlines() if one.startswith(f"| {claim.model} | {claim.emotion} |")
+                  and f"| {number(claim.value)} {interval(*(claim.ci95 or (None, None)))} |" in one
+                  and f"| {number(claim.gain)} " in one]  # fmt: skip
+        assert line.endswith(f" {claim.verdict} |") and f"in {claim.model}: {claim.why}" in text
+    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)
+    assert len(figures) == len(set(figures)) > 20
+    assert all((finished / "report" / figure).is_file() for figure in figures)
+
+
 def test_a_card_draws_the_null_s_draws_where_they_were_kept() -> None:
     draws = np.random.default_rng(0).normal(size=999)
     for kept in (True, False):
@@ -270,7 +282,9 @@ def test_missing_tables_become_sentences(folder: Path) -> None:
 
 
 def test_a_folder_with_nothing_says_so(tmp_path: Path) -> None:
-    assert write_report(tmp_path) == [tmp_path / "report" / name for name in ("index.html", "index.ja.html")]
+    assert write_report(tmp_path) == [
+        tmp_path / "report" / name for name in ("index.html", "index.ja.html", "report.md")
+    ]
     page = read_page(tmp_path)
     assert "There is no claims.json" in page.text and "There is no manifest.json" in page.text
     assert len(page.html) < 50_000

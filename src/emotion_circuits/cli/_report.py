@@ -22,7 +22,7 @@ def report(
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Draw every figure of finished results again, and write the page, in English and Japanese.
+    """Draw every figure of finished results again, and write the page, in English and Japanese, and as Markdown.
 
     The page is one file that can be sent: it needs no other file and asks nothing of any network.
     """
@@ -31,7 +31,7 @@ def report(
     from emotion_circuits.report import write_report
 
     files = write_report(store_options.folder)
-    pages = [file for file in files if file.suffix == ".html"]
+    pages = [file for file in files if file.suffix in (".html", ".md")]
     name = "index.html" if language == "en" else f"index.{language}.html"
     [chosen] = (page for page in pages if page.name == name)
     if open_page:

@@ -19,6 +19,7 @@ from emotion_circuits.report._depths import depth_sections
 from emotion_circuits.report._doses import dose_comparison, dose_sections
 from emotion_circuits.report._heads import heads_sections
 from emotion_circuits.report._maps import map_sections
+from emotion_circuits.report._markdown import markdown_report
 from emotion_circuits.report._matrices import cosine_sections, swap_sections
 from emotion_circuits.report._methods import methods_sections
 from emotion_circuits.report._overview import answers, headline, main_claims, matrix
@@ -90,7 +91,7 @@ def _overview(results: Results) -> Iterator[str | Picture]:
 
 def write_report(folder: Path, n_jobs: int = 1, languages: Sequence[Language] = LANGUAGES) -> list[Path]:
     """Draw every picture into `plots/`, as PNG and SVG, and write the page around the same SVGs: `report/index.html`,
-    and in other languages `report/index.ja.html`.
+    and in other languages `report/index.ja.html`. `report/report.md` holds the same claims and figures as Markdown.
 
     A page needs no other file and no network; without JavaScript only the search and the numbers that points tell are
     missing. The same results give the same bytes. What has no file is left out.
@@ -114,6 +115,8 @@ def write_report(folder: Path, n_jobs: int = 1, languages: Sequence[Language] = 
     pages = [folder / "report" / f"index{'' if one == 'en' else '.' + one}.html" for one in languages]
     for path, language in zip(pages, languages, strict=True):
         write_text(path, translated(page, language))
+    pages.append(folder / "report" / "report.md")
+    write_text(pages[-1], markdown_report(results, shown, _heading(results)))
     return sorted([*pages, *_names(pictures, folder / "plots")])
 
 
