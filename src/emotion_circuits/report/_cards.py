@@ -93,7 +93,7 @@ def _drawing(claim: Claim, looks: Looks, signs: Mapping[str, str]) -> str:
     if claim.value is None:
         return ""
     low, high = claim.ci95 or (claim.value, claim.value)
-    null = max(claim.nulls.items(), key=lambda item: item[1].mean, default=None)
+    null = max(claim.nulls.items(), key=lambda item: item[1].high, default=None)
     ends = [low, high, claim.value, *claim.floors.values(), *(n.mean for n in claim.nulls.values())]
     ends += [n.high for n in claim.nulls.values()]
     if null is not None and null[1].histogram is not None:
