@@ -268,8 +268,12 @@ def test_an_own_emotion_has_floors_and_can_be_written_and_read(
     assert "delight" in explorer.emotions(session, bench)
     assert "delight" not in explorer.emotions(Session(), bench)
     *_, page = explorer.write(session, recipe(bench, parts=(Part("delight", "add", 0.5),)))
-    assert "steered" in page
+    assert page is not None and "steered" in page
     assert list(explorer.read(session, name, "", "I was overjoyed.", "delight", None))
+    assert all(
+        "this browser" in text
+        for text in explorer.share(session, recipe(bench, parts=(Part("delight", "add", 1),)))[1:]
+    )
     for bad in ("only one", "a | b | c\n" * 20, "x | y"):
         with pytest.raises(InputError):
             parse_pairs(bad)
@@ -286,7 +290,7 @@ def test_sessions_share_nothing_and_a_new_run_ends_the_old_one(explorer: Explore
     list(explorer.write(two, recipe(bench)))
     assert two.draft is not None and two.draft.done
     list(explorer.write(one, recipe(bench)))
-    assert list(first) == []
+    assert list(first) == [None]
     with pytest.raises(InputError, match="Nothing was written"):
         explorer.alternatives(Session(), "clean:0")
     for pick in ("nobody:1", "clean:x", "<b>"):

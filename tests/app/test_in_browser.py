@@ -206,6 +206,7 @@ def test_every_control_has_a_name(page: Any) -> None:
     [(["--host", "0.0.0.0"], "--password"), (["--port", "70000"], "65535"), (["--model", "./no"], "./no")],
 )
 def test_what_cannot_be_served_is_told(flags: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "emotion_circuits", "app", "--port", str(free_port()), *flags]
+    place = [] if "--port" in flags else ["--port", str(free_port())]
+    command = [sys.executable, "-m", "emotion_circuits", "app", *place, *flags]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode == 2 and said.removeprefix(".") in found.stderr

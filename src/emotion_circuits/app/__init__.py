@@ -1,9 +1,17 @@
-"""The explorer: a page on which a model is steered, read and asked for its evidence; needs the extra `app`."""
+"""The explorer: a page on which a model is steered, read and asked for its evidence; needs the extra `app`.
+
+`serve` loads on first use, and Gradio with it.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from emotion_circuits.app._bench import Benches, Workbench, open_bench
 from emotion_circuits.app._reading import Reading, read_text
 from emotion_circuits.app._recipe import Part, Recipe
 from emotion_circuits.app._session import Explorer, Session
+
+if TYPE_CHECKING:
+    from emotion_circuits.app._page import serve
 
 __all__ = [
     "Benches",
@@ -19,8 +27,9 @@ __all__ = [
 ]
 
 
-def serve(*args: object, **kwargs: object) -> None:
-    """Serve the page until interrupted (see `_page.serve`); Gradio is imported here and nowhere else."""
-    from emotion_circuits.app._page import serve as run
+def __getattr__(name: str) -> Any:
+    if name == "serve":
+        from emotion_circuits.app._page import serve
 
-    run(*args, **kwargs)  # type: ignore[arg-type]
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

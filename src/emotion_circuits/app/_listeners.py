@@ -108,7 +108,9 @@ class Listeners:
 
     def written(self, session: Session, *controls: Any) -> Iterator[Any]:
         for found in self.explorer.write(session, recipe_of(*controls)):
-            yield found, ""  # alternatives to an earlier text are none to this one
+            # Gradio repeats the last value when a listener ends: one that was overtaken must leave no text behind.
+            # Alternatives to an earlier text are none to this one.
+            yield (gr.update(), gr.update()) if found is None else (found, "")
 
     def alternatives(self, session: Session, event: gr.EventData) -> Iterator[Any]:
         yield self.explorer.alternatives(session, picked(event))

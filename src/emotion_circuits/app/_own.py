@@ -36,9 +36,9 @@ class OwnEmotion(NamedTuple):
     Attributes:
         name, n_pairs: what was pasted.
         directions: all emotions' and its own, `specific`.
-        layer: chosen on half of the pairs.
-        quality: AUROC on the other half, of a direction from the first, beside labels permuted within pairs.
-        floors: what simpler things reach on the same half, and what the direction gains over them.
+        layer: chosen on the development pairs, two of every five.
+        quality: AUROC on the other pairs, of a direction from these, beside labels permuted within pairs.
+        floors: what simpler things reach on the same pairs, and what the direction gains over them.
     """
 
     name: str
@@ -101,7 +101,7 @@ def fit_own(bench: Workbench, name: str, pasted: str) -> OwnEmotion:
     together = bench.explicit.with_texts(recorded)
     fitted = fit_with_layers(together, POSITION, generic, kinds=("specific",))
     layer = fitted.layer_of(own.name, None)
-    # Judged by a direction of half of the pairs, on the other half.
+    # Judged by a direction that has not seen the test pairs.
     learnt, test = recorded.select(split="development").data, recorded.select(split="test")
     unseen = set(test.scenarios)
     seen = together.only([t.scenario not in unseen for t in together.data])

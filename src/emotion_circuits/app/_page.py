@@ -66,7 +66,7 @@ class Page(Listeners):
             self.model = gr.Dropdown(names, value=self.start, allow_custom_value=True, label="Model", elem_id="model",
                                      info="also a hub name, a folder or a .gguf file")  # fmt: skip
             self.emotion = gr.Dropdown([], label="Emotion", elem_id="emotion", info="whose direction")
-            self.layer = gr.Slider(-1, 11, value=0, step=1, label="Layer", info="−1 is the embedding", elem_id="layer")
+            self.layer = gr.Slider(-1, 0, value=0, step=1, label="Layer", info="−1 is the embedding", elem_id="layer")
             self.dose = gr.Slider(-2, 2, value=0.4, step=0.05, label="Dose", info="negative takes away", elem_id="dose")
         with gr.Accordion("More: seed, length, mixture, ablation, gate", open=False):
             with gr.Row():

@@ -97,8 +97,9 @@ class Explorer:
         )
         return paragraph(f"{parts} Doses and scores are in spreads of generic text.")
 
-    def write(self, session: Session, recipe: Recipe) -> Iterator[str]:
-        """The three texts, again and again until they are done or another run of the session has begun."""
+    def write(self, session: Session, recipe: Recipe) -> Iterator[str | None]:
+        """The three texts, again and again until they are done; None in the end where a later run of the session took
+        over."""
         session.run += 1
         mine = session.run
         bench = self.benches.get(recipe.model)
@@ -106,6 +107,7 @@ class Explorer:
         shown = 0.0
         for draft in write(bench, directions, recipe):
             if session.run != mine:
+                yield None
                 return
             session.draft = draft
             if draft.done or time.monotonic() - shown > SHOWN_EVERY:
@@ -213,6 +215,9 @@ class Explorer:
         bench = self.benches.get(recipe.model)
         at = layer_of(self.directions(session, bench, recipe.parts[0].emotion if recipe.parts else ""), recipe)
         stored = Path(bench.where) if bench.where.endswith(".safetensors") else None
+        if any((str(bench.lm.name), part.emotion) in session.own for part in recipe.parts):
+            own = "# Your emotion is known in this browser only; as a file it is one for commands: docs/adding.md"
+            return f"?{to_query(recipe)}", own, own
         return f"?{to_query(recipe)}", as_command(recipe, at, stored), as_python(recipe, at, stored)
 
     def file(self, session: Session, kind: str) -> str:

@@ -167,7 +167,7 @@ def own_html(found: OwnEmotion) -> str:
     )  # fmt: skip
     columns = ["", "AUROC, 95 % ", "gain over it, 95 % ", "p "]
     note = (
-        f"{found.n_pairs} pairs; a direction of half of them judged on the other {q.n_groups}. Chance: "
+        f"{found.n_pairs} pairs; a direction of {found.n_pairs - q.n_groups} judged on the other {q.n_groups}. Chance: "
         f"{number(q.chance)}, 95 % of permuted labels in {interval(q.null_low, q.null_high)}. Layer "
         f"{layer_name(found.layer)}. {verdict} {found.name} can be chosen as emotion above, in this browser."
     )
