@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conftest import MODEL, Run
 from emotion_circuits.app import Reading
 from emotion_circuits.cli._tokens import token_table
 
@@ -18,14 +19,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_draws_the_page_and_reads_a_sentence(
-    run: Run, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMOTION_CIRCUITS_CACHE", str(cache))
     text = "I <b>cannot</b> thank you enough 😀."
     outcome = run("demo", "--results", tmp_path / "seen", "--text", text, "--json")
     assert outcome.status == 0, outcome.err
     found = json.loads(outcome.out)
-    assert Path(found["page"]).is_file() and found["model"] == MODEL
+    assert Path(found["page"]).is_file() and found["model"] == "reference/gpt2"
     assert "".join(row["token"] for row in found["tokens"]) == text
     for row in found["tokens"]:
         assert row["scores"].keys() == row["band"].keys()
