@@ -152,6 +152,7 @@ def test_circuits_are_modulated_beside_directions_and_requests(small: Small, res
     argv = (
         "compare-methods", "--model", small.model, "--results", results, "--dose", 0.3, "--controls", 1,
         "--text-tokens", 3, "--samples", 1, "--scorer", "markers", "--strength", 1, 4, "--temperature", 0,
+        "--pairs", 6,
     )  # fmt: skip
     status, out, err = run(*argv, "--json")
     assert status == 0, err

@@ -13,6 +13,7 @@ from emotion_circuits.analyses import AnalysisPlan, Measures, analysis, load_ana
 from emotion_circuits.cli import main
 from emotion_circuits.errors import InputError
 from emotion_circuits.study import keys_of, plan_study, run_study, study_from_mapping
+from emotion_circuits.study._config import keep_settings
 from small_study import Small
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "lengths.py"
@@ -36,6 +37,7 @@ def test_it_is_a_stage_a_section_a_claim_and_a_command(
     assert (tmp_path / "baseline" / "plots" / small.slug / "lengths_1.png").is_file()
     assert run_study(study).computed == ()
     argv = ["--analyses", str(EXAMPLE), "lengths", "--model", small.model, "--draws", "199", "--json"]
+    keep_settings(small.study(tmp_path / "beside"))
     assert main([*argv, "--results", str(tmp_path / "beside")]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["emotion"]: row["value"] for row in rows} == pytest.approx(
