@@ -127,8 +127,8 @@ def test_the_report_has_the_claim_in_words_and_the_texts_in_a_figure(judged: Jud
     folder = judged.results / "baseline"
     write_claims(folder / "claims.json", judge([Claim.model_validate(claim) for claim in judged.printed["claims"]]))
     shown = {section.title: section.parts for section in sections(read_results(folder))}
-    words, cases, forest = shown["Separability on external texts"]
-    assert "by which nothing was chosen" in str(words) and "gratitude in some" in str(cases)
+    words, forest, own = shown["Separability on external texts"]
+    assert "by which nothing was chosen" in str(words) and "gratitude</b> in some" in str(own)
     assert isinstance(forest, Picture) and forest.path.endswith("rq1_external")
     [verdict] = next(parts for title, parts in shown.items() if title.startswith("RQ1"))
     assert "Separability on external texts is supported in 1 of 3 cases" in str(verdict)

@@ -48,7 +48,7 @@ def test_the_matrix_equals_the_claims_and_every_cell_opens_its_own(page: Any, fi
     assert signs == badges
     for place in range(0, cells.count(), 7):
         anchor = str(cells.nth(place).get_attribute("href")).removeprefix("#")
-        claim = page.locator(f"#{anchor}")
+        claim = page.locator(f'[id="{anchor}"]')
         assert claim.get_attribute("open") is None
         cells.nth(place).focus()
         page.keyboard.press("Enter")

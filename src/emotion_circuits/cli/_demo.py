@@ -21,7 +21,7 @@ def demo(
     open_page: Annotated[bool, flag("--open", help="Show the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a study finds: the page of a finished one, and a sentence of your own, token by token.
+    """Show the page of a finished study, and read a sentence token by token.
 
     The results are those of a study of SmolLM2-135M that come with the package; `plot` and `report` work on
     them too. The sentence is read by a small bundled model, beside what tokens of ordinary texts score.

@@ -22,9 +22,10 @@ def report(
     store_options: StoreOptions = STORE_OPTIONS,
     json: Json = False,
 ) -> None:
-    """Draw every figure of finished results again, and write the page, in English and Japanese, and as Markdown.
+    """Draw finished results again: every figure, and the page.
 
-    The page is one file that can be sent: it needs no other file and asks nothing of any network.
+    The page is written in English and Japanese, its claims and figures as Markdown too. It is one file
+    that can be sent: it needs no other file and asks nothing of any network.
     """
     import webbrowser
 

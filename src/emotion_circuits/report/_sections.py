@@ -67,8 +67,8 @@ class Section(NamedTuple):
 
 
 def anchor_of(*names: str) -> str:
-    """What a link to something so named leads to."""
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower()).strip("-")
+    """What a link to something so named leads to; other names, other anchors, but for signs that no anchor may have."""
+    return re.sub(r"[\s\"'<>&%#]+", "_", "-".join(names))
 
 
 def inline_image(drawing: Drawing, title: str, looks: Looks) -> str:
