@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,17 @@ def test_the_demo_draws_the_page_and_reads_a_sentence(
         assert all(low < high for low, high in row["band"].values())
 
 
+@pytest.mark.parametrize("flags", [("--output", "x.jsonl"), ("--prefix", "my_"), ("--kind", "matched")])
+def test_what_tokens_would_ignore_is_refused(run: Callable[..., Any], flags: tuple[str, ...]) -> None:
+    outcome = run("score", "--tokens", "--text", "Hello there.", *flags)
+    assert outcome.status == 2 and flags[0] in outcome.err
+
+
+def test_an_empty_sentence_is_refused_before_anything_is_written(run: Callable[..., Any], tmp_path: Path) -> None:
+    outcome = run("demo", "--text", " ", "--results", tmp_path / "none")
+    assert outcome.status == 2 and not (tmp_path / "none").exists()
+
+
 def test_bars_and_marks_say_what_the_numbers_say() -> None:
     import numpy as np
 
@@ -40,9 +52,11 @@ def test_bars_and_marks_say_what_the_numbers_say() -> None:
     bands = np.array([[-1.0, 1.0], [-0.2, 0.3]])
     reading = Reading("m", "a b c", "joy", "specific", 0, ("", "a", " b", " c"), profile, bands, 0.2, 80.0, 0.3)
     rows = token_table([reading]).rows
-    assert [row[0] for row in rows] == ["·", "a", "b", "c"]
+    assert [row[0] for row in rows] == ["⟨start⟩", "a", "b", "c"]
     cells = [str(row[1]) for row in rows]
-    assert cells[0] == "–"
+    assert cells[0] == "–" and "above 80 % of generic texts" in token_table([reading]).notes[0]
+    for percentile, said in ((99.9, "above > 99 %"), (0.2, "above < 1 %"), (math.nan, "joy 0.20.")):
+        assert said in token_table([reading._replace(percentile=percentile)]).notes[0]
     assert ["▼" in cell for cell in cells] == [False, True, False, False]
     assert ["▲" in cell for cell in cells] == [False, False, False, True]
     assert [cell.count("█") for cell in cells] == [0, 0, 0, 6]

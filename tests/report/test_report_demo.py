@@ -44,4 +44,9 @@ def test_results_of_one_s_own_are_left_alone(finished: Path, tmp_path: Path) -> 
     with pytest.raises(InputError, match="results of your own"):
         unpack_demo(tmp_path)
     assert (tmp_path / "baseline" / "claims.json").read_bytes() == own
+    (tmp_path / "stopped" / "baseline").mkdir(parents=True)
+    (tmp_path / "stopped" / "baseline" / "study.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="results of your own"):
+        unpack_demo(tmp_path / "stopped")
+    assert [path.name for path in (tmp_path / "stopped" / "baseline").iterdir()] == ["study.json"]
     assert unpack_demo(tmp_path / "other") == unpack_demo(tmp_path / "other")

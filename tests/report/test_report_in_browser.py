@@ -62,6 +62,10 @@ def test_the_search_finds_claims_and_lines_of_texts(page: Any, finished: Path) -
     page.locator("#filter").fill("rq3 org/model")
     assert page.locator("details.claim:visible").count() == len(wanted) > 0
     assert page.locator("search output b").first.inner_text() == str(len(wanted))
+    page.locator("#filter").fill(f"{wanted[0].value:.3g}")
+    assert page.locator("details.claim:visible").count() >= 1, "numbers and reasons are found too"
+    page.locator("#filter").fill("clean")
+    assert page.locator(".texts tbody tr:visible").count() > 0, "what holds a line that fits is unfolded"
     page.locator("#filter").fill("")
     assert page.locator("details.claim:visible").count() == len(claims)
     assert not page.locator("search output").is_visible()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emotion_circuits.app._bench import Workbench, chance_bands, scores_along
+from emotion_circuits.app._bench import POSITION, Workbench, chance_bands, scores_along
 from emotion_circuits.app._writing import check_prompt
 from emotion_circuits.directions import DirectionSet
 from emotion_circuits.engine import EMBED, plan_batches, point_of, record_tokens
@@ -96,7 +96,10 @@ def read_text(bench: Workbench, directions: DirectionSet, text: str, emotion: st
 def _usual(
     bench: Workbench, directions: DirectionSet, emotion: str, kind: str, layer: int, score: float
 ) -> tuple[float, float]:
-    """What 95 % of generic texts score below, and the per cent of them that score below the text."""
+    """What 95 % of generic texts score below, and the per cent of them that score below the text; NaN for directions of
+    another position than generic texts were recorded at."""
+    if directions.position != POSITION:
+        return np.nan, np.nan
     known = directions.ordinary_score(emotion, kind, layer, 0.95)
     scores = scores_along(bench.chance.texts[layer + 1], directions, emotion, kind, layer + 1)
     usual = float(np.nanquantile(scores, 0.95)) if known is None else known

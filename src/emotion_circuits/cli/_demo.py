@@ -8,6 +8,7 @@ from typing import Annotated
 from emotion_circuits.cli._options import Json, command, flag
 from emotion_circuits.cli._output import emit, say
 from emotion_circuits.cli._tokens import token_rows, token_table
+from emotion_circuits.errors import InputError
 
 MODEL = "reference/gpt2"
 TEXT = "Thank you so much for staying with us, I am deeply grateful."
@@ -31,12 +32,14 @@ def demo(
     from emotion_circuits.app import open_bench, read_text
     from emotion_circuits.report import unpack_demo, write_report
 
+    if not text.strip():
+        raise InputError("The sentence is empty.", next_step="leave --text out, or give one")
     folder = unpack_demo(results)
     say("Drawing the page of a finished study")
     write_report(folder)
     page = folder / "report" / "index.html"
-    if open_page:
-        webbrowser.open(page.resolve().as_uri())
+    if open_page and not webbrowser.open(page.resolve().as_uri()):
+        say("There is no browser to show it in")
     say(f"{page} – open it in a browser; {page.with_suffix('.ja.html').name} is the same in Japanese")
     say(f"Reading the sentence with {MODEL}")
     bench = open_bench(MODEL, threads=1)

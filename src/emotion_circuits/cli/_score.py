@@ -91,6 +91,12 @@ def score(
 
     if bool(text) == (input is not None):
         raise InputError("Give either --text or --input.", found="both" if text else "neither")
+    if tokens and (output is not None or prefix or kind != "best"):
+        raise InputError(
+            "--tokens shows texts at each emotion's best direction, and writes no file.",
+            found="--output" if output is not None else "--prefix" if prefix else f"--kind {kind}",
+            next_step="leave it out; --json prints tokens for a program",
+        )
     if any(not t.strip() for t in text):
         raise InputError("A text is empty.", next_step="leave it out")
     rows = [Row(f"--text {i}", {"text": t}) for i, t in enumerate(text, 1)] if input is None else text_rows(input)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from emotion_circuits.cli._output import Table
+from emotion_circuits.cli._output import Table, layer_name
 
 if TYPE_CHECKING:
     from emotion_circuits.app import Reading
@@ -34,16 +34,27 @@ def token_table(readings: Sequence[Reading]) -> Table:
     first = readings[0]
     longest = {r.emotion: max(2 * r.band[1], *(s for s in r.scores if math.isfinite(s)), 1e-9) for r in readings}
     rows = [
-        (piece.strip() or "·", *(_cell(float(r.scores[place]), r.band, longest[r.emotion]) for r in readings))
+        (
+            piece.strip() or ("·" if place else "⟨start⟩"),
+            *(_cell(float(r.scores[place]), r.band, longest[r.emotion]) for r in readings),
+        )
         for place, piece in enumerate(first.pieces)
     ]
-    bands = "; ".join(f"{r.emotion} {r.band[0]:.2f} to {r.band[1]:.2f}, layer {r.layer}" for r in readings)
-    whole = "; ".join(f"{r.emotion} {r.score:.2f}, above {r.percentile:.0f} % of generic texts" for r in readings)
+    bands = "; ".join(f"{r.emotion} {r.band[0]:.2f} to {r.band[1]:.2f}, layer {layer_name(r.layer)}" for r in readings)
+    whole = "; ".join(f"{r.emotion} {r.score:.2f}{_among(r.percentile)}" for r in readings)
     notes = (
-        f"The whole text: {whole}.",
+        f"The text's score: {whole}.",
         f"▲ and ▼: above or below where 95 % of generic texts' tokens lie ({bands}). A bar begins at 0, generic text.",
     )
     return Table(("token", *(r.emotion for r in readings)), rows, f"{first.model}, token by token", notes)
+
+
+def _among(percentile: float) -> str:
+    """Where a text stands among generic ones; nothing where that is not known."""
+    if not math.isfinite(percentile):
+        return ""
+    share = "> 99" if percentile > 99 else "< 1" if percentile < 1 else f"{percentile:.0f}"
+    return f", above {share} % of generic texts"
 
 
 def _cell(score: float, band: tuple[float, float], longest: float) -> str:

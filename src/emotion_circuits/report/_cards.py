@@ -46,9 +46,9 @@ def _card(claim: Claim, looks: Looks, signs: Mapping[str, str]) -> str:
         f'<span class="num">{number(claim.value)} <span class="ci">{between}</span></span>'
         f'<span class="num chance">chance {number(claim.chance)}</span>'
     )
-    searched = escape(f"{claim.id} {claim_short(claim.id)} {claim.model} {emotion} {verdict}".lower())
+    kind = escape(f"{claim.id} {claim_short(claim.id)}")
     return (
-        f'<details class="claim" id="{claim_anchor(claim)}" data-search="{searched}"><summary>{head}</summary>'
+        f'<details class="claim" id="{claim_anchor(claim)}" data-kind="{kind}"><summary>{head}</summary>'
         f"{_drawing(claim, looks, signs)}{''.join(map(paragraph, _facts(claim)))}{_behind(claim)}</details>"
     )
 
@@ -62,6 +62,8 @@ def _facts(claim: Claim) -> Iterator[str]:
         f"p {p_value(claim.p)}, the largest against any null or floor; {p_value(claim.p_adjusted)} after Holm."
         + (f" A gain of {number(claim.effect_of_interest)} would matter." if claim.effect_of_interest else "")
     )
+    if claim.verdict == "supported" and claim.gain_ci95 and claim.gain_ci95[1] < (claim.effect_of_interest or 0.0):
+        yield "There is a gain, and it is smaller than what was declared beforehand to matter."
     if claim.null:
         yield f"Nulls: {claim.null}."
     if claim.p_against:

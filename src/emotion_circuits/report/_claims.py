@@ -111,6 +111,12 @@ def _short(name: str) -> str:
 
 
 def _caption(claims: Sequence[Claim]) -> str:
-    floors = any(c.floors for c in claims)
-    beyond = "the grey line of the null and every floor's mark" if floors else "the grey line of the null"
-    return f"Every claim of this kind: to be supported, it has to gain over {beyond}, scenario by scenario."
+    beyond = (
+        "the null's mean, the tick, and over every floor's mark"
+        if any(c.floors for c in claims)
+        else ("the null's mean, the tick")
+    )
+    return (
+        f"Every claim of this kind: to be supported, it has to gain over {beyond}, {claims[0].unit} by "
+        f"{claims[0].unit.removesuffix('s')}, with p below .05 after Holm against all of them."
+    )

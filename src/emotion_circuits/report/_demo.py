@@ -70,7 +70,9 @@ def unpack_demo(results: Path) -> Path:
         io.BytesIO((files("emotion_circuits.report") / "assets" / "demo.zip").read_bytes())
     ) as archive:
         claims = archive.read("claims.json")
-        if (folder / "claims.json").is_file() and (folder / "claims.json").read_bytes() != claims:
+        own = folder / "claims.json"
+        # A study that was stopped has no claims yet, and goes on from its files.
+        if folder.is_dir() and any(folder.iterdir()) and not (own.is_file() and own.read_bytes() == claims):
             raise InputError(
                 "The folder holds results of your own.", found=folder, next_step="name another with --results"
             )

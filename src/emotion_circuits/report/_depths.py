@@ -54,7 +54,8 @@ def depth_sections(results: Results) -> Iterator[Section]:
     parts.append(Picture("components/depths", chart, f"Between models: {_TITLE}", _caption()))
     parts += [_pairs_table(depths.pairs)] if depths.pairs else []
     parts.append(_heads_table(depths.heads))
-    yield Section(f"RQ4, between models: {_TITLE}", parts, 2, "depths", "Depths", folded=True)
+    title = f"RQ4, between models: {_TITLE}" if len(depths.profiles) > 1 else "RQ4: How deep, and doing what?"
+    yield Section(title, parts, 2, "depths", "Depths", folded=True)
 
 
 def depth_chart(profiles: Profiles, looks: Looks) -> Chart:

@@ -69,6 +69,11 @@
   });
   unfold();
 
+  // On paper everything is unfolded.
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach(function (one) { one.open = true; });
+  });
+
   // Finds claims by their words, and texts by theirs.
   var filter = document.getElementById("filter"), count = document.querySelector("search output");
   if (filter) {
@@ -78,11 +83,12 @@
       var words = filter.value.toLowerCase().split(/\s+/).filter(Boolean), found = [0, 0];
       function matches(text) { return words.every(function (word) { return text.indexOf(word) >= 0; }); }
       claims.forEach(function (claim) {
-        claim.hidden = !matches(claim.dataset.search);
+        claim.hidden = !matches((claim.dataset.kind + " " + claim.textContent).toLowerCase());
         found[0] += !claim.hidden;
       });
       lines.forEach(function (line) {
         line.hidden = !matches(line.textContent.toLowerCase());
+        if (words.length && !line.hidden) line.closest("details.fold").open = true;
         found[1] += !line.hidden;
       });
       count.hidden = !words.length;
