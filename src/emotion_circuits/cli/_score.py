@@ -89,16 +89,7 @@ def score(
     from emotion_circuits.prompts import Row
     from emotion_circuits.scoring import score_texts
 
-    if bool(text) == (input is not None):
-        raise InputError("Give either --text or --input.", found="both" if text else "neither")
-    if tokens and (output is not None or prefix or kind != "best"):
-        raise InputError(
-            "--tokens shows texts at each emotion's best direction, and writes no file.",
-            found="--output" if output is not None else "--prefix" if prefix else f"--kind {kind}",
-            next_step="leave it out; --json prints tokens for a program",
-        )
-    if any(not t.strip() for t in text):
-        raise InputError("A text is empty.", next_step="leave it out")
+    _check_flags(text, input, tokens, output, prefix, kind)
     rows = [Row(f"--text {i}", {"text": t}) for i, t in enumerate(text, 1)] if input is None else text_rows(input)
     names = [prefix + name for name in (*FIELDS, *([TRUNCATED] if truncate else []))]
     _refuse_clashes(rows, names, prefix)
@@ -140,6 +131,22 @@ def score(
         return
     result = [{**row.value, **own} for row, own in zip(rows, added, strict=True)]
     emit(result, json, table=_table(directions, scored, [row.text for row in rows]))
+
+
+def _check_flags(
+    text: tuple[str, ...], input: Path | None, tokens: bool, output: Path | None, prefix: str, kind: str
+) -> None:
+    """Refuse what does not go together, and texts without words."""
+    if bool(text) == (input is not None):
+        raise InputError("Give either --text or --input.", found="both" if text else "neither")
+    if tokens and (output is not None or prefix or kind != "best"):
+        raise InputError(
+            "--tokens shows texts at each emotion's best direction, and writes no file.",
+            found="--output" if output is not None else "--prefix" if prefix else f"--kind {kind}",
+            next_step="leave it out; --json prints tokens for a program",
+        )
+    if any(not t.strip() for t in text):
+        raise InputError("A text is empty.", next_step="leave it out")
 
 
 def _show_tokens(

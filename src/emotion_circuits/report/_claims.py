@@ -47,9 +47,13 @@ def in_order(claims: Sequence[Claim], looks: Looks) -> list[Claim]:
 
 def claims_picture(claims: Sequence[Claim], looks: Looks) -> Picture:
     """The picture of one kind of claims."""
-    claims, identifier = in_order(claims, looks), claims[0].id
-    path = "claims/" + identifier.replace(".", "_").replace("/", "_")
-    return Picture(path, forest(claims, looks), claim_short(identifier).capitalize(), _caption(claims))
+    claims, kind = in_order(claims, looks), claims[0].id
+    return Picture(picture_path(kind), forest(claims, looks), claim_short(kind).capitalize(), _caption(claims))
+
+
+def picture_path(kind: str) -> str:
+    """Where the picture of a kind of claims lies below `plots/`."""
+    return "claims/" + kind.replace(".", "_").replace("/", "_")
 
 
 def forest(claims: Sequence[Claim], looks: Looks) -> Chart:

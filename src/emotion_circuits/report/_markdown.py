@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emotion_circuits.report._claims import in_order
+from emotion_circuits.report._claims import in_order, picture_path
 from emotion_circuits.report._overview import headline
 from emotion_circuits.report._results import Results
 from emotion_circuits.report._sections import Picture, Section
@@ -45,7 +45,7 @@ def _lines(results: Results, shown: Sequence[Section], title: str) -> Iterator[s
             own = in_order([claim for claim in claims if claim.id == kind], results.looks)
             said = " ".join(filter(None, (claim_meaning(kind), power_sentence(own))))
             yield from (f"### {claim_short(kind).capitalize()}", "", said, "", *_table(own), "")
-            picture = figures.pop("claims/" + kind.replace(".", "_").replace("/", "_"), None)
+            picture = figures.pop(picture_path(kind), None)
             yield from _figure(picture) if picture else ()
     yield from ("## Figures", "")
     for picture in figures.values():

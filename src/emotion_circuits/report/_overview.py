@@ -7,7 +7,7 @@ from html import escape
 
 from emotion_circuits.report._cards import claim_anchor
 from emotion_circuits.report._results import ARROW, Results
-from emotion_circuits.report._style import Looks, number
+from emotion_circuits.report._style import Looks, number, short_name
 from emotion_circuits.report._words import (
     BADGES,
     VERDICTS,
@@ -70,7 +70,7 @@ def _edge(columns: Sequence[tuple[str, str | None]], k: int) -> str:
 
 
 def _model(name: str) -> str:
-    return ARROW.join(f"<span>{escape(part.rpartition('/')[2])}</span>" for part in name.split(ARROW))
+    return ARROW.join(f"<span>{escape(short_name(part))}</span>" for part in name.split(ARROW))
 
 
 def _cell(claim: Claim | None, edge: str) -> str:

@@ -94,8 +94,7 @@ def paragraph(text: str, css: str = "") -> str:
 
 
 def table(caption: str, columns: Sequence[str], body: Iterable[Sequence[str] | str], label: str = "") -> str:
-    """A table that scrolls sideways where it must; a text heads the lines below it, a single cell belongs to the
-    line above it.
+    """A table that scrolls sideways where it must; a text heads the lines below it.
 
     Args:
         caption, columns, label: texts; a column whose name ends with a space holds numbers, at the right.
@@ -107,8 +106,6 @@ def table(caption: str, columns: Sequence[str], body: Iterable[Sequence[str] | s
     for line in body:
         if isinstance(line, str):
             lines.append(f'<tr><th class="group" colspan="{len(columns)}" scope="rowgroup">{line}</th></tr>')
-        elif len(line) == 1:
-            lines.append(f'<tr class="why"><td colspan="{len(columns)}">{line[0]}</td></tr>')
         else:
             cells = (f"<td{c}>{cell}</td>" for cell, c in zip(line[1:], css[1:], strict=True))
             lines.append(f'<tr><th scope="row">{line[0]}</th>{"".join(cells)}</tr>')
